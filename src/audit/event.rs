@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use crate::data::Sha256;
+use crate::net::tls::ClientCertificate;
 use crate::net::{Peer, Protection};
 use crate::op::{Failure, Fault};
 
@@ -45,8 +46,25 @@ pub struct Subject<'a> {
     pub protection: Option<&'a Protection>,
     /// That the client sent under TLS (SNI); not escaped.
     pub server_name: Option<&'a str>,
+    /// The client's, of its TLS connection.
+    pub certificate: Option<Certificate<'a>>,
     /// `None` before a login.
     pub account: Option<Account<'a>>,
+}
+
+/// A client's certificate.
+#[derive(Clone, Copy)]
+pub struct Certificate<'a> {
+    /// The subject's distinguished name; not escaped.
+    pub subject: &'a str,
+    /// SHA-256, in hexadecimal digits.
+    pub fingerprint: &'a str,
+}
+
+impl<'a> From<&'a ClientCertificate> for Certificate<'a> {
+    fn from(certificate: &'a ClientCertificate) -> Self {
+        Self { subject: &certificate.subject, fingerprint: &certificate.fingerprint }
+    }
 }
 
 /// The user, as far as a login has come.
@@ -58,9 +76,9 @@ pub struct Account<'a> {
     pub login_name: Option<&'a [u8]>,
     /// Groups of a user whom the gateway authenticated.
     pub groups: &'a [String],
-    /// `password` or `publickey`.
+    /// `password`, `publickey`, `certificate` or `anonymous`.
     pub method: &'static str,
-    /// Who checks the proof: `gateway`, `backend` or `hook`; `None` without a route.
+    /// Who checks the proof: `gateway`, `backend` or `hook`; `None` without a route, or if nobody does.
     pub checked_by: Option<&'static str>,
     /// The login hook's name in the configuration.
     pub hook: Option<&'a str>,

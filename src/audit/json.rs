@@ -46,6 +46,12 @@ fn subject(object: &mut Object<'_>, subject: &Subject<'_>) {
         object.object("encryption", |encryption| protection(encryption, given));
     }
     object.optional("server_name", subject.server_name);
+    if let Some(given) = subject.certificate {
+        object.object("certificate", |certificate| {
+            certificate.text("subject", given.subject);
+            certificate.text("fingerprint", given.fingerprint);
+        });
+    }
     if let Some(given) = &subject.account {
         account(object, given);
     }

@@ -22,4 +22,4 @@ pub use identity::Identity;
 pub use password::PasswordCheck;
 pub use password_queue::Place;
 pub use source::Source;
-pub use users::{User, UserTable};
+pub use users::{User, UserCertificate, UserTable};

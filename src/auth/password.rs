@@ -107,7 +107,12 @@ mod tests {
 
     fn user(hash: Option<&str>) -> User {
         let password_hash = hash.map(|hash| Arc::new(PasswordHash::parse(hash).unwrap()));
-        User { password_hash, groups: vec!["g".into()], keys: AuthorizedKeys::default() }
+        User {
+            password_hash,
+            groups: vec!["g".into()],
+            keys: AuthorizedKeys::default(),
+            certificate: None,
+        }
     }
 
     fn table(users: Vec<(String, User)>) -> UserTable {

@@ -13,7 +13,7 @@ use super::{LogFormat, LogLevel};
 use crate::backend::ftp::{DataMode, PassiveCommand, UncheckedRename};
 use crate::backend::{PartialUploads, SendProxyProtocol, UnsupportedAttributes};
 use crate::data::ClientMatch;
-use crate::net::tls::SessionReuse;
+use crate::net::tls::{CertificateUser, SessionReuse};
 use crate::op::{Greeting, RemotePath};
 use crate::policy::Names;
 use crate::route::{FolderSetting, RootSetting};
@@ -145,8 +145,25 @@ section! {
         data_sessions: Leaf<DataSessions>,
         /// Whether an upload that ends without TLS's close_notify is treated as incomplete. Default: true.
         require_close_notify: Leaf<bool>,
+        /// Whether clients need a certificate: none (default), optional, or required. If they have one, each
+        /// control connection begins a new TLS session, and a data connection must resume it or have the
+        /// same certificate.
+        client_certificate: Leaf<ClientCertificateMode>,
+        /// PEM file with the authorities that issue the clients' certificates, or a list of files.
+        client_ca: OneOrMore<FileName>,
+        /// File with the certificates that these authorities have revoked (CRL, PEM or DER), or a list of
+        /// files. Each authority must have one; after its date for the next update none of its certificates
+        /// is accepted. A file that changes is read again at once.
+        client_crl: OneOrMore<FileName>,
+        /// The field of a client's certificate that names the user, who can log in under that name only:
+        /// common-name (default: of the subject), email, dns or upn (of the subject alternative name), or
+        /// any, for certificates that are not tied to users.
+        certificate_user: Leaf<CertificateUser>,
     }
-    later ["client_certificate", "client_ca"]
+    hints [
+        "client_crls" => "write client_crl, with one file or a list",
+        "client_cas" => "write client_ca, with one file or a list",
+    ]
 }
 
 section! {
@@ -321,6 +338,11 @@ section! {
         ca: Leaf<FileName>,
         /// The name in the server's certificate. Default: the host of the first address.
         server_name: Leaf<Text>,
+        /// PEM file with the gateway's own certificate and its chain, for servers that ask for a client
+        /// certificate.
+        certificate: Leaf<FileName>,
+        /// PEM file with that certificate's private key.
+        key: Leaf<FileName>,
         /// auto (default): data connections resume the control connection's session. none: they do not.
         session_reuse: Leaf<SessionReuse>,
         /// Accepts every certificate: anyone between the gateway and the server can read passwords and
@@ -354,7 +376,9 @@ section! {
     Route {
         /// The users of the route; every condition must hold. Absent: everyone.
         r#match: Match,
-        /// Who checks the password: backend, gateway (its `users`), or http (a login hook).
+        /// Who checks the password: backend, gateway (its `users`), or http (a login hook). Or anonymous: nobody
+        /// does, and the route is for the user names anonymous and ftp at ftp listeners. Other routes take
+        /// these names only if their `match.users` has them literally.
         [required] authenticate: Leaf<Authenticate>,
         /// With `authenticate: http`: the name of the login hook. Not needed if there is only one.
         login_hook: Leaf<Text>,

@@ -144,6 +144,9 @@ fn relocated(mut user: User, file: &str, folder: &Path) -> User {
             }
         }
     }
+    if let Some(certificate) = &mut user.certificate {
+        relocate(&mut certificate.at);
+    }
     if let Some(groups) = &mut user.groups {
         relocate(&mut groups.at);
         groups.items.iter_mut().for_each(|leaf| relocate(&mut leaf.at));

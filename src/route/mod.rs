@@ -1,5 +1,6 @@
 //! Routing: the backend and root of a session, chosen at login.
 
+mod anonymous;
 mod choice;
 mod path_map;
 mod rewrite;
@@ -8,6 +9,7 @@ mod root_text;
 mod table;
 mod target;
 
+pub use anonymous::is_anonymous;
 pub use choice::{Choice, Chosen, LoginRequest};
 pub use path_map::{MapError, Overlay, PathMap, Rewrite};
 pub use rewrite::{FolderSetting, RewriteSetting};

@@ -93,6 +93,9 @@ impl Gateway {
         let known = users.get(&choice.user);
         let (identity, groups) = match (&choice.backend.access, known) {
             (Access::Backend, _) => ("the backend checks the password".into(), Vec::new()),
+            (Access::Gateway { by: Authenticator::Anonymous, .. }, _) => {
+                ("anonymous FTP: nobody checks the password".into(), Vec::new())
+            }
             (Access::Gateway { by: Authenticator::Hook(hook), .. }, _) => {
                 let identity = format!(
                     "the login hook \"{hook}\" decides, which is not asked here; its answer may have groups, and \
@@ -140,8 +143,12 @@ impl Gateway {
             }
         });
         let refusal = match (&choice.backend.access, known) {
-            (Access::Backend | Access::Gateway { by: Authenticator::Hook(_), .. }, _) => None,
-            (_, Some(_)) => None,
+            (
+                Access::Backend
+                | Access::Gateway { by: Authenticator::Hook(_) | Authenticator::Anonymous, .. },
+                _,
+            )
+            | (_, Some(_)) => None,
             (_, None) => Some("the user is not in `users`".to_owned()),
         };
         let paths =

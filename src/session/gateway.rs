@@ -105,6 +105,7 @@ fn refused(reason: &str) -> Failure {
 
 mod authenticate;
 mod backend_login;
+mod certificate;
 mod choice;
 mod destination;
 mod guessing;
@@ -115,3 +116,5 @@ pub use guessing::BANNED;
 
 #[cfg(test)]
 mod tests;
+
+pub use certificate::PasswordNeed;

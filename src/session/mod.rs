@@ -35,7 +35,7 @@ pub use client_info::ClientInfo;
 pub use client_refusal::ClientRefusal;
 pub use end::{EndSlot, SessionEnd};
 pub use explain::{Explained, ExplainedLogin, ExplainedPolicy, Query};
-pub use gateway::{BANNED, Gateway};
+pub use gateway::{BANNED, Gateway, PasswordNeed};
 pub use limits::Limits;
 pub use login_hooks::LoginHooks;
 pub use metrics::{Metrics, OpenSession};

@@ -10,6 +10,7 @@ use tracing::Span;
 use super::client_info::ClientInfo;
 use super::end::EndSlot;
 use crate::audit::{self, Audit};
+use crate::net::tls::ClientCertificate;
 use crate::net::{Peer, Protection};
 use crate::route::{Access, Authenticator, Choice};
 
@@ -39,9 +40,9 @@ pub(super) struct SessionInfo {
 /// How a user logs in.
 #[derive(Default)]
 pub(super) struct LoginDetails {
-    /// `password` or `publickey`.
+    /// `password`, `publickey`, `certificate` or `anonymous`.
     pub method: &'static str,
-    /// Who checks that; `None` without a route.
+    /// Who checks that; `None` without a route, or if nobody does.
     pub checked_by: Option<&'static str>,
     /// The name of the login hook that does.
     pub hook: Option<String>,
@@ -53,6 +54,8 @@ pub(super) struct LoginDetails {
     pub protection: Option<Protection>,
     /// That the client sent under TLS (SNI).
     pub server_name: Option<String>,
+    /// The client's, of its TLS connection.
+    pub certificate: Option<ClientCertificate>,
     /// The client program, from its SSH identification.
     pub client: Option<String>,
 }
@@ -78,13 +81,19 @@ impl LoginDetails {
         choice: Option<&Choice>,
     ) -> Self {
         let checked_by = |choice: &Choice| match &choice.backend.access {
-            Access::Backend => "backend",
-            Access::Gateway { by: Authenticator::Users, .. } => "gateway",
-            Access::Gateway { by: Authenticator::Hook(_), .. } => "hook",
+            Access::Backend => Some("backend"),
+            Access::Gateway { by: Authenticator::Users, .. } => Some("gateway"),
+            Access::Gateway { by: Authenticator::Hook(_), .. } => Some("hook"),
+            Access::Gateway { by: Authenticator::Anonymous, .. } => None,
         };
+        let checked_by = choice.map(checked_by);
         Self {
-            method: if key.is_some() { "publickey" } else { "password" },
-            checked_by: choice.map(checked_by),
+            method: match (key, checked_by) {
+                (Some(_), _) => "publickey",
+                (None, Some(None)) => "anonymous",
+                (None, _) => "password",
+            },
+            checked_by: checked_by.flatten(),
             hook: choice.and_then(|choice| match &choice.backend.access {
                 Access::Gateway { by: Authenticator::Hook(hook), .. } => Some(hook.to_string()),
                 _ => None,
@@ -93,6 +102,7 @@ impl LoginDetails {
             route: choice.map(|choice| choice.number),
             protection: client.encryption.get().cloned(),
             server_name: client.server_name.get().cloned(),
+            certificate: client.certificate.get().cloned(),
             client: client.client.get().cloned(),
         }
     }
@@ -158,6 +168,7 @@ impl SessionInfo {
             software: login.client.as_deref(),
             protection: login.protection.as_ref(),
             server_name: login.server_name.as_deref(),
+            certificate: login.certificate.as_ref().map(audit::Certificate::from),
             account: Some(audit::Account {
                 user: self.user(),
                 login_name: Some(self.name.as_slice()).filter(|name| *name != self.user()),

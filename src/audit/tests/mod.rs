@@ -30,6 +30,7 @@ fn subject(user: &[u8]) -> Subject<'_> {
         software: None,
         protection: None,
         server_name: None,
+        certificate: None,
         account: Some(Account {
             user,
             groups: &[],

@@ -68,6 +68,10 @@ fn every_kind_of_record_fits_the_schema() {
         software: Some("SSH-2.0-x"),
         protection: Some(&tls),
         server_name: Some("ftp.example"),
+        certificate: Some(Certificate {
+            subject: "CN=alice",
+            fingerprint: "a1b2c3d4a1b2c3d4a1b2c3d4a1b2c3d4a1b2c3d4a1b2c3d4a1b2c3d4a1b2c3d4",
+        }),
         account: Some(Account {
             user: b"caf\xe9",
             login_name: Some(b"caf\xe9@example"),

@@ -17,7 +17,9 @@ mod admin;
 mod algorithms;
 mod audit;
 mod backends;
+mod certificate_files;
 mod certificates;
+mod client_auth;
 mod conditions;
 mod descriptors;
 mod folders;
@@ -53,6 +55,7 @@ pub(super) fn compile(
     let (backends, login_modes) = backends::compile(file, folder, problems);
     let users = users::compile(file, folder, problems);
     let login_hooks = login_hooks::compile(file, folder, problems);
+    client_auth::warn_unused(file, &login_modes, problems);
     key_logins::warn_unused(file, &login_modes, problems);
     let routes = routes::compile(file, &login_modes, problems);
     let accounts = login_hooks::accounts(file, &login_modes);

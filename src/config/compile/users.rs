@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::key_files::warn_if_exposed;
 use super::{entries, value};
-use crate::auth::{AuthorizedKeys, PasswordHash, User, UserTable};
+use crate::auth::{AuthorizedKeys, PasswordHash, User, UserCertificate, UserTable};
 use crate::config::leaf::{Leaf, OneOrMore};
 use crate::config::report::{Location, Problems};
 use crate::config::schema::{self, File};
@@ -35,9 +35,13 @@ pub(in crate::config) fn compile_user(
     if name.is_empty() || name.chars().any(char::is_control) {
         problems.error(&user.at, "a user name must not be empty or contain control characters");
     }
-    if user.password_hash.is_none() && user.authorized_keys.is_none() {
-        let message =
-            "has neither `password_hash` nor `authorized_keys`: this user could never log in";
+    let certificate = value(&user.certificate).copied();
+    if user.password_hash.is_none()
+        && user.authorized_keys.is_none()
+        && certificate != Some(UserCertificate::Sufficient)
+    {
+        let message = "has neither `password_hash` nor `authorized_keys` nor `certificate: \
+                       sufficient`: this user could never log in";
         problems.error(&user.at, message);
     }
     let keys = match &user.authorized_keys {
@@ -47,7 +51,7 @@ pub(in crate::config) fn compile_user(
     let groups = user.groups.iter().flat_map(|groups| groups.values());
     let groups = groups.map(|(_, group)| group.0.clone()).collect();
     let password_hash = value(&user.password_hash).cloned().map(Arc::new);
-    User { password_hash, groups, keys }
+    User { password_hash, groups, keys, certificate }
 }
 
 /// One warning for all.

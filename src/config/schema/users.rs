@@ -1,6 +1,6 @@
 //! `users`, and the files of `users_file`.
 
-use crate::auth::PasswordHash;
+use crate::auth::{PasswordHash, UserCertificate};
 use crate::config::leaf::{Leaf, OneOrMore};
 use crate::config::read::{Named, section};
 use crate::config::values::{FileName, Text};
@@ -15,6 +15,10 @@ section! {
         /// A file with public keys in OpenSSH's authorized_keys format, or a list of files: SFTP clients
         /// with one of these keys need no password.
         authorized_keys: OneOrMore<FileName>,
+        /// What a TLS client certificate that names this user is for: sufficient (no password is needed),
+        /// or required (a password counts only together with it). Absent: the password alone counts, and a
+        /// listener's client_certificate comes on top.
+        certificate: Leaf<UserCertificate>,
         /// Groups that routes can match.
         groups: OneOrMore<Text>,
     }

@@ -130,7 +130,7 @@ limits:
   idle_timeout: 300
 ";
     insta::assert_snapshot!(report(text), @r#"
-    lockgate.yaml:5:10: listeners.public.tls: expected a mapping with the keys mode, certificate, key, certificates, data_sessions, require_close_notify
+    lockgate.yaml:5:10: listeners.public.tls: expected a mapping with the keys mode, certificate, key, certificates, data_sessions, require_close_notify, client_certificate, client_ca, client_crl, certificate_user
         5 |     tls: on
           |          ^^
     lockgate.yaml:7:13: listeners.public.active: expected a mapping with the keys allowed, source_ports
@@ -157,7 +157,7 @@ limits:
     lockgate.yaml:22:5: routes[0].listeners: belongs one level deeper, under `match`
        22 |     listeners: public
           |     ^^^^^^^^^
-    lockgate.yaml:23:19: routes[0].authenticate: "yes" is not one of backend, gateway, http
+    lockgate.yaml:23:19: routes[0].authenticate: "yes" is not one of backend, gateway, http, anonymous
        23 |     authenticate: yes
           |                   ^^^
     lockgate.yaml:24:14: routes[0].backend: there is no backend "file" (did you mean "files"?)

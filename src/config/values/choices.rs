@@ -2,6 +2,7 @@
 
 use serde_json::{Value as Json, json};
 
+use crate::auth::UserCertificate;
 use crate::backend::ftp::{DataMode, PassiveCommand, UncheckedRename};
 use crate::backend::{PartialUploads, SendProxyProtocol, UnsupportedAttributes};
 use crate::config::leaf::{Choice, Invalid, Value};
@@ -9,7 +10,7 @@ use crate::config::nearest::nearest;
 use crate::config::{LogFormat, LogLevel};
 use crate::data::ClientMatch;
 use crate::net::ssh::Base;
-use crate::net::tls::SessionReuse;
+use crate::net::tls::{CertificateUser, SessionReuse};
 
 #[derive(Clone, Copy, PartialEq)]
 pub(in crate::config) enum ListenerProtocol {
@@ -33,6 +34,13 @@ pub(in crate::config) enum ListenerTlsMode {
 }
 
 #[derive(Clone, Copy, PartialEq)]
+pub(in crate::config) enum ClientCertificateMode {
+    None,
+    Optional,
+    Required,
+}
+
+#[derive(Clone, Copy, PartialEq)]
 pub(in crate::config) enum BackendTlsMode {
     None,
     Required,
@@ -50,6 +58,7 @@ pub(in crate::config) enum Authenticate {
     Backend,
     Gateway,
     Http,
+    Anonymous,
 }
 
 impl ListenerProtocol {
@@ -132,6 +141,26 @@ impl Choice for ListenerTlsMode {
     ];
 }
 
+impl Choice for ClientCertificateMode {
+    const ALL: &'static [(&'static str, Self)] =
+        &[("none", Self::None), ("optional", Self::Optional), ("required", Self::Required)];
+}
+
+impl Choice for CertificateUser {
+    const ALL: &'static [(&'static str, Self)] = &[
+        ("common-name", Self::CommonName),
+        ("email", Self::Email),
+        ("dns", Self::Dns),
+        ("upn", Self::Upn),
+        ("any", Self::Any),
+    ];
+}
+
+impl Choice for UserCertificate {
+    const ALL: &'static [(&'static str, Self)] =
+        &[("required", Self::Required), ("sufficient", Self::Sufficient)];
+}
+
 impl Choice for BackendTlsMode {
     const ALL: &'static [(&'static str, Self)] =
         &[("none", Self::None), ("required", Self::Required), ("implicit", Self::Implicit)];
@@ -143,7 +172,12 @@ impl Choice for DataSessions {
 
 impl Choice for Authenticate {
     const ALL: &'static [(&'static str, Self)] =
-        &[("backend", Self::Backend), ("gateway", Self::Gateway), ("http", Self::Http)];
+        &[
+        ("backend", Self::Backend),
+        ("gateway", Self::Gateway),
+        ("http", Self::Http),
+        ("anonymous", Self::Anonymous),
+    ];
 }
 
 impl Choice for SessionReuse {

@@ -14,7 +14,8 @@ mod ssh;
 
 pub(super) use audit::SyslogTls;
 pub(super) use choices::{
-    Authenticate, BackendProtocol, BackendTlsMode, DataSessions, ListenerProtocol, ListenerTlsMode,
+    Authenticate, BackendProtocol, BackendTlsMode, ClientCertificateMode, DataSessions,
+    ListenerProtocol, ListenerTlsMode,
 };
 pub(super) use common::{Bytes, Count, FileName, Positive, Text, UpTo, UserGlob};
 pub(super) use hook::{HookPath, HookUrl};

@@ -10,7 +10,7 @@ use super::super::proof::Proof;
 use super::super::session_info::SessionInfo;
 use super::backend_login::KEY_NOT_FORWARDED;
 use super::destination::Destination;
-use super::{Gateway, refused};
+use super::{Gateway, certificate, refused};
 use crate::auth::UserTable;
 use crate::op::{Failure, FailureKind};
 use crate::route::{Access, Account, Authenticator, Choice, Chosen};
@@ -34,9 +34,17 @@ impl Gateway {
         proof: &Proof,
     ) -> Result<Option<Authenticated>, Failure> {
         match chosen.choice.as_ref().map(|choice| (choice, &choice.backend.access)) {
-            Some((_, Access::Backend)) => Ok(None),
+            Some((choice, Access::Backend)) => {
+                // Before the backend gets the password.
+                certificate::check_name(client, &choice.user)?;
+                Ok(None)
+            }
             Some((choice, Access::Gateway { by: Authenticator::Hook(hook), .. })) => {
+                certificate::check_name(client, &choice.user)?;
                 self.ask_hook(hook, choice, client, proof).await.map(Some)
+            }
+            Some((choice, Access::Gateway { by: Authenticator::Anonymous, .. })) => {
+                authenticate_anonymous(choice, client, proof).map(Some)
             }
             // Without a route, too: the reply and its time must not depend on whether the user exists.
             None | Some((_, Access::Gateway { by: Authenticator::Users, .. })) => {
@@ -65,12 +73,19 @@ impl Gateway {
                 Self::admits_users_key(users, choice, client, key)?;
                 users.get(name).cloned()
             }
-            (None, None) => None,
+            (None, None) => {
+                let choice = chosen.choice.as_ref();
+                choice.and_then(|it| certificate::user_by_certificate(users, client, it))
+            }
         };
         let Some(choice) = &chosen.choice else { return Err(self.without_route(chosen)) };
         // A name that no user can have is told as that.
         Self::paths(choice)?;
+        certificate::check_name(client, name)?;
         let user = user.ok_or_else(|| refused("unknown user or wrong password"))?;
+        if proof.key.is_none() {
+            certificate::check_required(client, name, &user)?;
+        }
         Ok(Authenticated { groups: user.groups.clone(), destination: None })
     }
 
@@ -86,6 +101,9 @@ impl Gateway {
         let chosen = self.choose_among(&users, client.login(user));
         let Some(choice) = &chosen.choice else { return Err(self.without_route(&chosen)) };
         match &choice.backend.access {
+            Access::Gateway { by: Authenticator::Anonymous, .. } => {
+                Err(refused("the route has `authenticate: anonymous`: FTP without keys"))
+            }
             Access::Gateway { by: Authenticator::Hook(hook), .. } => {
                 self.refuse_banned(client)?;
                 self.offer_to_hook(hook, choice, client, key).await
@@ -130,4 +148,19 @@ impl Gateway {
             self.metrics.key_refused(&info, failure);
         }
     }
+}
+
+/// Whoever knows the name; a certificate of somebody else still counts.
+fn authenticate_anonymous(
+    choice: &Choice<'_>,
+    client: &ClientInfo,
+    proof: &Proof,
+) -> Result<Authenticated, Failure> {
+    if proof.password.is_none() {
+        return Err(refused(
+            "an anonymous user sends a password: anything, by convention a mail address",
+        ));
+    }
+    certificate::check_name(client, &choice.user)?;
+    Ok(Authenticated { groups: Vec::new(), destination: None })
 }

@@ -9,6 +9,9 @@ const RESERVED_NAME: &str = "the name is one of the gateway's `users`, and the m
      or `http`, which are for other users; remove the name from `users`, or add a route with `authenticate: \
      gateway`";
 
+const ANONYMOUS: &str = "the name is one of anonymous FTP, and no route for this FTP listener has `authenticate: \
+     anonymous`, or the name literally in its `match.users`";
+
 const NO_ROUTE: &str = "no route matches this user, listener and source address";
 
 impl Gateway {
@@ -28,6 +31,9 @@ impl Gateway {
         let first = |wanted| chosen.passed_over.iter().position(|mismatch| *mismatch == wanted);
         if first(Mismatch::Reserved).is_some() {
             return refused(RESERVED_NAME);
+        }
+        if first(Mismatch::Anonymous).is_some() {
+            return refused(ANONYMOUS);
         }
         let Some(number) = first(Mismatch::NoBackend) else { return refused(NO_ROUTE) };
         let backends = match &self.routes.0[number].backends {

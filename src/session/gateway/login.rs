@@ -32,7 +32,11 @@ impl Gateway {
         let users = self.passwords.users();
         let chosen = self.choose_among(&users, client.login(&proof.user));
         let choice = chosen.choice.as_ref();
-        let info = SessionInfo::new(client, &proof.user, proof.key.as_deref(), choice, &self.audit);
+        let mut info =
+            SessionInfo::new(client, &proof.user, proof.key.as_deref(), choice, &self.audit);
+        if proof.password.is_none() && proof.key.is_none() {
+            info.login.method = "certificate";
+        }
         let info = Arc::new(info);
         let record = LoginRecord::new(info.clone(), self.metrics.clone());
         if let Err(failure) = self.audit.admits() {

@@ -143,6 +143,7 @@ fn gateway_with(access: Access, keys: AuthorizedKeys) -> Gateway {
         password_hash: Some(Arc::new(PasswordHash::parse(&hash(1)).unwrap())),
         groups: vec![],
         keys,
+        certificate: None,
     };
     let route = Route {
         matches: Match::default(),

@@ -3,6 +3,7 @@
 mod active;
 mod big;
 mod bursts;
+mod client_certificate;
 mod cut_policies;
 mod cuts;
 mod keepalive;

@@ -6,6 +6,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
+use super::tls_alert;
 use crate::backend::ftp::Shared;
 use crate::backend::ftp::control::Control;
 use crate::backend::ftp::reply;
@@ -116,10 +117,13 @@ async fn handshake(
                 "the TLS connection to the backend server failed, or its certificate is not trusted",
             )
             .with_outage(outage(&e));
-            let failure = match DistrustedCertificate::of(&e) {
-                Some(distrusted) => failure.with_detail(format_args!("{server}: {distrusted}")),
-                None => failure.with_detail(format_args!("{server}: {e}")),
+            let detail = match DistrustedCertificate::of(&e) {
+                Some(distrusted) => distrusted.to_string(),
+                None => {
+                    tls_alert::explain(&e, tls.has_certificate()).unwrap_or_else(|| e.to_string())
+                }
             };
+            let failure = failure.with_detail(format_args!("{server}: {detail}"));
             Err(if is_about_versions(&e) {
                 OpenError::Versions(failure)
             } else {

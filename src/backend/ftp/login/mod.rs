@@ -1,6 +1,7 @@
 //! Connecting and logging in: RFC 959 section 5.4, RFC 4217.
 
 mod connect;
+mod tls_alert;
 
 use std::sync::Arc;
 use std::time::Duration;

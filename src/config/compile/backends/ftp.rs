@@ -8,10 +8,11 @@ use std::time::Duration;
 use super::{addresses, value};
 use crate::backend::SendProxyProtocol;
 use crate::backend::ftp::{self, DataMode, PassiveCommand};
+use crate::config::compile::certificate_files;
 use crate::config::report::{Location, Problems};
 use crate::config::schema;
 use crate::config::values::BackendTlsMode;
-use crate::net::tls::{ClientTls, ClientTlsError, load_ca};
+use crate::net::tls::{CertificateAndKey, ClientTls, ClientTlsError, load_ca};
 
 pub(super) fn compile(
     file: &schema::File,
@@ -132,6 +133,8 @@ fn refuse_without_tls(tls: &schema::BackendTls, problems: &mut Problems) {
     let locations = [
         tls.ca.as_ref().map(|leaf| &leaf.at),
         tls.server_name.as_ref().map(|leaf| &leaf.at),
+        tls.certificate.as_ref().map(|leaf| &leaf.at),
+        tls.key.as_ref().map(|leaf| &leaf.at),
         tls.session_reuse.as_ref().map(|leaf| &leaf.at),
         tls.danger_accept_any.as_ref().map(|leaf| &leaf.at),
     ];
@@ -157,16 +160,41 @@ fn client(
         }
         None => None,
     };
+    let certificate = certificate(tls, folder, problems)?;
     let (name_at, name) = server_name(backend, tls)?;
     let reuse = value(&tls.session_reuse).copied().unwrap_or_default();
     match ClientTls::new(&name, roots, !accept_any, reuse) {
-        Ok(client) => Some(Arc::new(client)),
+        Ok(client) => Some(Arc::new(match certificate {
+            Some(certificate) => client.with_certificate(&certificate),
+            None => client,
+        })),
         Err(e @ ClientTlsError::ServerName(_)) => {
             problems.error(name_at, e.to_string());
             None
         }
         Err(e) => {
             problems.error(&tls.at, e.to_string());
+            None
+        }
+    }
+}
+
+/// The gateway's certificate; the inner `None`: it has none.
+fn certificate(
+    tls: &schema::BackendTls,
+    folder: &Path,
+    problems: &mut Problems,
+) -> Option<Option<CertificateAndKey>> {
+    match (&tls.certificate, &tls.key) {
+        (None, None) => Some(None),
+        (Some(certificate), Some(key)) => {
+            Some(Some(certificate_files::load(certificate, key, folder, problems)?))
+        }
+        (certificate, _) => {
+            let missing = if certificate.is_none() { "certificate" } else { "key" };
+            let message = "is missing: the gateway's certificate for the server needs `certificate` and \
+                           `key`";
+            problems.error(&tls.at.absent(missing), message);
             None
         }
     }

@@ -84,6 +84,9 @@ fn access(
             let by = Authenticator::Hook(hook?.into());
             Some(Access::Gateway { by, account: mode.account()? })
         }
+        (Authenticate::Anonymous, mode) => {
+            Some(Access::Gateway { by: Authenticator::Anonymous, account: mode.account()? })
+        }
         (Authenticate::Backend, LoginMode::Mapped(_)) => {
             let message = format!(
                 "backend \"{backend}\" uses an account of the gateway (its `login`), which must never be \

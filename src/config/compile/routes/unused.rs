@@ -1,5 +1,6 @@
 //! Warns of listeners, backends and users without a route.
 
+use super::anonymous;
 use super::backends::warn_ambiguous_user;
 use super::matches::has_tls;
 use super::named_backends;
@@ -13,6 +14,11 @@ use crate::route::USER_PLACEHOLDER;
 
 pub(super) fn warn(file: &File, routes: &[schema::Route], problems: &mut Problems) {
     let is_from = |route: &schema::Route, name: &str, listener: &schema::Listener| {
+        if value(&route.authenticate) == Some(&Authenticate::Anonymous)
+            && !anonymous::is_ftp(listener)
+        {
+            return false;
+        }
         let Some(given) = &route.r#match else { return true };
         lists(&given.listeners, name) && (given.server_names.is_none() || has_tls(listener))
     };
@@ -34,9 +40,9 @@ pub(super) fn warn(file: &File, routes: &[schema::Route], problems: &mut Problem
     login_hooks::warn_unused(file, routes, problems);
     let checked = |route: &schema::Route| {
         // An invalid value may have been meant as `gateway`.
-        let given = route.authenticate.as_ref();
-        given.is_some_and(|leaf| {
-            !matches!(leaf.value, Some(Authenticate::Backend | Authenticate::Http))
+        route.authenticate.as_ref().is_some_and(|leaf| {
+            use Authenticate::{Anonymous, Backend, Http};
+            !matches!(leaf.value, Some(Backend | Http | Anonymous))
         })
     };
     if let Some(users) = &file.users

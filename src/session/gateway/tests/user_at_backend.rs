@@ -145,7 +145,7 @@ async fn a_public_key_is_that_of_the_user_before_the_at_sign() {
     let key = PublicKey::from(Ed25519Keypair::from_seed(&[1; 32]).public);
     let (mut gateway, _) = by_name(|| Access::of_users(Account::None), "/");
     let keys = AuthorizedKeys::parse(&key.to_openssh().unwrap()).unwrap();
-    let alice = User { password_hash: None, groups: vec![], keys };
+    let alice = User { password_hash: None, groups: vec![], keys, certificate: None };
     gateway.passwords =
         PasswordCheck::new(UserTable::new(HashMap::from([(b"alice".to_vec(), alice)])));
     let admits = async |name: &str| gateway.admits_key(&client_info(), name.as_bytes(), &key).await;

@@ -48,6 +48,11 @@ impl Server {
         self.ports.ssh.expect("a server that speaks SSH")
     }
 
+    /// The port of FTP, with or without AUTH TLS.
+    pub fn ftp_port(&self) -> u16 {
+        self.ports.clear.expect("a server that speaks FTP")
+    }
+
     /// The id of the listening process.
     pub fn id(&self) -> u32 {
         self.child.as_ref().expect("a server with a process of its own").id()

@@ -15,6 +15,8 @@ pub enum Mode {
     Implicit,
     /// TLS forced, and data connections must resume the control connection's session.
     Reuse,
+    /// TLS forced, with a client certificate of the tests' CA.
+    ClientCertificate,
 }
 
 const PAM_SERVICE: &str = "lockgate-test";
@@ -54,6 +56,17 @@ pub fn start(mode: Mode) -> Server {
     server_folder.start(Command::new(program("vsftpd")).arg(file), ports)
 }
 
+fn client_certificate(mode: Mode) -> String {
+    if mode != Mode::ClientCertificate {
+        return String::new();
+    }
+    let ca = pki().ca.display();
+    format!(
+        "ssl_request_cert=YES\nrequire_cert=YES\nvalidate_cert=YES\nca_certs_file={ca}\n\
+         force_local_data_ssl=YES\nforce_local_logins_ssl=YES\n"
+    )
+}
+
 fn tls(mode: Mode) -> String {
     let yes = |on: bool| if on { "YES" } else { "NO" };
     let reuse = yes(mode == Mode::Reuse);
@@ -64,5 +77,5 @@ fn tls(mode: Mode) -> String {
         pki().certificate.display(),
         pki().key.display(),
         yes(mode == Mode::Implicit),
-    )
+    ) + &client_certificate(mode)
 }
