@@ -171,8 +171,7 @@ impl Choice for DataSessions {
 }
 
 impl Choice for Authenticate {
-    const ALL: &'static [(&'static str, Self)] =
-        &[
+    const ALL: &'static [(&'static str, Self)] = &[
         ("backend", Self::Backend),
         ("gateway", Self::Gateway),
         ("http", Self::Http),

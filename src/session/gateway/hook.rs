@@ -9,6 +9,7 @@ use super::backend_login::KEY_NOT_FORWARDED;
 use super::destination::{Destination, no_folder};
 use super::{Gateway, refused};
 use crate::auth::hook::{Answer, LoginHook, NoVerdict, Question, Shown, Verdict};
+use crate::net::tls::ClientCertificate;
 use crate::op::{Failure, FailureKind};
 use crate::policy::limits::{Limit, Per};
 use crate::route::{Account, Backends, Choice, RootSetting};
@@ -59,7 +60,7 @@ impl Gateway {
         let question = Question {
             user: &choice.user,
             shown,
-            certificate: None,
+            certificate: client.certificate.get().map(ClientCertificate::der),
             source: client.peer.ip().to_canonical(),
             listener: &client.listener,
             protocol: client.protocol,
