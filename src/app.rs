@@ -12,21 +12,20 @@ use tokio_util::sync::CancellationToken;
 use crate::admin::{AdminSocket, BoundMetrics, Explainer, ListenerKind};
 use crate::audit::{self, Audit, Writers};
 use crate::auth::PasswordCheck;
-use crate::backend::ftp::FtpBackend;
-use crate::backend::local::{self, LocalBackend};
-use crate::backend::sftp::SftpBackend;
-use crate::backend::{Backend, IgnoredAttributes};
-use crate::config::{BackendSettings, Compiled};
+use crate::backend::{Backend, local};
+use crate::config::Compiled;
 use crate::data::{BindError, Pool, PoolMetrics};
 use crate::front::ftp::TlsPolicy;
 use crate::front::{ftp, sftp};
 use crate::net::ssh::KeyExchangeLimiter;
 use crate::net::task;
-use crate::net::{Connectors, Drain, ListenError, Listener};
+use crate::net::{Drain, ListenError, Listener};
 use crate::policy::Protocol;
 use crate::policy::limits::{Counters, LimitMetrics, Limits, QuotaFile};
 use crate::route::RouteTable;
 use crate::session::{Admission, Gateway, Metrics};
+
+mod servers;
 
 /// Why the gateway did not start; nothing is left running.
 #[derive(Debug, thiserror::Error)]
@@ -89,7 +88,8 @@ pub fn start(mut config: Compiled) -> Result<Running, StartError> {
     }
     let admission = Admission::new(&config.limits);
     let (audit, writers) = Audit::start(std::mem::take(&mut config.audit), &registry)?;
-    let gateway = Arc::new(gateway(&mut config, &pools, audit, &registry)?);
+    let (servers, backends) = servers::open(&mut config, &pools, &registry)?;
+    let gateway = Arc::new(gateway(&mut config, backends, audit, &registry)?);
     let counters = || gateway.policy_limits.counters().clone();
     let quotas = config.state_dir.map(|folder| Arc::new(QuotaFile::open(&folder, counters())));
     let exchanges = Arc::new(KeyExchangeLimiter::default());
@@ -143,6 +143,7 @@ pub fn start(mut config: Compiled) -> Result<Running, StartError> {
     if let Some(quotas) = &quotas {
         task::spawn(quotas.clone().save_until(end.clone()));
     }
+    servers.check_until(&end);
     listeners.into_iter().for_each(Listener::serve);
     let audit = Arc::new(writers);
     Ok(Running { addresses, drain, drain_timeout, quotas, end, audit })
@@ -171,25 +172,25 @@ impl Running {
 /// Answers questions about a configuration as a gateway with it would. Nothing is started.
 pub fn explainer(mut config: Compiled) -> Result<Explainer, StartError> {
     let listeners = listener_kinds(&config);
-    let gateway = gateway(&mut config, &HashMap::new(), Audit::default(), &Registry::new())?;
+    let registry = Registry::new();
+    let (_, backends) = servers::open(&mut config, &HashMap::new(), &registry)?;
+    let gateway = gateway(&mut config, backends, Audit::default(), &registry)?;
     Ok(Explainer { gateway: Arc::new(gateway), listeners })
 }
 
 /// Takes what it needs from the configuration.
 fn gateway(
     config: &mut Compiled,
-    pools: &HashMap<String, Arc<Pool>>,
+    backends: HashMap<String, Arc<dyn Backend>>,
     audit: Audit,
     registry: &Registry,
 ) -> Result<Gateway, StartError> {
-    let connectors = Connectors::register(registry)?;
-    let ignored = IgnoredAttributes::register(registry)?;
     let limit_metrics = LimitMetrics::register(registry)?;
     let limits = std::mem::take(&mut config.policy_limits);
     Ok(Gateway {
         passwords: PasswordCheck::new(std::mem::take(&mut config.users)),
         routes: RouteTable(std::mem::take(&mut config.routes.0)),
-        backends: backends(std::mem::take(&mut config.backends), pools, &connectors, &ignored)?,
+        backends,
         policy: config.policy.take().map(Arc::new),
         policy_limits: Limits::new(limits, Arc::new(Counters::default()), &limit_metrics),
         limits: config.limits.clone(),
@@ -212,31 +213,4 @@ fn listener_kinds(config: &Compiled) -> Vec<ListenerKind> {
         must_encrypt: true,
     });
     ftp.chain(sftp).collect()
-}
-
-fn backends(
-    settings: Vec<(String, BackendSettings)>,
-    pools: &HashMap<String, Arc<Pool>>,
-    connectors: &Connectors,
-    ignored: &IgnoredAttributes,
-) -> Result<HashMap<String, Arc<dyn Backend>>, StartError> {
-    let mut backends: HashMap<String, Arc<dyn Backend>> = HashMap::new();
-    for (name, settings) in settings {
-        let backend: Arc<dyn Backend> = match settings {
-            BackendSettings::Ftp(settings) => {
-                let pool = settings.data_ports.as_ref().and_then(|name| pools.get(name)).cloned();
-                Arc::new(FtpBackend::new(settings, pool, connectors, ignored))
-            }
-            BackendSettings::Sftp(settings) => {
-                Arc::new(SftpBackend::new(settings, connectors, ignored))
-            }
-            BackendSettings::Local(settings) => {
-                let opened = LocalBackend::open(&settings);
-                let backend = name.clone();
-                Arc::new(opened.map_err(|reason| StartError::Backend { backend, reason })?)
-            }
-        };
-        backends.insert(name, backend);
-    }
-    Ok(backends)
 }

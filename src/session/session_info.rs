@@ -1,7 +1,7 @@
 //! The fields that all records of a session share, and its totals.
 
 use std::net::SocketAddr;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use russh::keys::{HashAlg, PublicKey};
@@ -10,6 +10,7 @@ use tracing::Span;
 use super::client_info::ClientInfo;
 use super::end::EndSlot;
 use crate::audit::{self, Audit};
+use crate::backend::ResumeNote;
 use crate::net::{Peer, Protection};
 use crate::route::{Access, Authenticator, Choice};
 
@@ -57,6 +58,8 @@ pub(super) struct Established {
     pub groups: Vec<String>,
     /// The backend's server.
     pub peer: Option<Peer>,
+    /// Gets told of interrupted uploads.
+    pub resume_note: Option<Arc<ResumeNote>>,
 }
 
 impl LoginDetails {
@@ -111,6 +114,12 @@ impl SessionInfo {
         let Self { session, peer, listener, backend, .. } = self;
         let user = self.user.as_slice();
         tracing::error_span!(parent: None, "session", session, %peer, listener, user, backend)
+    }
+
+    /// The user's next session should get the server that has the part of the file.
+    pub(super) fn note_interrupted_upload(&self) {
+        let note = self.established.get().and_then(|it| it.resume_note.as_ref());
+        note.into_iter().for_each(|note| note.upload_interrupted());
     }
 
     /// As the audit sees it.

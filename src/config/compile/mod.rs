@@ -46,10 +46,11 @@ pub(super) fn compile(
     let pools = pools::compile(file, machine, problems);
     let listeners = listeners::compile(file, folder, problems);
     let sftp_listeners = sftp_listeners::compile(file, folder, problems);
-    let (backends, login_modes) = backends::compile(file, folder, problems);
+    let backends = backends::compile(file, folder, problems);
+    let login_modes = &backends.login_modes;
     let users = users::compile(file, folder, problems);
-    key_logins::warn_unused(file, &login_modes, problems);
-    let routes = routes::compile(file, &login_modes, problems);
+    key_logins::warn_unused(file, login_modes, problems);
+    let routes = routes::compile(file, login_modes, problems);
     let policy_limits = policy::limits(file, problems);
     let state_dir = state_dir::compile(file, folder, &policy_limits, machine, problems);
     let policy = policy::compile(file, problems);
@@ -76,7 +77,9 @@ pub(super) fn compile(
         listeners,
         sftp_listeners,
         pools,
-        backends,
+        backends: backends.settings,
+        servers: backends.servers,
+        groups: backends.groups,
         users,
         routes,
         policy,

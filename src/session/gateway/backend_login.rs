@@ -52,9 +52,9 @@ impl Gateway {
         let admit = || self.policy_limits.open_session(&facts, client.session);
         let early = authenticated.then(admit).transpose()?;
         let rooted = matches!(&root, Root::Path(path) if !path.is_root());
-        let origin = Origin { client: client.peer, local: client.local, rooted };
+        let origin = Origin { client: client.peer, local: client.local, rooted, is_check: false };
         at_backend.store(true, Ordering::Relaxed);
-        let session = backend.login(&login, origin).await;
+        let session = backend.login_as(&choice.user, &login, origin).await;
         let session = session.map_err(|failure| refusal(failure, choice, &login))?;
         let ready = async {
             let limits = early.map_or_else(admit, Ok)?;
