@@ -11,6 +11,7 @@ use tokio::time::timeout;
 use super::abort;
 use super::connection::Connection;
 use super::failures::no_data_connection;
+use super::settings::Settings;
 use crate::net::{self, Stream};
 use crate::op::{Failure, PeerReply};
 

@@ -10,7 +10,8 @@ use zeroize::Zeroizing;
 
 use super::*;
 use crate::auth::Credentials;
-use crate::backend::local::testing::Sandbox;
+use crate::backend::PartialUploads;
+use crate::backend::local::{self, LocalBackend};
 use crate::op::Fault;
 
 /// A server that answers logins and checks as the test says.
@@ -18,7 +19,7 @@ struct Scripted {
     answer: Mutex<Answer>,
     logins: AtomicUsize,
     checks: AtomicUsize,
-    sandbox: Sandbox,
+    folder: LocalBackend,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -61,7 +62,7 @@ impl Backend for Scripted {
     async fn login(&self, _: &Login, _: Origin) -> Result<Box<dyn BackendSession>, Failure> {
         self.logins.fetch_add(1, Ordering::Relaxed);
         self.answer().await?;
-        Ok(self.sandbox.session().await)
+        self.folder.login(&Login::Authenticated(None), Origin::ANY).await
     }
 
     async fn greet(&self) -> Result<(), Failure> {
@@ -89,7 +90,11 @@ fn group(choice: Choice) -> Fixture {
             answer: Mutex::new(Answer::Accepts),
             logins: AtomicUsize::new(0),
             checks: AtomicUsize::new(0),
-            sandbox: Sandbox::new(),
+            folder: LocalBackend::open(&local::Settings {
+                folder: std::env::temp_dir(),
+                partial_uploads: PartialUploads::Keep,
+            })
+            .unwrap(),
         });
         let settings = ServerSettings {
             name: name.into(),

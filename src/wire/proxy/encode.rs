@@ -28,7 +28,7 @@ pub fn encode(source: SocketAddr, destination: SocketAddr) -> Vec<u8> {
 
 /// A header for a connection of the sender itself, such as a health check: the command LOCAL, without addresses.
 pub fn encode_local() -> Vec<u8> {
-    [SIGNATURE, &[LOCAL, UNSPEC, 0, 0]].concat()
+    [&SIGNATURE[..], &[LOCAL, UNSPEC, 0, 0]].concat()
 }
 
 fn v6(address: IpAddr) -> Ipv6Addr {
