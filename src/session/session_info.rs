@@ -1,8 +1,8 @@
 //! The fields that all records of a session share, and its totals.
 
 use std::net::SocketAddr;
-use std::sync::{Arc, OnceLock};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use russh::keys::{HashAlg, PublicKey};
 use tracing::Span;

@@ -33,7 +33,8 @@ impl Resumable {
     fn note(&self, user: &[u8], server: &str, now: Instant) {
         let mut servers = self.lock();
         if servers.len() >= USERS_MAX && !servers.contains_key(user) {
-            let oldest = servers.iter().min_by_key(|(_, (_, at))| *at).map(|(user, _)| user.clone());
+            let oldest =
+                servers.iter().min_by_key(|(_, (_, at))| *at).map(|(user, _)| user.clone());
             oldest.and_then(|user| servers.remove(&user));
         }
         servers.insert(user.to_owned(), (server.to_owned(), now));

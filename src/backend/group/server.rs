@@ -7,9 +7,9 @@ use std::time::Instant;
 use tokio::sync::watch;
 
 use super::checks::Checks;
+use super::is_unavailable;
 use super::metrics::{GroupMetrics, ServerMetrics};
 use super::state::{Failed, State};
-use super::is_unavailable;
 use crate::backend::{Backend, BackendSession, Login, Origin};
 use crate::op::{Failure, FailureKind, Outage};
 
@@ -43,7 +43,11 @@ pub(super) struct Place {
 
 impl Server {
     /// A server that is up until it fails.
-    pub fn new(settings: ServerSettings, backend: Arc<dyn Backend>, metrics: &GroupMetrics) -> Self {
+    pub fn new(
+        settings: ServerSettings,
+        backend: Arc<dyn Backend>,
+        metrics: &GroupMetrics,
+    ) -> Self {
         let metrics = metrics.server(&settings.name);
         metrics.up.set(1);
         Self {
@@ -174,7 +178,12 @@ impl Server {
         if self.checks().is_some() {
             self.metrics.ejections.inc();
             let server = self.name();
-            tracing::warn!(event = "backend", server, reason, "the server is down: no new sessions");
+            tracing::warn!(
+                event = "backend",
+                server,
+                reason,
+                "the server is down: no new sessions"
+            );
             self.down.send_replace(true);
         }
     }

@@ -11,6 +11,7 @@ mod accepted;
 mod audit;
 mod certificates;
 mod data_ports;
+mod groups;
 mod limits;
 mod machine;
 mod mistakes;

@@ -3,7 +3,7 @@
 use serde_json::{Value as Json, json};
 
 use crate::backend::ftp::{DataMode, PassiveCommand, UncheckedRename};
-use crate::backend::{group, PartialUploads, SendProxyProtocol, UnsupportedAttributes};
+use crate::backend::{PartialUploads, SendProxyProtocol, UnsupportedAttributes, group};
 use crate::config::leaf::{Choice, Invalid, Value};
 use crate::config::nearest::nearest;
 use crate::config::{LogFormat, LogLevel};

@@ -5,6 +5,7 @@ mod big;
 mod bursts;
 mod cut_policies;
 mod cuts;
+mod groups;
 mod keepalive;
 mod login_folder;
 mod logins;

@@ -62,9 +62,8 @@ fn check_member(
         );
         problems.error(at, message);
     }
-    let has_account = |backend: &Backend| {
-        backend.login.as_ref().is_some_and(|login| login.account.is_some())
-    };
+    let has_account =
+        |backend: &Backend| backend.login.as_ref().is_some_and(|login| login.account.is_some());
     if has_account(member) && !has_account(group) {
         let message = format!(
             "backend \"{name}\" has an account of the gateway (`login`), but this group passes the \
