@@ -20,12 +20,16 @@ use crate::policy::Names;
 use crate::route::{FolderSetting, RootSetting};
 
 mod audit;
+mod guard;
 mod login;
 mod policy;
+mod users;
 
 pub(super) use audit::*;
+pub(super) use guard::*;
 pub(super) use login::*;
 pub(super) use policy::*;
+pub(super) use users::*;
 
 section! {
     /// The configuration of a lockgate gateway.
@@ -38,6 +42,9 @@ section! {
         [required] backends: Named<Backend>,
         /// Users whom the gateway authenticates, by name.
         users: Named<User>,
+        /// A file with more of them under `users`, or a list of files. Read again when they have changed:
+        /// the users of a file with an error stay as they were.
+        users_file: OneOrMore<FileName>,
         /// The backend for each user, chosen at login. The first match applies; a login without a match
         /// is refused.
         [required] routes: Many<Route>,
@@ -45,6 +52,8 @@ section! {
         policy: Policy,
         /// Limits and timeouts.
         limits: Limits,
+        /// Delays and bans after failed logins. Absent: the defaults.
+        login_guard: LoginGuard,
         /// The folder for what a restart must not lose: the daily quotas of `policy.limits`. It must exist.
         /// Absent: they start at zero.
         state_dir: Leaf<FileName>,
@@ -366,20 +375,6 @@ section! {
         "password" => "secrets do not belong in this file; use password_file or password_env",
         "passphrase" => "secrets do not belong in this file; use passphrase_file",
     ]
-}
-
-section! {
-    /// A user whom the gateway authenticates.
-    User {
-        /// The output of `lockgate hash-password` ("$argon2id$…"). Absent: no login with a password.
-        password_hash: Leaf<Argon2id>,
-        /// A file with public keys in OpenSSH's authorized_keys format, or a list of files: SFTP clients
-        /// with one of these keys need no password.
-        authorized_keys: OneOrMore<FileName>,
-        /// Groups that routes can match.
-        groups: OneOrMore<Text>,
-    }
-    hints ["password" => "write the hash that `lockgate hash-password` prints, as password_hash"]
 }
 
 section! {

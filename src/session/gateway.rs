@@ -11,7 +11,7 @@ use super::client_info::ClientInfo;
 use super::client_refusal::ClientRefusal;
 use super::metrics::{Metrics, OpenSession};
 use crate::audit::{Audit, Event, What};
-use crate::auth::PasswordCheck;
+use crate::auth::{LoginGuard, PasswordCheck};
 use crate::backend::Backend;
 use crate::net::ProxyProtocol;
 use crate::op::{Failure, FailureKind};
@@ -23,6 +23,8 @@ use crate::route::RouteTable;
 pub struct Gateway {
     /// The `users` and the check of their passwords.
     pub passwords: PasswordCheck,
+    /// Delays and bans after failed logins (`login_guard`).
+    pub guard: Arc<LoginGuard>,
     /// The `routes`; the first match applies.
     pub routes: RouteTable,
     /// By name in the configuration; each route names one of them.
@@ -101,6 +103,10 @@ fn refused(reason: &str) -> Failure {
 mod authenticate;
 mod backend_login;
 mod choice;
+mod guessing;
 mod login;
+
+pub use guessing::BANNED;
+
 #[cfg(test)]
 mod tests;

@@ -14,7 +14,10 @@ mod backends;
 mod greeting;
 mod matches;
 mod rewrite;
+mod unalike;
 mod unused;
+
+pub(super) use unalike::warn_of_unalike_answers;
 
 pub(super) fn compile(
     file: &File,

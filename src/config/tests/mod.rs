@@ -21,6 +21,7 @@ mod routes;
 mod samples;
 mod sftp;
 mod text;
+mod users;
 
 const HASH: &str = "$argon2id$v=19$m=19456,t=2,p=1$c29tZXNhbHQxMjM0NTY$\
                     aVzgv0C4t3lnL2cvvQ7gvAdbKI2WvX7FBVCMFsCr2lM";

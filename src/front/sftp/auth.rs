@@ -25,6 +25,10 @@ pub(super) struct Logins {
     connection: Arc<Connection>,
     failed: u32,
     offered: u32,
+    /// A key was refused.
+    key_refused: bool,
+    /// A password was refused, and counted as a guess.
+    password_refused: bool,
 }
 
 /// The same for every user: clients must not learn which users have keys.
@@ -49,7 +53,7 @@ pub(super) fn banner(greeting: &Greeting) -> String {
 
 impl Logins {
     pub(super) fn new(connection: Arc<Connection>) -> Self {
-        Self { connection, failed: 0, offered: 0 }
+        Self { connection, failed: 0, offered: 0, key_refused: false, password_refused: false }
     }
 
     pub(super) async fn password(&mut self, user: &str, password: &[u8]) -> Auth {
@@ -77,6 +81,7 @@ impl Logins {
         match admitted {
             Ok(()) => Auth::Accept,
             Err(failure) => {
+                self.key_refused = true;
                 self.connection.note_login_logged();
                 shared.gateway.key_refused(client_info, user, key, &failure);
                 reject()
@@ -119,6 +124,7 @@ impl Logins {
         }
         connection.note_client();
         connection.note_login_logged();
+        let has_password = proof.password.is_some();
         let gateway = &connection.shared.gateway;
         let login = gateway.login(&connection.client_info, proof, connection.login_deadline());
         let outcome = tokio::select! {
@@ -134,6 +140,10 @@ impl Logins {
                 Auth::Accept
             }
             Err(failure) => {
+                if failure.kind == FailureKind::LoginRefused {
+                    self.password_refused |= has_password;
+                    self.key_refused |= !has_password;
+                }
                 self.login_failed(&failure);
                 reject()
             }
@@ -154,5 +164,16 @@ impl Logins {
     fn disconnect(&self, reason: &'static str) {
         let end = SessionEnd::by(Fault::Client, reason);
         self.connection.end(Disconnect::NoMoreAuthMethodsAvailable, end);
+    }
+}
+
+/// Agents offer all their keys: a connection with refused keys is one failed login.
+impl Drop for Logins {
+    fn drop(&mut self) {
+        let Connection { shared, client_info, .. } = &*self.connection;
+        let is_logged_in = self.connection.session().is_some();
+        if self.key_refused && !self.password_refused && !is_logged_in {
+            shared.gateway.keys_refused(client_info);
+        }
     }
 }

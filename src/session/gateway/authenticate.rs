@@ -6,6 +6,7 @@ use super::super::client_info::ClientInfo;
 use super::super::proof::Proof;
 use super::super::session_info::SessionInfo;
 use super::{Gateway, refused};
+use crate::auth::UserTable;
 use crate::op::Failure;
 use crate::route::{Access, Account, Authenticator, Chosen};
 
@@ -22,6 +23,7 @@ impl Gateway {
     /// (`authenticate: backend`).
     pub(super) async fn authenticate(
         &self,
+        users: &UserTable,
         chosen: &Chosen<'_>,
         client: &ClientInfo,
         proof: &Proof,
@@ -30,23 +32,29 @@ impl Gateway {
             Some(Access::Backend) => Ok(None),
             // Without a route, too: the reply and its time must not depend on whether the user exists.
             None | Some(Access::Gateway { by: Authenticator::Users, .. }) => {
-                self.authenticate_user(chosen, client, proof).await.map(Some)
+                self.authenticate_user(users, chosen, client, proof).await.map(Some)
             }
         }
     }
 
     async fn authenticate_user(
         &self,
+        users: &UserTable,
         chosen: &Chosen<'_>,
         client: &ClientInfo,
         proof: &Proof,
     ) -> Result<Authenticated, Failure> {
         let name = chosen.choice.as_ref().map_or(&proof.user, |choice| &choice.user);
         let user = match (&proof.password, &proof.key) {
-            (Some(password), _) => self.passwords.verify(name, &password.password).await,
+            (Some(password), _) => {
+                let place = self.passwords.place(client.peer.ip()).await;
+                // Other guesses may have been checked meanwhile.
+                self.refuse_banned(client)?;
+                self.passwords.verify(place, users, name, &password.password).await
+            }
             (None, Some(key)) => {
-                self.admits_key(client, &proof.user, key)?;
-                self.passwords.known(name)
+                self.judge_key(users, client, &proof.user, key)?;
+                users.get(name).cloned()
             }
             (None, None) => None,
         };
@@ -64,7 +72,17 @@ impl Gateway {
         user: &[u8],
         key: &PublicKey,
     ) -> Result<(), Failure> {
-        let chosen = self.choose(client.login(user));
+        self.judge_key(&self.passwords.users(), client, user, key)
+    }
+
+    fn judge_key(
+        &self,
+        users: &UserTable,
+        client: &ClientInfo,
+        user: &[u8],
+        key: &PublicKey,
+    ) -> Result<(), Failure> {
+        let chosen = self.choose_among(users, client.login(user));
         let Some(choice) = &chosen.choice else { return Err(self.without_route(&chosen)) };
         match choice.backend.access {
             Access::Gateway { account: Account::Mapped(_) | Account::None, .. } => {}
@@ -78,7 +96,7 @@ impl Gateway {
             }
         }
         Self::paths(choice)?;
-        let known = self.passwords.known(&choice.user).ok_or_else(|| refused("unknown user"))?;
+        let known = users.get(&choice.user).ok_or_else(|| refused("unknown user"))?;
         known.keys.admits(key, client.peer.ip()).map_err(|refusal| refused(&refusal.to_string()))
     }
 
