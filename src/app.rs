@@ -130,7 +130,12 @@ pub fn start(mut config: Compiled) -> Result<Running, StartError> {
         None => None,
         Some(path) => {
             let explainer = Explainer { gateway: gateway.clone(), listeners: kinds };
-            let bound = AdminSocket::bind(&path, pools.values().cloned().collect(), explainer);
+            let bound = AdminSocket::bind(
+                &path,
+                pools.values().cloned().collect(),
+                servers.clone(),
+                explainer,
+            );
             Some(bound.map_err(|reason| StartError::Admin { path, reason })?)
         }
     };

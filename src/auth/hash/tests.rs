@@ -132,7 +132,10 @@ fn hashes_that_ask_for_too_much_are_refused() {
     let sha = "saltsalt$yrhPKxCqiWcCE9h0g86j6Ugz7SDFdFm.BjU.d8RaQnC";
     for (text, limit) in [
         (format!("$argon2id$v=19$m=1048577,t=1,p=1${rest}"), "1025 MiB of memory; at most 1024 "),
-        (format!("$argon2id$v=19$m=1048576,t=5,p=1${rest}"), "5120 MiB of memory in all passes; at most 4096 "),
+        (
+            format!("$argon2id$v=19$m=1048576,t=5,p=1${rest}"),
+            "5120 MiB of memory in all passes; at most 4096 ",
+        ),
         (format!("$scrypt$ln=21,r=8,p=1${rest}"), "2048 MiB of memory; at most 1024 "),
         (format!("$scrypt$ln=1,r=1,p=4294967295${rest}"), "MiB of memory"),
         (format!("$scrypt$ln=63,r=4294967295,p=4294967295${rest}"), "MiB of memory"),
