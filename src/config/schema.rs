@@ -323,6 +323,7 @@ section! {
         "group" => "write protocol: group, and servers with the names of the backends",
         "members" => "write servers, with the names of the backends",
         "health_check" => "write health",
+        "timeout" => "write connect_timeout or reply_timeout",
         "private_key" => "it belongs to the account: login: { user: …, private_key: … }",
     ]
 }
