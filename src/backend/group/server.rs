@@ -92,9 +92,9 @@ impl Server {
         if self.drained.swap(drained, Ordering::Relaxed) != drained {
             let server = self.name();
             if drained {
-                tracing::info!(server, "drained by an operator: no new sessions at this server");
+                tracing::info!(target: "lockgate::record", event = "backend", server, "drained by an operator: no new sessions at this server");
             } else {
-                tracing::info!(server, "no longer drained: the server takes sessions again");
+                tracing::info!(target: "lockgate::record", event = "backend", server, "no longer drained: the server takes sessions again");
             }
         }
         self.metrics.drained.set(i64::from(drained));
@@ -202,7 +202,7 @@ impl Server {
         if self.checks().is_some() {
             self.down.send_replace(false);
             let server = self.name();
-            tracing::info!(event = "backend", server, "the server is up again");
+            tracing::info!(target: "lockgate::record", event = "backend", server, "the server is up again");
         }
     }
 

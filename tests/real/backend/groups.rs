@@ -18,7 +18,7 @@ use crate::support::ssh::keys;
 use crate::support::{PASSWORD, USER, pattern, ports};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
-const CHECKED: &str = "connect_timeout: 2s, health: { every: 1s, timeout: 1s }";
+const CHECKED: &str = "connect_timeout: 2s, health: { every: 1s, timeout: 5s }";
 /// For a server to go down or to return: its back-off, and checks.
 const TIMEOUT: Duration = Duration::from_secs(20);
 const CLIENTS: usize = 4;
