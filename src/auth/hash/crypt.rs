@@ -39,7 +39,8 @@ pub(super) fn sha_crypt_cost(text: &str) -> Result<Cost, HashError> {
     let length = if kind == "5" { 43 } else { 86 };
     let is_hash = |hash: &str| hash.len() == length && hash.bytes().all(is_crypt64);
     let is_complete = parts.next().is_some_and(is_hash) && parts.next().is_none();
-    if !is_complete || salt.is_empty() || salt.len() > 16 || rounds < ROUNDS_MIN {
+    let is_salt = (1..=16).contains(&salt.len()) && salt.bytes().all(|b| b.is_ascii_graphic());
+    if !is_complete || !is_salt || rounds < ROUNDS_MIN {
         return Err(HashError::Invalid);
     }
     limit(rounds, ROUNDS_MAX, "rounds")?;

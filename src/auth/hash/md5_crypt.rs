@@ -27,7 +27,8 @@ pub(super) fn verify(password: &[u8], text: &str) -> bool {
 fn parse(text: &str) -> Option<(&str, &str, &str)> {
     let magic = ["$1$", "$apr1$"].into_iter().find(|magic| text.starts_with(magic))?;
     let (salt, hash) = text[magic.len()..].split_once('$')?;
-    let is_valid = (1..=8).contains(&salt.len()) && hash.len() == 22;
+    let is_salt = salt.bytes().all(|byte| byte.is_ascii_graphic());
+    let is_valid = is_salt && (1..=8).contains(&salt.len()) && hash.len() == 22;
     (is_valid && hash.bytes().all(is_crypt64)).then_some((magic, salt, hash))
 }
 

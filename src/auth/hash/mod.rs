@@ -204,11 +204,18 @@ fn scheme(text: &str) -> Result<Scheme, HashError> {
         "2" | "2x" => refused("bcrypt 2x", "it is computed with a known error"),
         "3" => refused("NT", UNSALTED),
         "7" => refused("7 (crypt's scrypt)", "\"$scrypt$…\" is"),
-        kind if kind.len() < 20 && kind.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-') => {
+        kind if (1..20).contains(&kind.len())
+            && kind.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-') =>
+        {
             refused(kind, "it is not known")
         }
         _ => Err(HashError::Invalid),
     }
+}
+
+/// Whether a derived key has a usual length; others are damaged. A shorter one is guessed by chance.
+fn is_key_length(length: usize) -> bool {
+    (16..=64).contains(&length) && length % 16 == 0
 }
 
 /// crypt(3)'s base 64.

@@ -11,8 +11,8 @@ use std::num::NonZeroU32;
 use argon2::password_hash::Encoding;
 use aws_lc_rs::pbkdf2::{self, PBKDF2_HMAC_SHA256, PBKDF2_HMAC_SHA512};
 
-use super::HashError;
 use super::cost::{Cost, ITERATIONS_MAX, limit};
+use super::{HashError, is_key_length};
 
 struct Parsed {
     is_sha512: bool,
@@ -58,8 +58,9 @@ fn parse(text: &str) -> Option<Parsed> {
         }
     };
     let salt = if is_text_salt { salt.as_bytes().to_vec() } else { base64(salt)? };
-    // A shorter hash is guessed by chance, an empty salt is none.
-    (hash.len() >= 16 && !salt.is_empty()).then_some(())?;
+    let is_text = |salt: &[u8]| salt.iter().all(u8::is_ascii_graphic);
+    (is_key_length(hash.len()) && !salt.is_empty() && (!is_text_salt || is_text(&salt)))
+        .then_some(())?;
     Some(Parsed { is_sha512: kind.ends_with("sha512"), iterations, salt, hash })
 }
 

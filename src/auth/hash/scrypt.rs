@@ -3,13 +3,14 @@
 use argon2::password_hash::{Output, PasswordHash, Salt};
 use scrypt::{Params, scrypt};
 
-use super::HashError;
 use super::cost::{Cost, limit_memory};
+use super::{HashError, is_key_length};
 
 pub(super) fn cost(text: &str) -> Result<Cost, HashError> {
     let hash = PasswordHash::new(text).map_err(|_| HashError::Invalid)?;
     let (ln, r, p) = parameters(&hash).ok_or(HashError::Invalid)?;
-    if hash.salt.is_none() || hash.hash.is_none() {
+    let is_complete = hash.hash.is_some_and(|hash| is_key_length(hash.len()));
+    if hash.salt.is_none() || !is_complete {
         return Err(HashError::Invalid);
     }
     let block = 128 * u64::from(r);

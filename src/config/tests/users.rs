@@ -39,7 +39,13 @@ fn file_report(content: &str) -> String {
 fn users_of_a_file_are_users() {
     let (folder, text) = with_file(&user("bob", ", groups: staff, authorized_keys: alice.pub"));
     let compiled = load_beside(folder.path(), &text).unwrap_or_else(|report| panic!("{report}"));
-    assert!(compiled.warnings.is_empty(), "{}", compiled.warnings);
+    // The checks of users see them.
+    let warnings = compiled.warnings.to_string();
+    assert!(
+        warnings.contains("users.bob.authorized_keys: keys are for SFTP, but no"),
+        "{warnings}"
+    );
+    assert!(warnings.ends_with("\n1 warning"), "{warnings}");
     assert_eq!(compiled.users.iter().len(), 2);
     let bob = compiled.users.get(b"bob").unwrap();
     assert_eq!(bob.groups, ["staff"]);
@@ -57,7 +63,7 @@ fn users_of_a_file_are_users() {
 #[test]
 fn mistakes_in_a_file_of_users_name_its_lines() {
     for (content, expected) in [
-        (user("bob", ", grups: staff"), "users.yaml:2:128: users.bob.grups: unknown key"),
+        (user("bob", ", grups: staff"), "users.yaml:2:123: users.bob.grups: unknown key"),
         (
             user("alice", ""),
             "users.yaml:2:3: users.alice: is a duplicate of users.alice in line 19",
@@ -74,7 +80,7 @@ fn mistakes_in_a_file_of_users_name_its_lines() {
         ("listeners: {}\n".into(), "users.yaml:1:1: listeners: unknown key"),
         ("listeners: {}\n".into(), "users.yaml: users: is missing"),
         (String::new(), "users.yaml: is empty; for no users, write `users: {}`"),
-        ("users: [\n".into(), "users.yaml:2:1: this is not YAML"),
+        ("users: [\n".into(), "users.yaml:1:8: this is not YAML"),
     ] {
         let report = file_report(&content);
         assert!(report.contains(expected), "{content}\n{report}");
@@ -130,6 +136,30 @@ fn a_changed_file_is_read_again_once_it_has_settled() {
     fs::remove_file(folder.path().join("users.yaml")).unwrap();
     assert!(!look(&files, &mut seen) && look(&files, &mut seen));
     assert!(files.read_again().err().expect("an error").summary().contains("cannot read"));
+}
+
+/// A mounted ConfigMap or Secret: `users.yaml` is a symlink into `..data`, a symlink that changes.
+#[test]
+fn a_file_of_kubernetes_is_read_again_when_its_symlink_changes() {
+    use std::os::unix::fs::symlink;
+    let (folder, text) = with_file("");
+    let at = |name: &str| folder.path().join(name);
+    fs::remove_file(at("users.yaml")).unwrap();
+    for (version, name) in [("..1", "bob"), ("..2", "carol")] {
+        fs::create_dir(at(version)).unwrap();
+        fs::write(at(version).join("users.yaml"), user(name, "")).unwrap();
+        mode(&at(version).join("users.yaml"), 0o600);
+    }
+    symlink("..1", at("..data")).unwrap();
+    symlink("..data/users.yaml", at("users.yaml")).unwrap();
+    let compiled = load_beside(folder.path(), &text).unwrap_or_else(|report| panic!("{report}"));
+    assert!(compiled.users.get(b"bob").is_some());
+    let mut files = compiled.users_files.unwrap();
+    symlink("..2", at("..new")).unwrap();
+    fs::rename(at("..new"), at("..data")).unwrap();
+    let mut seen = None;
+    assert!(!files.has_settled_change(&mut seen) && files.has_settled_change(&mut seen));
+    assert!(files.read_again().unwrap().get(b"carol").is_some());
 }
 
 #[test]
@@ -200,11 +230,11 @@ fn invalid_guards_are_errors() {
     let wrong = |keys: &str, position: &str, message: &str| {
         one(LIMITS, &format!("login_guard: {{ {keys} }}\nlimits:\n"), position, message);
     };
-    wrong("max_failures: 0", "28:32", "must be at least 1");
-    wrong("max_failures: 101", "28:32", "must be at most 100");
-    wrong("find_time: 0s", "28:29", "longer than zero");
-    wrong("ban_time: 15", "28:28", "needs a unit");
-    wrong("never_ban: 10.0.0.1/33", "28:29", "10.0.0.1/33");
+    wrong("max_failures: 0", "28:30", "must be at least 1");
+    wrong("max_failures: 101", "28:30", "must be at most 100");
+    wrong("find_time: 0s", "28:27", "longer than zero");
+    wrong("ban_time: 15", "28:26", "needs a unit");
+    wrong("never_ban: 10.0.0.1/33", "28:27", "10.0.0.1/33");
     wrong("maxretry: 3", "28:16", "write max_failures");
     wrong("bantime: 1h", "28:16", "write ban_time");
     wrong("findtime: 1h", "28:16", "write find_time");

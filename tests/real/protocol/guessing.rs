@@ -1,7 +1,7 @@
 //! The guard against guessing: bans, what counts, and that honest logins are not held up.
 
 use std::fmt::Write as _;
-use std::io::Read;
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -16,7 +16,7 @@ use crate::support::clients::{SftpSite, openssh};
 use crate::support::gateway::{Gateway, PROGRAM};
 use crate::support::pki::pki;
 use crate::support::process::{Output, run};
-use crate::support::raw::{Raw, dial_from};
+use crate::support::raw::{Raw, dial, dial_from};
 use crate::support::ssh::{accepts_password, keys, public};
 use crate::support::{PASSWORD, USER, argon2_hash, argon2_hash_with};
 
@@ -38,7 +38,7 @@ fn start(guard: &str, more: &str) -> (Gateway, TempDir) {
          tls: {{ mode: implicit, certificate: {}, key: {} }} }}\n  \
          ssh: {{ protocol: sftp, address: \"127.0.0.1:0\", host_keys: {} }}\n\
          backends:\n  files: {{ protocol: local, folder: {:?} }}\n\
-         login_guard: {{ never_ban: 192.0.2.1{guard} }}\n\
+         login_guard: {{ {guard} }}\n\
          admin: {{ socket: admin.sock }}\n\
          metrics: {{ address: \"127.0.0.1:0\" }}\n{more}",
         pki().certificate.display(),
@@ -77,7 +77,7 @@ fn bans(gateway: &Gateway, arguments: &[&str]) -> Output {
 
 #[test]
 fn guesses_ban_an_address_at_every_listener_until_the_ban_is_lifted() {
-    let (gateway, folder) = start(", max_failures: 4", &users());
+    let (gateway, folder) = start("never_ban: 192.0.2.1, max_failures: 4", &users());
     for user in ["a", "b", "c", USER] {
         assert_eq!(guess(&gateway, ATTACKER, user), 530);
     }
@@ -122,10 +122,41 @@ fn guesses_ban_an_address_at_every_listener_until_the_ban_is_lifted() {
     assert_eq!(gateway.metric("lockgate_banned_addresses"), Some(0));
 }
 
+/// Behind a load balancer the header's address counts; the balancer's own is never banned.
+#[test]
+fn the_address_of_the_proxy_header_is_banned_and_never_the_proxys() {
+    let proxied = "listeners:\n  proxied: { protocol: ftp, address: \"127.0.0.1:0\", active: { allowed: true }, \
+                   proxy_protocol: [127.0.0.0/8] }\n";
+    let gateway = Gateway::start(&format!(
+        "{proxied}backends:\n  files: {{ protocol: local, folder: /tmp }}\n\
+         login_guard: {{ never_ban: 192.0.2.1, max_failures: 3 }}\n{}",
+        users()
+    ));
+    let guess = |client: &str| {
+        let mut tcp = BufReader::new(dial(gateway.address("proxied")));
+        let header = format!("PROXY TCP4 {client} 192.0.2.2 1234 21\r\n");
+        tcp.get_mut().write_all(header.as_bytes()).expect("sending a header");
+        let mut reply = String::new();
+        for command in ["", "USER someone\r\n", "PASS wrong\r\n"] {
+            tcp.get_mut().write_all(command.as_bytes()).expect("sending a command");
+            reply.clear();
+            tcp.read_line(&mut reply).expect("a reply");
+            if reply.starts_with("421") {
+                break;
+            }
+        }
+        reply[..3].to_owned()
+    };
+    let replies: Vec<_> = (0..4).map(|_| guess("198.51.100.7")).collect();
+    assert_eq!(replies, ["530", "530", "530", "421"]);
+    assert_eq!(guess("198.51.100.8"), "530");
+    assert!((0..5).all(|_| guess("127.0.0.9") == "530"));
+}
+
 /// An agent with many keys, and a key that is right after wrong ones.
 #[test]
 fn ssh_counts_connections_not_offered_keys() {
-    let (gateway, folder) = start(", max_failures: 3", &users());
+    let (gateway, folder) = start("never_ban: 192.0.2.1, max_failures: 3", &users());
     let site = SftpSite::new(gateway.address("ssh").port());
     let stranger = |n: usize| {
         let path = folder.path().join(format!("key{n}"));
@@ -158,7 +189,7 @@ fn ssh_counts_connections_not_offered_keys() {
 
 #[test]
 fn an_unreachable_backend_is_no_guess_but_a_refusal_of_one_is() {
-    let (backend, _files) = start("", &users());
+    let (backend, _files) = start("never_ban: 192.0.2.1", &users());
     let routes = format!(
         "  down: {{ protocol: ftp, address: \"127.0.0.1:1\" }}\n  up: {{ protocol: ftp, address: \"{}\" }}\n\
          routes:\n  - {{ match: {{ users: down }}, authenticate: backend, backend: down }}\n  \
@@ -187,7 +218,7 @@ fn an_unreachable_backend_is_no_guess_but_a_refusal_of_one_is() {
 #[test]
 fn an_honest_login_does_not_wait_behind_the_guesses_of_another_address() {
     let text = users().replace(&argon2_hash(), &argon2_hash_with(64 * 1024));
-    let (gateway, _folder) = start(", max_failures: 100", &text);
+    let (gateway, _folder) = start("never_ban: 192.0.2.1, max_failures: 100", &text);
     let front = gateway.address("front");
     let mut guesses: Vec<_> = (0..40)
         .map(|n| {
@@ -222,7 +253,7 @@ fn sixty_unknown_names_cost_what_sixty_known_ones_do() {
     }
     text.push_str("routes:\n  - { authenticate: gateway, backend: files }\n");
     text.push_str("limits: { sessions_per_address: 1000 }\n");
-    let (gateway, _folder) = start(", max_failures: 100, ban_time: 0s", &text);
+    let (gateway, _folder) = start("never_ban: 127.0.0.0/8", &text);
     let computed = || {
         ["md5-crypt", "bcrypt"].map(|scheme| {
             let series = format!("lockgate_password_checks_total{{scheme=\"{scheme}\"}}");

@@ -128,7 +128,7 @@ fn a_changed_users_file_applies_and_a_broken_one_does_not() {
     };
     let reason = gateway.await_log(broken, TIMEOUT)["reason"].to_string();
     assert!(
-        reason.contains("users.yaml:3:28: users.third.password_hash: is not a password hash"),
+        reason.contains("users.yaml:3:27: users.third.password_hash: is not a password hash"),
         "{reason}"
     );
     assert_eq!((log_in(&gateway, USER, PASSWORD), log_in(&gateway, "other", PASSWORD)), (530, 230));
