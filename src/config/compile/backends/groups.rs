@@ -24,9 +24,6 @@ pub(super) fn compile(
         problems.error(&backend.at.absent("servers"), message);
         return None;
     };
-    if list.items.is_empty() {
-        problems.error(&list.at, "is empty; it needs at least one backend");
-    }
     let mut members: Vec<(&str, &Backend)> = Vec::new();
     for (at, member) in list.values() {
         let member = member.0.as_str();
