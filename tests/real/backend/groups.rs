@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 use serde_json::Value;
 
-use super::gateway;
-use crate::support::gateway::Gateway;
+use super::{configuration, gateway};
+use crate::support::gateway::{Gateway, lockgate};
 use crate::support::raw::Raw;
 use crate::support::servers::{Server, private_vsftpd, sshd_with};
 use crate::support::sftp_fixture::becomes_true;
@@ -175,6 +175,45 @@ fn an_interrupted_upload_finds_its_server_again() {
     let reply = client.upload("STOR report", &payload[size..]);
     assert_eq!(reply.code, 226, "{reply:?}");
     assert!(std::fs::read(&path).expect("the file") == payload);
+}
+
+/// An operator patches a server: it is drained, shown to be empty, and taken back.
+#[test]
+fn a_drained_server_gets_no_sessions_until_it_is_taken_back() {
+    let numbers = [ports::one(), ports::one()];
+    let _servers = [0, 1].map(|number| vsftpd(number, numbers[number]));
+    let folder = tempfile::tempdir().expect("a folder for the socket");
+    let socket = folder.path().join("admin.sock");
+    let keys = format!("{}, sessions: 5, {CHECKED}", lists(&numbers));
+    let yaml = configuration(&[("stock", keys)]);
+    let gateway = Gateway::start(&format!("{yaml}admin: {{ socket: \"{}\" }}\n", socket.display()));
+    let socket = socket.to_str().expect("a path in UTF-8");
+    let asked = |arguments: &[&str]| {
+        let arguments = [&["backends"], arguments, &["--socket", socket]].concat();
+        lockgate(&arguments, "")
+    };
+    let name = format!("stock/127.0.0.1:{}", numbers[0]);
+    let mut client = log_in(gateway.address("stock"));
+    assert_eq!(server_of(&mut client), 0);
+    let drained = asked(&["drain", &name, "--no-wait", "--json"]).expect_ok("a drain").stdout;
+    let drained: Value = serde_json::from_slice(&drained).expect("JSON");
+    let state = &drained["servers"][0];
+    assert_eq!((&state["drained"], &state["sessions"]), (&true.into(), &1.into()), "{drained}");
+    // The session that is there goes on, and new ones go elsewhere.
+    assert_eq!(server_of(&mut client), 0);
+    assert_eq!(server_of(&mut log_in(gateway.address("stock"))), 1);
+    let waiting = thread::scope(|scope| {
+        let waiting = scope.spawn(|| asked(&["drain", &name]).expect_ok("a drain"));
+        client.expect("QUIT", 221);
+        waiting.join().expect("no panic")
+    });
+    let table = String::from_utf8(waiting.stdout).expect("text");
+    assert!(table.contains("drained") && table.contains("  0/5  "), "{table}");
+    let table = asked(&["undrain", &name]).expect_ok("its end").stdout;
+    assert!(String::from_utf8(table).expect("text").contains("  up  "));
+    assert_eq!(server_of(&mut log_in(gateway.address("stock"))), 0);
+    let unknown = asked(&["drain", "stock"]).describe();
+    assert!(unknown.contains("there is no server") && unknown.contains(&name), "{unknown}");
 }
 
 /// Two sshd with different host keys; one is killed.
