@@ -11,6 +11,7 @@ use super::read::{Many, Named, OneOrMany, section};
 use super::values::*;
 use super::{LogFormat, LogLevel};
 use crate::backend::ftp::{DataMode, PassiveCommand, UncheckedRename};
+use crate::backend::group::Choice;
 use crate::backend::{PartialUploads, SendProxyProtocol, UnsupportedAttributes};
 use crate::data::ClientMatch;
 use crate::net::tls::{CertificateUser, SessionReuse};
@@ -251,11 +252,26 @@ section! {
 section! {
     /// A server behind the gateway, or a folder of this machine.
     Backend {
-        /// ftp (with or without TLS), sftp, or local (a folder).
+        /// ftp (with or without TLS), sftp, local (a folder), or group (several backends that stand in for
+        /// each other).
         [required] protocol: Leaf<BackendProtocol>,
         /// ftp, sftp: the server's name or address, with the port unless it is the usual one (ftp 21,
-        /// implicit TLS 990, sftp 22); or a list, tried in order.
+        /// implicit TLS 990, sftp 22); or a list of servers that stand in for each other, see `choose`.
         address: OneOrMore<HostPort>,
+        /// group: the names of its backends (ftp or sftp), in order.
+        servers: OneOrMore<Text>,
+        /// ftp, sftp with several addresses, and group: which server a session gets: failover (default: the
+        /// first that is available), round-robin, least-sessions, user (the same for each user) or source (the
+        /// same for each client address). A user with an interrupted upload gets the server that has its part.
+        choose: Leaf<Choice>,
+        /// ftp, sftp: how the server is checked. Servers with others that stand in for them are checked
+        /// without it, too. A server whose check or login fails gets no sessions until it passes two checks.
+        health: Health,
+        /// ftp, sftp: the most sessions at each server. Absent: no limit.
+        sessions: Leaf<Count>,
+        /// ftp, sftp: the address of this machine that connections to the server come from. Absent: the
+        /// system chooses.
+        source_address: Leaf<IpAddr>,
         /// ftp: TLS towards the server. Absent: none.
         tls: BackendTls,
         /// ftp: passive (default) or active data connections.
@@ -325,8 +341,25 @@ section! {
         "port" => "the port is part of `address`",
         "host" => "the host is part of `address`",
         "host_keys" => "write host_key, with one fingerprint or a list",
+        "group" => "write protocol: group, and servers with the names of the backends",
+        "members" => "write servers, with the names of the backends",
+        "health_check" => "write health",
+        "timeout" => "write connect_timeout or reply_timeout",
         "private_key" => "it belongs to the account: login: { user: …, private_key: … }",
     ]
+}
+
+section! {
+    /// How a server is checked: up to its greeting, with TLS or the SSH key exchange as configured, and
+    /// optionally with a login.
+    Health {
+        /// From one check to the next, from 1s. Default: 10s.
+        every: Leaf<Positive>,
+        /// For a whole check. Default: 5s.
+        timeout: Leaf<Positive>,
+        /// Each check logs in with this account and lists its folder. Absent: no login.
+        login: Account,
+    }
 }
 
 section! {

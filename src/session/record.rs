@@ -131,6 +131,10 @@ impl Record {
         if !transferred && let Some(permit) = &self.transfer {
             permit.take_back_file();
         }
+        let interrupted = bytes > 0 && !matches!(ended, Outcome::Ok);
+        if interrupted && self.direction == Some(Direction::Upload) {
+            info.note_interrupted_upload();
+        }
         let (outcome, failure, size) = match ended {
             Outcome::Ok => ("ok", None, None),
             Outcome::Partial(size, failure) => ("partial", failure, size),

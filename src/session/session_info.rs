@@ -1,8 +1,8 @@
 //! The fields that all records of a session share, and its totals.
 
 use std::net::SocketAddr;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use russh::keys::{HashAlg, PublicKey};
 use tracing::Span;
@@ -10,6 +10,7 @@ use tracing::Span;
 use super::client_info::ClientInfo;
 use super::end::EndSlot;
 use crate::audit::{self, Audit};
+use crate::backend::ResumeNote;
 use crate::net::tls::ClientCertificate;
 use crate::net::{Peer, Protection};
 use crate::route::{Access, Authenticator, Choice};
@@ -72,6 +73,8 @@ pub(super) struct Established {
     pub groups: Vec<String>,
     /// The backend's server.
     pub peer: Option<Peer>,
+    /// Gets told of interrupted uploads.
+    pub resume_note: Option<Arc<ResumeNote>>,
 }
 
 impl LoginDetails {
@@ -149,6 +152,12 @@ impl SessionInfo {
         let Self { session, peer, listener, .. } = self;
         let (user, backend) = (self.user(), self.backend());
         tracing::error_span!(parent: None, "session", session, %peer, listener, user, backend)
+    }
+
+    /// The user's next session should get the server that has the part of the file.
+    pub(super) fn note_interrupted_upload(&self) {
+        let note = self.established.get().and_then(|it| it.resume_note.as_ref());
+        note.into_iter().for_each(|note| note.upload_interrupted());
     }
 
     /// As the audit sees it.

@@ -52,13 +52,14 @@ pub(super) fn compile(
     let pools = pools::compile(file, machine, problems);
     let listeners = listeners::compile(file, folder, problems);
     let sftp_listeners = sftp_listeners::compile(file, folder, problems);
-    let (backends, login_modes) = backends::compile(file, folder, problems);
+    let backends = backends::compile(file, folder, problems);
+    let login_modes = &backends.login_modes;
     let users = users::compile(file, folder, problems);
     let login_hooks = login_hooks::compile(file, folder, problems);
-    client_auth::warn_unused(file, &login_modes, problems);
-    key_logins::warn_unused(file, &login_modes, problems);
-    let routes = routes::compile(file, &login_modes, problems);
-    let accounts = login_hooks::accounts(file, &login_modes);
+    client_auth::warn_unused(file, login_modes, problems);
+    key_logins::warn_unused(file, login_modes, problems);
+    let routes = routes::compile(file, login_modes, problems);
+    let accounts = login_hooks::accounts(file, login_modes);
     let policy_limits = policy::limits(file, problems);
     let state_dir = state_dir::compile(file, folder, &policy_limits, machine, problems);
     let policy = policy::compile(file, problems);
@@ -88,7 +89,9 @@ pub(super) fn compile(
         listeners,
         sftp_listeners,
         pools,
-        backends,
+        backends: backends.settings,
+        servers: backends.servers,
+        groups: backends.groups,
         users,
         login_hooks,
         accounts,

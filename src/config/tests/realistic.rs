@@ -47,7 +47,7 @@ routes:
     lockgate.yaml:11:5: backends.nas.host: unknown key: the host is part of `address`
        11 |     host: 10.0.0.9
           |     ^^^^
-    lockgate.yaml:12:5: backends.nas.timeout: unknown key; known are: protocol, address, tls, data_mode, data_ports, passive_command, trust_pasv_address, unchecked_rename, connections, tail_copy_max, host_key, known_hosts, danger_accept_any_host_key, algorithms, keepalive, send_proxy_protocol, login_folder, names, partial_uploads, unsupported_attributes, login, connects_at_once, connect_timeout, reply_timeout, folder
+    lockgate.yaml:12:5: backends.nas.timeout: unknown key: write connect_timeout or reply_timeout
        12 |     timeout: 30
           |     ^^^^^^^
     lockgate.yaml:14:5: routes[0].listener: unknown key (did you mean "match.listeners"?)

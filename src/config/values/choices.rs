@@ -4,7 +4,7 @@ use serde_json::{Value as Json, json};
 
 use crate::auth::UserCertificate;
 use crate::backend::ftp::{DataMode, PassiveCommand, UncheckedRename};
-use crate::backend::{PartialUploads, SendProxyProtocol, UnsupportedAttributes};
+use crate::backend::{PartialUploads, SendProxyProtocol, UnsupportedAttributes, group};
 use crate::config::leaf::{Choice, Invalid, Value};
 use crate::config::nearest::nearest;
 use crate::config::{LogFormat, LogLevel};
@@ -23,6 +23,7 @@ pub(in crate::config) enum BackendProtocol {
     Ftp,
     Sftp,
     Local,
+    Group,
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -71,7 +72,7 @@ impl ListenerProtocol {
 
 impl BackendProtocol {
     const ALL: &[(&str, Self)] =
-        &[("ftp", Self::Ftp), ("sftp", Self::Sftp), ("local", Self::Local)];
+        &[("ftp", Self::Ftp), ("sftp", Self::Sftp), ("local", Self::Local), ("group", Self::Group)];
 
     pub(in crate::config) fn word(self) -> &'static str {
         word(Self::ALL, self)
@@ -125,6 +126,16 @@ fn word<T: PartialEq>(known: &[(&'static str, T)], value: T) -> &'static str {
 
 fn words<T>(known: &[(&str, T)]) -> Json {
     json!({ "enum": known.iter().map(|(word, _)| *word).collect::<Vec<_>>() })
+}
+
+impl Choice for group::Choice {
+    const ALL: &'static [(&'static str, Self)] = &[
+        ("failover", Self::Failover),
+        ("round-robin", Self::RoundRobin),
+        ("least-sessions", Self::LeastSessions),
+        ("user", Self::User),
+        ("source", Self::Source),
+    ];
 }
 
 impl Choice for Base {

@@ -113,6 +113,13 @@ impl ClientTls {
         self.preferred.client_auth_cert_resolver.has_certs()
     }
 
+    /// For another server, whose certificate must be for this name.
+    pub fn with_server_name(&self, name: &str) -> Result<Self, ClientTlsError> {
+        let server_name = ServerName::try_from(name.to_owned())
+            .map_err(|_| ClientTlsError::ServerName(name.to_owned()))?;
+        Ok(Self { server_name, ..self.clone() })
+    }
+
     /// The TLS of one control connection and its data connections, which share a private session store.
     pub fn session(&self, fallback: bool) -> ClientTls {
         let config = match &self.fallback {

@@ -53,9 +53,9 @@ impl Gateway {
         let admit = || self.policy_limits.open_session(&facts, client.session, limit.as_ref());
         let early = is_authenticated.then(admit).transpose()?;
         let rooted = matches!(&root, Root::Path(path) if !path.is_root());
-        let origin = Origin { client: client.peer, local: client.local, rooted };
+        let origin = Origin { client: client.peer, local: client.local, rooted, is_check: false };
         at_backend.store(true, Ordering::Relaxed);
-        let session = backend.login(&login, origin).await;
+        let session = backend.login_as(&facts.user, &login, origin).await;
         let session = session.map_err(|failure| {
             if is_own_account {
                 own_account_refusal(failure)

@@ -58,7 +58,8 @@ impl Gateway {
         });
         if let Ok(LoggedIn { facts, backend, .. }) = &outcome {
             let (groups, peer) = (facts.groups.clone(), backend.peer());
-            let _ = info.established.set(Established { groups, peer });
+            let resume_note = backend.resume_note();
+            let _ = info.established.set(Established { groups, peer, resume_note });
         }
         record.done(outcome.as_ref().map(|_| ()));
         if let (Err(failure), Some(backend)) = (&outcome, self.backends.get(info.backend())) {

@@ -6,6 +6,7 @@ mod bursts;
 mod client_certificate;
 mod cut_policies;
 mod cuts;
+mod groups;
 mod keepalive;
 mod login_folder;
 mod logins;

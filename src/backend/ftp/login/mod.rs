@@ -64,6 +64,15 @@ pub(super) async fn login(
     }
 }
 
+/// Connects up to the greeting, with TLS as configured, and leaves.
+pub(super) async fn greet(settings: &Settings, shared: &Shared) -> Result<(), Failure> {
+    let (mut control, _) = connect::open(settings, shared, Origin::CHECK).await?;
+    // Best effort: the reply is not awaited.
+    let _ = control.send("QUIT", None).await;
+    control.shutdown().await;
+    Ok(())
+}
+
 /// Connects with TLS as configured, and authenticates.
 async fn connect_and_authenticate(
     settings: &Arc<Settings>,

@@ -30,10 +30,16 @@ pub(super) fn warn(file: &File, routes: &[schema::Route], problems: &mut Problem
             );
         }
     }
+    let is_named = |name: &str| routes.iter().flat_map(named_backends).any(|(_, it)| it == name);
+    let is_in_group = |name: &str| {
+        let groups = entries(&file.backends).iter().filter(|(group, _)| is_named(group));
+        let mut servers = groups.flat_map(|(_, it)| &it.servers).flat_map(|list| list.values());
+        servers.any(|(_, server)| server.0 == name)
+    };
     // A login hook's answer may name any backend.
     let named = if entries(&file.login_hooks).is_empty() { entries(&file.backends) } else { &[] };
     for (name, backend) in named {
-        if !routes.iter().flat_map(named_backends).any(|(_, backend)| backend == name) {
+        if !is_named(name) && !is_in_group(name) {
             problems.warning(&backend.at, "no route leads to this backend");
         }
     }

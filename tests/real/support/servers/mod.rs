@@ -131,6 +131,11 @@ pub fn endpoint(name: &'static str) -> Endpoint {
     Endpoint { software, port, tls, home: &server.home, server }
 }
 
+/// A vsftpd without TLS on this port, which the test may break.
+pub fn private_vsftpd(port: u16) -> Server {
+    vsftpd::start_on(vsftpd::Mode::Plain, port)
+}
+
 /// An sshd with these lines in its sshd_config.
 pub fn sshd_with(more: &str) -> Server {
     sshd::start(more)

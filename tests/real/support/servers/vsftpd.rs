@@ -22,10 +22,14 @@ pub enum Mode {
 const PAM_SERVICE: &str = "lockgate-test";
 
 pub fn start(mode: Mode) -> Server {
+    start_on(mode, ports::one())
+}
+
+/// On this port, such as that of a server that has ended.
+pub fn start_on(mode: Mode, port: u16) -> Server {
     let pam = Path::new("/etc/pam.d").join(PAM_SERVICE);
     assert!(pam.exists(), "{} is missing: run tests/install", pam.display());
     let server_folder = ServerFolder::new("vsftpd");
-    let port = ports::one();
     let passive = ports::block(40);
     // vsftpd needs an empty folder that its user cannot write to.
     fs::create_dir(server_folder.path("empty")).expect("making an empty folder");
