@@ -4,10 +4,12 @@
 //! reads it into the `schema` and reports unknown, duplicate and missing keys and invalid values, and
 //! `compile` makes settings and reports contradictions.
 
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use crate::auth::UserTable;
+use crate::auth::{GuardSettings, UserTable};
+use crate::backend::group::{self, ServerSettings};
 use crate::data::PoolSettings;
 use crate::front::ftp::ListenerSettings;
 use crate::policy::RuleSet;
@@ -23,12 +25,16 @@ mod read;
 mod report;
 mod schema;
 mod secret;
+mod stamp;
 #[cfg(test)]
 mod tests;
 mod tree;
+mod users_file;
 mod values;
 
 pub use report::{Problem, Report, Severity};
+pub use stamp::Stamps;
+pub use users_file::UsersFiles;
 
 use machine::Machine;
 use read::Read;
@@ -42,10 +48,21 @@ pub struct Compiled {
     pub sftp_listeners: Vec<crate::front::sftp::ListenerSettings>,
     /// The pools of `data_ports`.
     pub pools: Vec<PoolSettings>,
-    /// By name.
+    /// The servers of all backends, by name: the backend's own, or, of several addresses, that with the
+    /// address.
     pub backends: Vec<(String, BackendSettings)>,
-    /// The users whom the gateway authenticates (`users`).
+    /// How each server is checked and limited, in the same order.
+    pub servers: Vec<ServerSettings>,
+    /// The servers of each backend.
+    pub groups: Vec<group::Settings>,
+    /// The users whom the gateway authenticates (`users` and `users_file`).
     pub users: UserTable,
+    /// The `login_hooks`, by name.
+    pub login_hooks: Vec<crate::auth::hook::Settings>,
+    /// The account of each backend (its `login`), for users whom a login hook sends there.
+    pub accounts: HashMap<String, crate::route::Account>,
+    /// To read the users again (`users_file`).
+    pub users_files: Option<UsersFiles>,
     /// The `routes`, in the order of the file.
     pub routes: RouteTable,
     /// The `policy`; `None`: whatever the backends allow.
@@ -56,6 +73,8 @@ pub struct Compiled {
     pub state_dir: Option<PathBuf>,
     /// Limits and timeouts (`limits`), with defaults for absent keys.
     pub limits: Limits,
+    /// When clients are delayed and banned (`login_guard`).
+    pub login_guard: GuardSettings,
     /// The address of `/metrics`, `/live` and `/ready`.
     pub metrics: Option<SocketAddr>,
     /// The operators' Unix socket.
@@ -77,6 +96,17 @@ pub enum BackendSettings {
     Sftp(crate::backend::sftp::Settings),
     /// `protocol: local`: a folder of this machine.
     Local(crate::backend::local::Settings),
+}
+
+impl BackendSettings {
+    /// The server's name; `backend`: that of a folder, which does not know its own.
+    fn name<'a>(&'a self, backend: &'a str) -> &'a str {
+        match self {
+            Self::Ftp(settings) => &settings.name,
+            Self::Sftp(settings) => &settings.name,
+            Self::Local(_) => backend,
+        }
+    }
 }
 
 /// `log`.
@@ -177,8 +207,11 @@ pub fn json_schema() -> serde_json::Value {
 fn load_in(text: &str, name: &str, folder: &Path, machine: &Machine) -> Result<Compiled, Report> {
     let mut problems = Problems::default();
     let compiled = tree::parse(text, &mut problems).map(|root| {
-        let file = schema::File::read(&root, Location::default(), &mut problems);
-        compile::compile(&file, folder, machine, &mut problems)
+        let mut file = schema::File::read(&root, Location::default(), &mut problems);
+        let added = users_file::add(&mut file, folder, &mut problems);
+        let compiled = compile::compile(&file, folder, machine, &mut problems);
+        let users_files = added.map(|added| added.with(&compiled.users));
+        Compiled { users_files, ..compiled }
     });
     if compiled.is_none() && problems.is_empty() {
         problems.error(&Location::default(), "is empty");

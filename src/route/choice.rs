@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use super::anonymous::{ANONYMOUS, is_anonymous};
 use super::table::{Backends, Mismatch, Route, RouteBackend, RouteTable};
 
 /// What routes are chosen by.
@@ -44,10 +45,10 @@ impl RouteTable {
     /// A name that ends in `@` and a backend of a route's `user_at_backend` keeps that meaning for the routes
     /// after it: none of them takes the whole for a user name, or a password could reach another backend than
     /// the one that was named.
-    pub fn choose<'r>(
+    pub fn choose<'r, 'g>(
         &'r self,
         login: LoginRequest<'_>,
-        groups_of: impl Fn(&[u8]) -> Option<&'r [String]>,
+        groups_of: impl Fn(&[u8]) -> Option<&'g [String]>,
     ) -> Chosen<'r> {
         let mut passed_over = Vec::new();
         let mut asks_for_backend = false;
@@ -64,10 +65,10 @@ impl RouteTable {
     }
 }
 
-fn judge<'r, 'n>(
+fn judge<'r, 'n, 'g>(
     route: &'r Route,
     login: LoginRequest<'n>,
-    groups_of: impl Fn(&[u8]) -> Option<&'r [String]>,
+    groups_of: impl Fn(&[u8]) -> Option<&'g [String]>,
     asks_for_backend: &mut bool,
 ) -> Result<(&'r RouteBackend, &'n [u8]), Mismatch> {
     let LoginRequest { listener, source, server_name, name } = login;
@@ -86,10 +87,17 @@ fn judge<'r, 'n>(
     };
     let groups = groups_of(user);
     route.matches.user(user, groups)?;
-    if groups.is_some() && route.is_unchecked() {
+    if groups.is_some() && route.is_for_others() {
         return Err(Mismatch::Reserved);
     }
-    Ok((backend, user))
+    match (route.is_anonymous(), is_anonymous(user)) {
+        (true, true) => Ok((backend, ANONYMOUS)),
+        (true, false) => Err(Mismatch::NotAnonymous),
+        (false, true) if groups.is_none() && !route.matches.names_anonymous(user) => {
+            Err(Mismatch::Anonymous)
+        }
+        _ => Ok((backend, user)),
+    }
 }
 
 /// The user, and the backend after the last `@`: a user name may contain others, as mail addresses do.
@@ -108,7 +116,7 @@ mod tests {
 
     use super::*;
     use crate::op::RemotePath;
-    use crate::route::{Access, Match, Root, RootSetting};
+    use crate::route::{Access, Account, Authenticator, Match, Root, RootSetting};
 
     fn backend(name: &str, access: Access) -> RouteBackend {
         RouteBackend { name: name.into(), access }
@@ -192,7 +200,10 @@ mod tests {
         assert_eq!(chosen(routes(users("*@payroll")), "bob@payroll"), missed);
         let staff = || Match { groups: Some(vec!["staff".into()]), ..Match::default() };
         let gateway = |matches| {
-            vec![route(Backends::Named(vec![backend("payroll", Access::GatewayOnly)]), matches)]
+            vec![route(
+                Backends::Named(vec![backend("payroll", Access::of_users(Account::None))]),
+                matches,
+            )]
         };
         assert_eq!(chosen(gateway(staff()), "alice@payroll"), found(0, "payroll", "alice"));
         assert_eq!(chosen(gateway(staff()), "bob@payroll"), Err(vec![Mismatch::NotInUsers]));
@@ -235,5 +246,34 @@ mod tests {
         let elsewhere = Match { listeners: Some(vec!["other".into()]), ..Match::default() };
         let one = vec![route(one("rest"), elsewhere), route(named(&["payroll"]), users("*"))];
         assert_eq!(chosen(one, "bob@x"), Err(vec![Listener, NoBackend]));
+    }
+
+    #[test]
+    fn names_of_anonymous_ftp_need_a_route_that_says_so() {
+        use Mismatch::{Anonymous, NotAnonymous, User};
+        let access = || Access::Gateway { by: Authenticator::Anonymous, account: Account::None };
+        let guests = || route(Backends::One(backend("mirror", access())), Match::default());
+        let everybody = || route(one("server"), Match::default());
+        let pattern = || route(one("server"), users("*"));
+        let literal = || {
+            let matches = Match { anonymous_names: vec![b"ftp".to_vec()], ..users("ftp") };
+            route(one("server"), matches)
+        };
+        for name in ["anonymous", "ftp", "Anonymous", "FTP"] {
+            let guest = found(2, "mirror", "anonymous");
+            assert_eq!(chosen(vec![everybody(), pattern(), guests()], name), guest);
+            assert_eq!(chosen(vec![everybody(), pattern()], name), Err(vec![Anonymous; 2]));
+        }
+        assert_eq!(chosen(vec![literal(), guests()], "ftp"), found(0, "server", "ftp"));
+        assert_eq!(chosen(vec![literal(), guests()], "anonymous"), found(1, "mirror", "anonymous"));
+        assert_eq!(chosen(vec![literal()], "FTP"), Err(vec![User]));
+        for name in ["bob", "anonymous2", "anonymous@example.com", "ftp ", ""] {
+            assert_eq!(chosen(vec![guests()], name), Err(vec![NotAnonymous]), "{name}");
+        }
+        // Before the `@`, too.
+        let at_backend = |access| Backends::Named(vec![backend("mirror", access)]);
+        let routes = |access| vec![route(at_backend(access), Match::default())];
+        assert_eq!(chosen(routes(Access::Backend), "ftp@mirror"), Err(vec![Anonymous]));
+        assert_eq!(chosen(routes(access()), "ftp@mirror"), found(0, "mirror", "anonymous"));
     }
 }

@@ -65,6 +65,9 @@ impl LoginRecord {
                         encryption = protection.map_or("none".to_owned(), ToString::to_string),
                         post_quantum = protection.and_then(Protection::is_post_quantum),
                         server_name = login.server_name.as_deref(),
+                        certificate = login.certificate.as_ref().map(|it| it.subject.as_str()),
+                        certificate_sha256 =
+                            login.certificate.as_ref().map(|it| it.fingerprint.as_str()),
                         client = login.client.as_deref(),
                         seconds,
                         outcome = outcome_name,

@@ -17,14 +17,18 @@ mod admin;
 mod algorithms;
 mod audit;
 mod backends;
+mod certificate_files;
 mod certificates;
+mod client_auth;
 mod conditions;
 mod descriptors;
 mod folders;
+mod guard;
 mod key_files;
 mod key_logins;
 mod listener_tls;
 mod listeners;
+mod login_hooks;
 mod machine_checks;
 mod own_address;
 mod placeholders;
@@ -37,6 +41,8 @@ mod sockets;
 mod state_dir;
 mod users;
 
+pub(super) use users::compile_user;
+
 pub(super) fn compile(
     file: &File,
     folder: &Path,
@@ -46,10 +52,14 @@ pub(super) fn compile(
     let pools = pools::compile(file, machine, problems);
     let listeners = listeners::compile(file, folder, problems);
     let sftp_listeners = sftp_listeners::compile(file, folder, problems);
-    let (backends, login_modes) = backends::compile(file, folder, problems);
+    let backends = backends::compile(file, folder, problems);
+    let login_modes = &backends.login_modes;
     let users = users::compile(file, folder, problems);
-    key_logins::warn_unused(file, &login_modes, problems);
-    let routes = routes::compile(file, &login_modes, problems);
+    let login_hooks = login_hooks::compile(file, folder, problems);
+    client_auth::warn_unused(file, login_modes, problems);
+    key_logins::warn_unused(file, login_modes, problems);
+    let routes = routes::compile(file, login_modes, problems);
+    let accounts = login_hooks::accounts(file, login_modes);
     let policy_limits = policy::limits(file, problems);
     let state_dir = state_dir::compile(file, folder, &policy_limits, machine, problems);
     let policy = policy::compile(file, problems);
@@ -59,6 +69,7 @@ pub(super) fn compile(
     let audit = audit::compile(file, folder, machine, problems);
     let log = log(file);
     let limits = limits(file);
+    let login_guard = guard::compile(file, &limits, problems);
     placeholders::warn(file, problems);
     // Warnings are not shown with errors, and some of these are slow.
     if !problems.has_errors() {
@@ -66,6 +77,8 @@ pub(super) fn compile(
         descriptors::warn(file, limits.sessions, &pools, machine, problems);
         let mut names = Names::new();
         if !machine.runs_here {
+            // No mistake, so a start does not repeat it.
+            routes::warn_of_unalike_answers(file, problems);
             machine_checks::warn_of_addresses(file, &pools, machine, problems);
             names = machine_checks::warn_of_names(file, machine, problems);
         }
@@ -76,13 +89,19 @@ pub(super) fn compile(
         listeners,
         sftp_listeners,
         pools,
-        backends,
+        backends: backends.settings,
+        servers: backends.servers,
+        groups: backends.groups,
         users,
+        login_hooks,
+        accounts,
+        users_files: None,
         routes,
         policy,
         policy_limits,
         state_dir,
         limits,
+        login_guard,
         metrics,
         admin_socket,
         log,
@@ -141,7 +160,7 @@ fn trusted(list: &Option<OneOrMore<IpNet>>, problems: &mut Problems) -> Vec<IpNe
 }
 
 /// The content of a text file.
-fn text(path: &Path) -> Result<String, String> {
+pub(super) fn text(path: &Path) -> Result<String, String> {
     let shown = path.display();
     let bytes = std::fs::read(path).map_err(|e| format!("cannot read {shown}: {e}"))?;
     String::from_utf8(bytes).map_err(|_| format!("{shown} is not UTF-8 text"))

@@ -11,7 +11,7 @@ use crate::config::{BackendSettings, LogFormat, LogLevel, load_str};
 use crate::data::{Advertise, Host, Ports};
 use crate::front::ftp::TlsPolicy;
 use crate::op::RemotePath;
-use crate::route::{Access, Root, RootSetting};
+use crate::route::{Access, Account, Root, RootSetting};
 use crate::session::Limits;
 
 const MINIMAL: &str = "\
@@ -164,7 +164,8 @@ log: {{ format: json, level: trace }}
     assert_eq!(config.metrics, Some("127.0.0.1:9640".parse().unwrap()));
     assert_eq!((config.log.format, config.log.level), (LogFormat::Json, LogLevel::Trace));
     assert_eq!(config.users.get(b"alice").unwrap().groups, ["staff"]);
-    assert_eq!(config.users.get(b"null").unwrap().password_hash.as_deref(), Some(HASH));
+    let hash = config.users.get(b"null").unwrap().password_hash.as_ref().unwrap();
+    assert_eq!(hash.as_str(), HASH);
 }
 
 fn pool(config: &Compiled) {
@@ -188,7 +189,9 @@ fn pool(config: &Compiled) {
 
 fn backends(config: &Compiled) {
     let BackendSettings::Ftp(mapped) = &config.backends[0].1 else { panic!() };
-    assert_eq!(mapped.addresses, ["ftp.example.com:990", "[2001:db8::1]:2121"]);
+    assert_eq!(mapped.addresses, ["ftp.example.com:990"]);
+    let BackendSettings::Ftp(second) = &config.backends[1].1 else { panic!() };
+    assert_eq!(second.addresses, ["[2001:db8::1]:2121"]);
     assert!(matches!(mapped.tls, TlsMode::Implicit(_)) && mapped.trust_pasv_address);
     assert_eq!(
         (mapped.data_mode, mapped.data_ports.as_deref()),
@@ -201,14 +204,14 @@ fn backends(config: &Compiled) {
     assert_eq!(mapped.unchecked_rename, UncheckedRename::Refuse);
     assert_eq!(mapped.login_folder.as_ref().map(RemotePath::as_bytes), Some(&b"/data"[..]));
     assert_eq!((mapped.connect_timeout.as_secs(), mapped.reply_timeout.as_secs()), (90, 5));
-    let BackendSettings::Ftp(from_env) = &config.backends[1].1 else { panic!() };
+    let BackendSettings::Ftp(from_env) = &config.backends[2].1 else { panic!() };
     assert!(matches!(from_env.tls, TlsMode::Explicit(_)) && from_env.login_folder.is_none());
     assert_eq!((from_env.passive_command, from_env.connects_at_once), (PassiveCommand::Pasv, 5));
-    let BackendSettings::Ftp(through) = &config.backends[2].1 else { panic!() };
+    let BackendSettings::Ftp(through) = &config.backends[3].1 else { panic!() };
     assert_eq!(through.send_proxy_protocol, SendProxyProtocol::All);
     assert_eq!(through.passive_command, PassiveCommand::Epsv);
     assert_eq!(through.unchecked_rename, UncheckedRename::Allow);
-    let (name, BackendSettings::Local(files)) = &config.backends[3] else { panic!() };
+    let (name, BackendSettings::Local(files)) = &config.backends[4] else { panic!() };
     assert_eq!((name.as_str(), files.partial_uploads), ("files", PartialUploads::Delete));
     assert!(files.folder.is_absolute() && files.folder.ends_with("files"));
 }
@@ -216,7 +219,8 @@ fn backends(config: &Compiled) {
 fn routes(config: &Compiled) {
     let [mapped, from_env, through, files] = &config.routes.0[..] else { panic!() };
     let password = |access: &Access| match access {
-        Access::GatewayMapped(Credentials { user, password, account: None, .. }) => {
+        Access::Gateway { account: Account::Mapped(account), .. } => {
+            let Credentials { user, password, account: None, .. } = account else { panic!() };
             assert_eq!(user, b"svc");
             String::from_utf8(password.to_vec()).unwrap()
         }
@@ -225,8 +229,11 @@ fn routes(config: &Compiled) {
     // Without the line end of the file.
     assert_eq!(password(&mapped.backends()[0].access), "open sesame");
     assert_eq!(password(&from_env.backends()[0].access), "lockgate");
-    assert!(matches!(through.backends()[0].access, Access::GatewayPassThrough));
-    assert!(matches!(files.backends()[0].access, Access::GatewayOnly));
+    assert!(matches!(
+        through.backends()[0].access,
+        Access::Gateway { account: Account::PassThrough, .. }
+    ));
+    assert!(matches!(files.backends()[0].access, Access::Gateway { account: Account::None, .. }));
     assert_eq!(
         (mapped.backends()[0].name.as_str(), mapped.root.to_string().as_str()),
         ("mapped", "/srv/x")

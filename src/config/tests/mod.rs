@@ -8,10 +8,14 @@ use super::machine::{Availability, Machine};
 use super::{Compiled, Report, load, load_file};
 
 mod accepted;
+mod anonymous;
 mod audit;
 mod certificates;
+mod client_certificates;
 mod data_ports;
+mod groups;
 mod limits;
+mod login_hooks;
 mod machine;
 mod mistakes;
 mod policy;
@@ -20,6 +24,7 @@ mod routes;
 mod samples;
 mod sftp;
 mod text;
+mod users;
 
 const HASH: &str = "$argon2id$v=19$m=19456,t=2,p=1$c29tZXNhbHQxMjM0NTY$\
                     aVzgv0C4t3lnL2cvvQ7gvAdbKI2WvX7FBVCMFsCr2lM";
@@ -46,9 +51,11 @@ fn folder() -> tempfile::TempDir {
     let made = rcgen::generate_simple_self_signed(vec!["exchange.example.com".into()]).unwrap();
     write("tls.crt", &made.cert.pem());
     write("tls.key", &made.signing_key.serialize_pem());
-    for (name, names) in
-        [("second", ["*.example.com", "files.example.net"]), ("nameless", ["192.0.2.1", "::1"])]
-    {
+    for (name, names) in [
+        ("second", ["*.example.com", "files.example.net"]),
+        ("nameless", ["192.0.2.1", "::1"]),
+        ("gateway", ["gateway.example.com", "192.0.2.1"]),
+    ] {
         let made = rcgen::generate_simple_self_signed(names.map(String::from)).unwrap();
         write(&format!("{name}.crt"), &made.cert.pem());
         write(&format!("{name}.key"), &made.signing_key.serialize_pem());
@@ -66,6 +73,7 @@ fn folder() -> tempfile::TempDir {
     write("exchange.password", "open sesame\r\n");
     write("empty.password", "\n");
     write("lines.password", "one\ntwo\n");
+    write("login-hook.token", "b3BlbiBzZXNhbWU=\n");
     write("exchange.passphrase", "open sesame\n");
     let names = "server.example.com,[10.1.2.3]:2222,files-a.example.com,[files-b.example.com]:2222";
     write("known_hosts", &format!("{names} {PUBLIC_KEY}"));
@@ -75,12 +83,15 @@ fn folder() -> tempfile::TempDir {
     for (name, key) in SSH_KEYS {
         write(name, key);
     }
+    client_certificates::add_authorities(folder.path());
     let secrets = SSH_KEYS.map(|(name, _)| name).into_iter().chain([
         "tls.key",
         "other.key",
         "second.key",
         "nameless.key",
+        "gateway.key",
         "exchange.password",
+        "login-hook.token",
         "exchange.passphrase",
     ]);
     secrets.for_each(|name| mode(&folder.path().join(name), 0o600));
@@ -119,6 +130,16 @@ fn check_only() -> Machine {
         },
         ..MACHINE
     }
+}
+
+/// The base, or what a test made of it, with other names at the backend that checks passwords than `users`,
+/// so that a check does not warn of that.
+fn apart(base: &str) -> String {
+    base.replacen(
+        "  - authenticate: backend\n    backend: server\n",
+        "  - { match: { users: \"ftp-*\" }, authenticate: backend,\n      backend: server }\n",
+        1,
+    )
 }
 
 fn mode(path: &Path, mode: u32) {

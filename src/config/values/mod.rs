@@ -3,8 +3,10 @@
 mod audit;
 mod choices;
 mod common;
+mod hook;
 mod limits;
 mod net;
+mod password;
 mod policy;
 mod root;
 mod route;
@@ -12,9 +14,11 @@ mod ssh;
 
 pub(super) use audit::SyslogTls;
 pub(super) use choices::{
-    Authenticate, BackendProtocol, BackendTlsMode, DataSessions, ListenerProtocol, ListenerTlsMode,
+    Authenticate, BackendProtocol, BackendTlsMode, ClientCertificateMode, DataSessions,
+    ListenerProtocol, ListenerTlsMode,
 };
-pub(super) use common::{Argon2id, Bytes, Count, FileName, Positive, Text, UpTo, UserGlob};
+pub(super) use common::{Bytes, Count, FileName, Positive, Text, UpTo, UserGlob};
+pub(super) use hook::{HookPath, HookUrl};
 pub(super) use limits::{Bandwidth, DailyBytes};
 pub(super) use net::{
     AdvertisedHost, HostPort, INDEX_PLACEHOLDER, PortOffset, PortRange, ServerNamePattern,

@@ -10,7 +10,6 @@ use russh::{Disconnect, MethodKind, MethodSet};
 use zeroize::Zeroizing;
 
 use super::connection::Connection;
-use crate::auth::Credentials;
 use crate::op::{Failure, FailureKind, Fault, Greeting};
 use crate::session::{Proof, SessionEnd};
 
@@ -26,6 +25,10 @@ pub(super) struct Logins {
     connection: Arc<Connection>,
     failed: u32,
     offered: u32,
+    /// A key was refused.
+    key_refused: bool,
+    /// A password was refused, and counted as a guess.
+    password_refused: bool,
 }
 
 /// The same for every user: clients must not learn which users have keys.
@@ -50,18 +53,22 @@ pub(super) fn banner(greeting: &Greeting) -> String {
 
 impl Logins {
     pub(super) fn new(connection: Arc<Connection>) -> Self {
-        Self { connection, failed: 0, offered: 0 }
+        Self { connection, failed: 0, offered: 0, key_refused: false, password_refused: false }
     }
 
     pub(super) async fn password(&mut self, user: &str, password: &[u8]) -> Auth {
         let password = Zeroizing::new(password.to_vec());
         let user = user.as_bytes().to_vec();
-        let credentials = Credentials { user, password, account: None, key: None };
-        self.log_in(Proof::Password(credentials)).await
+        self.log_in(Proof::password(user, password.into())).await
     }
 
     /// SSH_MSG_USERAUTH_PK_OK or a failure (RFC 4252 section 7).
-    pub(super) fn offer(&mut self, user: &str, key: &PublicKey, signature: &Algorithm) -> Auth {
+    pub(super) async fn offer(
+        &mut self,
+        user: &str,
+        key: &PublicKey,
+        signature: &Algorithm,
+    ) -> Auth {
         if self.connection.is_ending() {
             return reject();
         }
@@ -71,17 +78,45 @@ impl Logins {
             return reject();
         }
         self.connection.note_client();
+        let Some(admitted) = self.admits(user.as_bytes(), key, signature).await else {
+            return reject();
+        };
+        let Err(failure) = admitted else { return Auth::Accept };
         let Connection { shared, client_info, .. } = &*self.connection;
-        let user = user.as_bytes();
-        let admitted = self
-            .check_signature(signature)
-            .and_then(|()| shared.gateway.admits_key(client_info, user, key));
-        match admitted {
-            Ok(()) => Auth::Accept,
-            Err(failure) => {
-                self.connection.note_login_logged();
-                shared.gateway.key_refused(client_info, user, key, &failure);
-                reject()
+        self.connection.note_login_logged();
+        shared.gateway.key_refused(client_info, user.as_bytes(), key, &failure);
+        if failure.kind == FailureKind::Unavailable {
+            self.end_unavailable(&failure);
+        } else {
+            self.key_refused = true;
+        }
+        reject()
+    }
+
+    /// `None` if the connection ends meanwhile: a login hook may take its time.
+    async fn admits(
+        &self,
+        user: &[u8],
+        key: &PublicKey,
+        signature: &Algorithm,
+    ) -> Option<Result<(), Failure>> {
+        if let Err(failure) = self.check_signature(signature) {
+            return Some(Err(failure));
+        }
+        let connection = &self.connection;
+        let gateway = &connection.shared.gateway;
+        let admits = gateway.admits_key(&connection.client_info, user, key);
+        tokio::select! {
+            biased;
+            () = connection.closing.cancelled() => None,
+            () = connection.closed_by_client() => None,
+            admitted = tokio::time::timeout_at(connection.login_deadline(), admits) => {
+                Some(admitted.unwrap_or_else(|_| {
+                    let message = "the login took too long; try again";
+                    Err(Failure::gateway(FailureKind::Unavailable, message).with_detail(
+                        "a login hook had not answered yet (limits.login_timeout)",
+                    ))
+                }))
             }
         }
     }
@@ -97,8 +132,7 @@ impl Logins {
         if self.check_signature(signature).is_err() {
             return reject();
         }
-        let (user, key) = (user.as_bytes().to_vec(), Box::new(key.clone()));
-        self.log_in(Proof::PublicKey { user, key }).await
+        self.log_in(Proof::public_key(user.as_bytes().to_vec(), key.clone())).await
     }
 
     /// Signature algorithms that the listener does not offer are refused from users, too (RFC
@@ -122,6 +156,7 @@ impl Logins {
         }
         connection.note_client();
         connection.note_login_logged();
+        let has_password = proof.password.is_some();
         let gateway = &connection.shared.gateway;
         let login = gateway.login(&connection.client_info, proof, connection.login_deadline());
         let outcome = tokio::select! {
@@ -137,6 +172,10 @@ impl Logins {
                 Auth::Accept
             }
             Err(failure) => {
+                if failure.kind == FailureKind::LoginRefused {
+                    self.password_refused |= has_password;
+                    self.key_refused |= !has_password;
+                }
                 self.login_failed(&failure);
                 reject()
             }
@@ -146,16 +185,31 @@ impl Logins {
     fn login_failed(&mut self, failure: &Failure) {
         self.failed += 1;
         if matches!(failure.kind, FailureKind::Unavailable | FailureKind::TimedOut) {
-            // SSH can report a reason only with the end of the connection.
-            let end = SessionEnd::by(failure.fault, failure.message.clone());
-            self.connection.end(Disconnect::ServiceNotAvailable, end);
+            self.end_unavailable(failure);
         } else if self.failed >= self.connection.shared.gateway.limits.login_attempts {
             self.disconnect("too many failed logins (limits.login_attempts)");
         }
     }
 
+    /// SSH can report a reason only with the end of the connection.
+    fn end_unavailable(&self, failure: &Failure) {
+        let end = SessionEnd::by(failure.fault, failure.message.clone());
+        self.connection.end(Disconnect::ServiceNotAvailable, end);
+    }
+
     fn disconnect(&self, reason: &'static str) {
         let end = SessionEnd::by(Fault::Client, reason);
         self.connection.end(Disconnect::NoMoreAuthMethodsAvailable, end);
+    }
+}
+
+/// Agents offer all their keys: a connection with refused keys is one failed login.
+impl Drop for Logins {
+    fn drop(&mut self) {
+        let Connection { shared, client_info, .. } = &*self.connection;
+        let is_logged_in = self.connection.session().is_some();
+        if self.key_refused && !self.password_refused && !is_logged_in {
+            shared.gateway.keys_refused(client_info);
+        }
     }
 }

@@ -23,7 +23,7 @@ use super::shared::Shared;
 use crate::auth::{AuthorizedKeys, PasswordCheck, User, UserTable};
 use crate::net::Drain;
 use crate::net::ssh::{Algorithms, Base, Side};
-use crate::route::{Access, Backends, RouteBackend};
+use crate::route::{Access, Account, Backends, RouteBackend};
 use crate::session::{Admission, ClientInfo};
 use crate::wire::sftp::{
     Attributes, OpenFlags, PacketReader, Request, RequestBody, Response, ResponseBody, encode_init,
@@ -278,22 +278,28 @@ async fn a_client_that_disconnects_while_its_upload_is_blocked_is_detected() {
 async fn a_known_key_with_a_sha1_signature_is_refused() {
     let key = PublicKey::from(Ed25519Keypair::from_seed(&[9; 32]).public);
     let line = key.to_openssh().unwrap();
-    let user =
-        User { password_hash: None, groups: vec![], keys: AuthorizedKeys::parse(&line).unwrap() };
+    let user = User {
+        password_hash: None,
+        groups: vec![],
+        keys: AuthorizedKeys::parse(&line).unwrap(),
+        certificate: None,
+    };
     let stub = Arc::new(Stub::default());
     let mut shared = shared(&stub);
     let mut gateway = gateway(&stub);
     let users = UserTable::new(HashMap::from([(b"u".to_vec(), user)]));
     gateway.passwords = PasswordCheck::new(users);
-    gateway.routes.0[0].backends =
-        Backends::One(RouteBackend { name: "stub".into(), access: Access::GatewayOnly });
+    gateway.routes.0[0].backends = Backends::One(RouteBackend {
+        name: "stub".into(),
+        access: Access::of_users(Account::None),
+    });
     shared.gateway = Arc::new(gateway);
     let mut logins = Logins::new(connection(shared));
     let old = Algorithm::Rsa { hash: None };
-    assert!(matches!(logins.offer("u", &key, &old), Auth::Reject { .. }));
+    assert!(matches!(logins.offer("u", &key, &old).await, Auth::Reject { .. }));
     assert!(matches!(logins.public_key("u", &key, &old).await, Auth::Reject { .. }));
     let new = Algorithm::Rsa { hash: Some(HashAlg::Sha256) };
-    assert!(matches!(logins.offer("u", &key, &new), Auth::Accept));
+    assert!(matches!(logins.offer("u", &key, &new).await, Auth::Accept));
     assert!(matches!(logins.public_key("u", &key, &new).await, Auth::Accept));
 }
 

@@ -1,19 +1,28 @@
 //! The choice of a login's route, and the reason in the record where none matches.
 
 use super::{Gateway, refused};
+use crate::auth::UserTable;
 use crate::op::Failure;
 use crate::route::{Backends, Chosen, LoginRequest, Mismatch};
 
-const RESERVED_NAME: &str = "the name is one of the gateway's `users`, and the matching route has `authenticate: backend`, \
-     which is for other users; remove the name from `users`, or add a route with `authenticate: \
+const RESERVED_NAME: &str = "the name is one of the gateway's `users`, and the matching route has `authenticate: backend` \
+     or `http`, which are for other users; remove the name from `users`, or add a route with `authenticate: \
      gateway`";
+
+const ANONYMOUS: &str = "the name is one of anonymous FTP, and no route for this FTP listener has `authenticate: \
+     anonymous`, or the name literally in its `match.users`";
 
 const NO_ROUTE: &str = "no route matches this user, listener and source address";
 
 impl Gateway {
     /// The route of a login, and why others do not apply. Checks no password.
     pub fn choose(&self, login: LoginRequest<'_>) -> Chosen<'_> {
-        let groups_of = |user: &[u8]| self.passwords.known(user).map(|user| user.groups.as_slice());
+        self.choose_among(&self.passwords.users(), login)
+    }
+
+    /// As [`Self::choose`], with the users that a login began with.
+    pub(super) fn choose_among(&self, users: &UserTable, login: LoginRequest<'_>) -> Chosen<'_> {
+        let groups_of = |user: &[u8]| users.get(user).map(|user| user.groups.as_slice());
         self.routes.choose(login, groups_of)
     }
 
@@ -22,6 +31,9 @@ impl Gateway {
         let first = |wanted| chosen.passed_over.iter().position(|mismatch| *mismatch == wanted);
         if first(Mismatch::Reserved).is_some() {
             return refused(RESERVED_NAME);
+        }
+        if first(Mismatch::Anonymous).is_some() {
+            return refused(ANONYMOUS);
         }
         let Some(number) = first(Mismatch::NoBackend) else { return refused(NO_ROUTE) };
         let backends = match &self.routes.0[number].backends {

@@ -51,8 +51,8 @@ async fn the_backend_gets_the_name_before_the_at_sign() {
         let session = log_in(&gateway, name, "x").await.ok().unwrap();
         assert_eq!(logins(&backends), [expected], "{name}");
         let user = expected.rsplit(' ').next().unwrap();
-        assert_eq!(session.core.info.user, user.as_bytes());
-        assert_eq!(session.core.info.backend, expected.split(':').next().unwrap());
+        assert_eq!(session.core.info.user(), user.as_bytes());
+        assert_eq!(session.core.info.backend(), expected.split(':').next().unwrap());
         let _ = session.perform(Operation::LinkStat(RemotePath::root())).await;
         let requests =
             backends.values().flat_map(|it| std::mem::take(&mut *it.requests.lock().unwrap()));
@@ -64,18 +64,18 @@ async fn the_backend_gets_the_name_before_the_at_sign() {
 async fn the_gateways_users_log_in_with_each_form_of_account() {
     let account = || {
         let password = b"secret".to_vec().into();
-        Access::GatewayMapped(Credentials {
+        Access::of_users(Account::Mapped(Credentials {
             user: "svc".into(),
             password,
             account: None,
             key: None,
-        })
+        }))
     };
     type MakeAccess = fn() -> Access;
     let cases: [(MakeAccess, &str); 3] = [
-        (|| Access::GatewayPassThrough, "stock: client's alice"),
+        (|| Access::of_users(Account::PassThrough), "stock: client's alice"),
         (account, "stock: gateway's svc"),
-        (|| Access::GatewayOnly, "stock: none"),
+        (|| Access::of_users(Account::None), "stock: none"),
     ];
     for (access, expected) in cases {
         let (gateway, backends) = by_name(access, "/");
@@ -96,7 +96,7 @@ async fn the_gateways_users_log_in_with_each_form_of_account() {
 /// A client learns neither the names of backends nor of users.
 #[tokio::test]
 async fn an_unknown_backend_is_refused_as_a_wrong_password_is() {
-    let (mut gateway, backends) = by_name(|| Access::GatewayOnly, "/");
+    let (mut gateway, backends) = by_name(|| Access::of_users(Account::None), "/");
     gateway.routes.0.pop();
     let mut texts = Vec::new();
     for (name, password, reason) in [
@@ -140,17 +140,17 @@ async fn a_user_of_the_gateway_never_reaches_a_backend_with_an_unchecked_passwor
     assert!(logins(&backends).is_empty());
 }
 
-#[test]
-fn a_public_key_is_that_of_the_user_before_the_at_sign() {
+#[tokio::test]
+async fn a_public_key_is_that_of_the_user_before_the_at_sign() {
     let key = PublicKey::from(Ed25519Keypair::from_seed(&[1; 32]).public);
-    let (mut gateway, _) = by_name(|| Access::GatewayOnly, "/");
+    let (mut gateway, _) = by_name(|| Access::of_users(Account::None), "/");
     let keys = AuthorizedKeys::parse(&key.to_openssh().unwrap()).unwrap();
-    let alice = User { password_hash: None, groups: vec![], keys };
+    let alice = User { password_hash: None, groups: vec![], keys, certificate: None };
     gateway.passwords =
         PasswordCheck::new(UserTable::new(HashMap::from([(b"alice".to_vec(), alice)])));
-    let admits = |name: &str| gateway.admits_key(&client_info(), name.as_bytes(), &key);
-    assert!(admits("alice@stock").is_ok());
+    let admits = async |name: &str| gateway.admits_key(&client_info(), name.as_bytes(), &key).await;
+    assert!(admits("alice@stock").await.is_ok());
     for name in ["bob@stock", "alice@stock@payroll", "alice@files", "@stock"] {
-        assert_eq!(admits(name).unwrap_err().message, "login incorrect", "{name}");
+        assert_eq!(admits(name).await.unwrap_err().message, "login incorrect", "{name}");
     }
 }

@@ -68,7 +68,7 @@ async fn a_name_that_is_no_folder_never_reaches_the_backend() {
 /// Neither the reply nor its time tells what is wrong: the password is checked first.
 #[tokio::test]
 async fn a_name_that_is_no_folder_is_refused_whoever_checks_it() {
-    let mut gateway = gateway(Access::GatewayOnly);
+    let mut gateway = gateway(Access::of_users(Account::None));
     gateway.routes.0[0].root = root_setting("/p/{user}");
     let failure = refusal(&gateway, "..", "open sesame", Duration::from_secs(60)).await;
     assert_eq!(
@@ -77,7 +77,7 @@ async fn a_name_that_is_no_folder_is_refused_whoever_checks_it() {
     );
     assert!(failure.detail.unwrap().contains("routes[0].root"));
     let key = PublicKey::from(Ed25519Keypair::from_seed(&[1; 32]).public);
-    let failure = gateway.admits_key(&client_info(), b"..", &key).unwrap_err();
+    let failure = gateway.admits_key(&client_info(), b"..", &key).await.unwrap_err();
     assert_eq!(failure.message, "login incorrect");
     assert!(failure.detail.unwrap().contains("routes[0].root"));
     // A name that is possible is refused as before.
