@@ -102,7 +102,7 @@ PasswordAuthentication no
 AuthorizedKeysFile {keys}
 MaxStartups 200
 MaxSessions 100
-LogLevel DEBUG1
+LogLevel VERBOSE
 Subsystem sftp internal-sftp -u 022
 """)
         self.start("sshd", shutil.which("sshd", path="/usr/sbin:/usr/bin"), "-D", "-e", "-f", path)
