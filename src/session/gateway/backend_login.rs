@@ -6,7 +6,7 @@ use super::super::client_info::ClientInfo;
 use super::super::proof::Proof;
 use super::super::root;
 use super::authenticate::Authenticated;
-use super::destination::Destination;
+use super::destination::{Destination, KEY_NOT_FORWARDED};
 use super::{Gateway, refused};
 use crate::auth::{Credentials, Identity};
 use crate::backend::{BackendSession, Login, Origin};
@@ -14,8 +14,6 @@ use crate::op::{Failure, FailureKind, Fault, Outage};
 use crate::policy::limits::SessionLimits;
 use crate::policy::{Protocol, SessionFacts};
 use crate::route::{Account, Backends, Choice, Root};
-
-pub(super) const KEY_NOT_FORWARDED: &str = "a public key cannot be passed through to a backend";
 
 /// A login that the backend has accepted.
 pub(super) struct LoggedIn {

@@ -8,6 +8,8 @@ use crate::route::{
     Access, Account, Choice, Rewrite, Root, RootSetting, USER_PLACEHOLDER, UserFolderError,
 };
 
+pub(super) const KEY_NOT_FORWARDED: &str = "a public key cannot be passed through to a backend";
+
 /// Where a login leads, and as which user.
 pub(super) struct Destination {
     /// The name for policy and limits, and for a backend that gets the client's.

@@ -5,6 +5,7 @@ use tempfile::TempDir;
 
 use super::TIMEOUT;
 use super::server::HookServer;
+use crate::support::audit::{Schema, await_record};
 use crate::support::backend_fixture::host_keys;
 use crate::support::clients::SftpSite;
 use crate::support::clients::openssh::sftp;
@@ -85,10 +86,9 @@ fn a_login_is_unavailable_and_no_failed_guess() {
     hook.set("{\"allow\": true, \"user\": \"acme\"}");
     client.login("bob", "secret");
     client.expect("QUIT", 221);
-    let text = std::fs::read_to_string(gateway.folder().join("audit.jsonl")).expect("the audit");
-    let records: Vec<Value> =
-        text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
-    let login = records.iter().rfind(|it| it["event"] == "login").expect("a login");
+    let is_login = |it: &Value| it["event"] == "login" && it["outcome"] == "ok";
+    let login = await_record(&gateway.folder().join("audit.jsonl"), is_login);
+    Schema::load().validate(&login);
     assert_eq!((&login["user"], &login["login_name"]), (&"acme".into(), &"bob".into()));
     assert_eq!(login["authentication"]["hook"], "directory");
     drop(folder);
@@ -102,7 +102,7 @@ fn an_ssh_client_reads_why() {
     let site = SftpSite::new(gateway.address("sftp").port());
     for site in [SftpSite { key: Some(keys().user.clone()), ..site.clone() }, site] {
         let home = tempfile::tempdir().expect("a home");
-        let output = sftp(&site, home.path(), "pwd\n", &["-o", "LogLevel=ERROR"]);
+        let output = sftp(&site, home.path(), "pwd\n", &["-v"]);
         let text = String::from_utf8_lossy(&output.stderr).into_owned();
         assert!(!output.ok() && text.contains("cannot be checked at present"), "{text}");
     }
