@@ -3,11 +3,11 @@
 mod servers;
 mod users_reload;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use prometheus::Registry;
 use tokio_util::sync::CancellationToken;
@@ -23,7 +23,7 @@ use crate::front::ftp::TlsPolicy;
 use crate::front::{ftp, sftp};
 use crate::net::ssh::KeyExchangeLimiter;
 use crate::net::task;
-use crate::net::{Drain, ListenError, Listener};
+use crate::net::{Drain, ListenError, Listener, undelivered};
 use crate::policy::Protocol;
 use crate::policy::limits::{Counters, LimitMetrics, Limits, QuotaFile};
 use crate::route::RouteTable;
@@ -69,6 +69,8 @@ pub struct Running {
     pub addresses: Vec<(String, SocketAddr)>,
     drain: Drain,
     drain_timeout: Duration,
+    /// Of listeners and data ports.
+    ports: BTreeSet<u16>,
     /// Saves daily quotas.
     quotas: Option<Arc<QuotaFile>>,
     /// Stops data ports, metrics and the admin socket, which serve while sessions drain.
@@ -144,6 +146,8 @@ pub fn start(mut config: Compiled) -> Result<Running, StartError> {
     let mut addresses: Vec<_> = listeners.iter().flat_map(Listener::addresses).collect();
     addresses.extend(metrics.iter().filter_map(|m| Some(("metrics".to_owned(), m.address()?))));
 
+    let data_ports = pools.values().flat_map(|pool| pool.view().ports).map(|port| port.port);
+    let ports = data_ports.chain(addresses.iter().map(|(_, address)| address.port())).collect();
     pools.values().for_each(|pool| pool.serve(&end));
     if let Some(metrics) = metrics {
         metrics.serve(end.clone());
@@ -160,15 +164,24 @@ pub fn start(mut config: Compiled) -> Result<Running, StartError> {
     }
     listeners.into_iter().for_each(Listener::serve);
     let audit = Arc::new(writers);
-    Ok(Running { addresses, drain, drain_timeout, quotas, end, audit })
+    Ok(Running { addresses, drain, drain_timeout, ports, quotas, end, audit })
 }
 
 impl Running {
-    /// Accepts no new sessions and waits `limits.drain_timeout` for running transfers, then aborts them.
-    /// Returns whether that was needed.
+    /// Accepts no new sessions and waits `limits.drain_timeout` for running transfers, and until clients
+    /// have received what the kernel still has for them, then aborts them. Returns whether that was needed.
     /// Then writes the queued audit records, for at most five seconds.
     pub async fn stop(self) -> bool {
+        let started = Instant::now();
         let forced = self.drain.drain(self.drain_timeout).await;
+        let rest = self.drain_timeout.saturating_sub(started.elapsed());
+        let lost = undelivered(self.ports, rest).await;
+        if lost > 0 {
+            tracing::warn!(
+                bytes = lost,
+                "clients have not received the end of what was sent to them (limits.drain_timeout)"
+            );
+        }
         self.end.cancel();
         if let Some(quotas) = self.quotas {
             quotas.save().await;

@@ -69,6 +69,10 @@ impl BufferedTcp {
         &self.tcp
     }
 
+    pub(super) fn into_tcp(self) -> TcpStream {
+        self.tcp
+    }
+
     fn take(&mut self, buf: &mut ReadBuf<'_>) {
         let waiting = self.buffer.get(self.start..self.end).unwrap_or_default();
         let taken = waiting.len().min(buf.remaining());

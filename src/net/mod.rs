@@ -14,6 +14,7 @@ pub mod ssh;
 mod stream;
 pub mod task;
 pub mod tls;
+mod undelivered;
 
 pub use accept::accept;
 pub use connect::{Connector, Connectors, connect_from};
@@ -25,3 +26,4 @@ pub use proxy_protocol::{Endpoints, HeaderKind, ProxyHeader, ProxyProtocol, Refu
 pub use round_trip::round_trip;
 pub use short_sleep::short_sleep;
 pub use stream::{Stream, prepare, reset_on_drop};
+pub use undelivered::undelivered;

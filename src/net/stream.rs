@@ -92,6 +92,18 @@ impl Stream {
         self.end(deadline, true).await
     }
 
+    /// As [`Stream::complete`], and keeps the socket: the peer may still receive, and has not ended.
+    pub async fn complete_and_keep(mut self, deadline: Duration) -> io::Result<TcpStream> {
+        self.end(deadline, false).await?;
+        Ok(match self {
+            Stream::Plain(tcp) => tcp,
+            Stream::Tls(tls) => match *tls {
+                TlsStream::Client(tls) => tls.into_inner().0.into_tcp(),
+                TlsStream::Server(tls) => tls.into_inner().0.into_tcp(),
+            },
+        })
+    }
+
     async fn end(&mut self, deadline: Duration, read_to_end: bool) -> io::Result<()> {
         self.close_on_drop();
         let ended = tokio::time::timeout(deadline, async {

@@ -4,6 +4,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::io::AsyncReadExt;
+use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep_until, timeout};
 use tracing::{Instrument, Span};
 use zeroize::Zeroizing;
@@ -75,6 +77,8 @@ pub(super) struct TransferState {
     pub(super) requested: Option<RequestedConnection>,
     /// EPSV ALL (RFC 2428 section 4).
     pub(super) epsv_only: bool,
+    /// The data connection of the last download, of which all is sent; the client may still receive.
+    pub(super) sent: Option<TcpStream>,
 }
 
 impl Default for TransferState {
@@ -85,6 +89,7 @@ impl Default for TransferState {
             restart: 0,
             requested: None,
             epsv_only: false,
+            sent: None,
         }
     }
 }
@@ -221,6 +226,7 @@ impl Client {
         tokio::select! {
             biased;
             () = drain.draining() => {
+                self.await_delivery().await;
                 self.client_info.end.set(SessionEnd::shutdown());
                 self.reply(Reply::SHUTTING_DOWN).await;
                 None
@@ -240,7 +246,23 @@ impl Client {
         }
     }
 
+    /// Returns when the client has received the last download: some clients give it up when the control
+    /// connection ends before. A client that goes on with a command, or leaves, has received it.
+    async fn await_delivery(&mut self) {
+        let Some(mut data) = self.transfer.sent.take() else { return };
+        let (limit, drain) = (self.shared.gateway.limits.stall_timeout, self.shared.drain.clone());
+        let mut rest = [0; 1024];
+        let delivered = async { while data.read(&mut rest).await.is_ok_and(|count| count > 0) {} };
+        tokio::select! {
+            _ = timeout(limit, delivered) => {}
+            _ = self.control.line() => {}
+            () = drain.forced() => {}
+        }
+    }
+
     async fn handle_line(&mut self, line: Line) -> Flow {
+        // The client goes on, so it has received the last download.
+        self.transfer.sent = None;
         let Ok(line) = line.map(Zeroizing::new) else {
             self.reset_preparations();
             self.reply(Reply::LINE_TOO_LONG).await;

@@ -152,8 +152,14 @@ impl Connection {
         let drain = &self.shared.drain;
         let drained = async {
             drain.draining().await;
+            let is_used = !self.channels.is_empty();
             self.channels.close();
             self.channels.wait().await;
+            // OpenSSH's client drops what it has not yet handed on when a disconnect message arrives: the
+            // reply to the last CLOSE, too. It ends by itself when its channel is closed.
+            if is_used {
+                let _ = timeout(DISCONNECT_TIMEOUT, self.closed_by_client()).await;
+            }
         };
         let shutting_down =
             || Disconnection::new(Disconnect::ByApplication, SessionEnd::shutdown());

@@ -5,7 +5,9 @@ use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use super::{Fixture, Plan, TIMEOUT};
+use crate::support::clients::openssh::sftp;
 use crate::support::raw::{dial, dial_from};
+use crate::support::sftp_fixture::{SftpPlan, becomes_true};
 use crate::support::{PASSWORD, USER, pattern};
 
 /// Status and body.
@@ -71,6 +73,53 @@ fn a_running_download_completes() {
     assert!(status.success(), "{status}");
     let stopped = |event: &serde_json::Value| event["message"] == "stopped";
     assert_eq!(fixture.gateway.await_log(stopped, TIMEOUT)["forced"], false);
+}
+
+/// The gateway has sent everything, and the kernel has it. Some clients give a download up when the control
+/// connection ends, and a container's network goes with the process.
+#[test]
+fn a_download_that_the_client_has_yet_to_read_completes() {
+    for tls in ["none", "required"] {
+        let mut fixture = Plan { tls, ..Plan::default() }.start();
+        let bytes = pattern(60_000);
+        fixture.put("small", &bytes);
+        let mut raw = if tls == "none" { fixture.client() } else { fixture.tls_client() };
+        let tcp = raw.begin("RETR small");
+        let mut data = raw.data(tcp);
+        let mut read = vec![0];
+        data.read_exact(&mut read).expect("the first byte");
+        assert_eq!(raw.read().code, 226);
+        await_draining(&fixture);
+        assert!(raw.quiet_for(Duration::from_millis(300)), "told to go before it had the file");
+        data.read_to_end(&mut read).expect("the file");
+        assert!(read == bytes, "the file differs");
+        drop(data);
+        assert_eq!(raw.read().code, 421);
+        assert!(fixture.gateway.wait(TIMEOUT).expect("it ends when the client has").success());
+    }
+}
+
+/// OpenSSH's client drops what it has not yet handed on when a disconnect message arrives: the reply to the last
+/// CLOSE, without which `sftp` fails.
+#[test]
+fn openssh_completes_its_transfer() {
+    let mut fixture = SftpPlan::default().start();
+    let bytes = pattern(600_000);
+    fixture.put("file", &bytes);
+    let home = tempfile::tempdir().expect("a client's home");
+    let site = fixture.site();
+    std::thread::scope(|scope| {
+        let client = scope.spawn(|| sftp(&site, home.path(), "get file\n", &["-l", "4000"]));
+        // The client creates its file when it has opened the other.
+        assert!(becomes_true(|| home.path().join("file").exists()), "the client does not begin");
+        fixture.gateway.terminate();
+        client.join().expect("the client").expect_ok("a download while the gateway drains");
+    });
+    assert!(
+        std::fs::read(home.path().join("file")).expect("the file") == bytes,
+        "the file differs"
+    );
+    assert!(fixture.gateway.wait(TIMEOUT).expect("it ends when the client has").success());
 }
 
 #[test]

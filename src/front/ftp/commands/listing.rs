@@ -73,7 +73,7 @@ impl Client {
                 let disconnected = self.control.ended_without_quit().await;
                 let ended =
                     end_download(Sink::Socket(stream), disconnected, limits.stall_timeout).await;
-                ended.map_err(Interruption::Failed)
+                ended.map(|sent| self.transfer.sent = sent).map_err(Interruption::Failed)
             }
             Err(interruption) => Err(interruption),
         };

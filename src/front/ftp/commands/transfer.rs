@@ -3,6 +3,8 @@
 use std::io;
 use std::time::Duration;
 
+use tokio::net::TcpStream;
+
 use super::Outcome;
 use crate::data::{RelayError, Side, Sink, Source, relay};
 use crate::front::ftp::client::{Client, Flow};
@@ -56,7 +58,11 @@ impl Client {
                 // The client's data ends as complete only when the backend has confirmed it;
                 // otherwise dropping the connection resets it.
                 let disconnected = self.control.ended_without_quit().await;
-                let ending = end_download(sink, disconnected, limits.stall_timeout);
+                let sent = &mut self.transfer.sent;
+                let ending = async {
+                    *sent = end_download(sink, disconnected, limits.stall_timeout).await?;
+                    Ok(())
+                };
                 let reply = download.finish(ending).await?;
                 self.reply_done(Reply::TRANSFER_COMPLETE, reply).await;
                 Ok(Flow::Continue)
@@ -218,23 +224,23 @@ pub(super) fn establish<'a>(
 }
 
 /// Ends the data as complete. The client's own end is not awaited: some clients end only after they
-/// have read 226. Where the client has `disconnected`, the end of the data connection decides
-/// whether the client received everything: a reset means that it did not.
+/// have read 226; the connection is returned until then. Where the client has `disconnected`, the end of
+/// the data connection decides whether the client received everything: a reset means that it did not.
 pub(super) async fn end_download(
     sink: Sink,
     disconnected: bool,
     limit: Duration,
-) -> Result<(), Failure> {
-    let Sink::Socket(stream) = sink else { return Ok(()) };
+) -> Result<Option<TcpStream>, Failure> {
+    let Sink::Socket(stream) = sink else { return Ok(None) };
     let ended = if disconnected {
-        stream.complete_and_read_to_end(DATA_END_TIMEOUT).await
+        stream.complete_and_read_to_end(DATA_END_TIMEOUT).await.map(|()| None)
     } else {
-        stream.complete(limit).await
+        stream.complete_and_keep(limit).await.map(Some)
     };
     ended.or_else(|error| {
         // Many clients close without close_notify.
         if error.kind() == io::ErrorKind::UnexpectedEof {
-            return Ok(());
+            return Ok(None);
         }
         let message = "the data connection to the client broke before its end";
         Err(Failure::client(FailureKind::TransferCut, message).with_detail(error))
