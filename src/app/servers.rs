@@ -15,12 +15,14 @@ use crate::config::{BackendSettings, Compiled};
 use crate::data::Pool;
 use crate::net::Connectors;
 
+type Backends = HashMap<String, Arc<dyn Backend>>;
+
 /// Takes the servers and groups of the configuration. Connects to none.
 pub(super) fn open(
     config: &mut Compiled,
     pools: &HashMap<String, Arc<Pool>>,
     registry: &Registry,
-) -> Result<(Servers, HashMap<String, Arc<dyn Backend>>), StartError> {
+) -> Result<(Servers, Backends), StartError> {
     let connectors = Connectors::register(registry)?;
     let ignored = IgnoredAttributes::register(registry)?;
     let metrics = GroupMetrics::register(registry)?;

@@ -1,29 +1,17 @@
 //! Checks of a server: up to its greeting, or with a login and a listing.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::server::Server;
-use crate::auth::Credentials;
+use super::settings::Checks;
 use crate::backend::{BackendSession, Login, Origin};
 use crate::net::task;
 use crate::op::{Failure, FailureKind, ListDirectory, Outage, RemotePath};
 use crate::policy::Permit;
 use crate::route::{PathMap, Target};
-
-/// How a server is checked (`health`).
-#[derive(Clone)]
-pub struct Checks {
-    /// From the end of one check to the next.
-    pub every: Duration,
-    /// For a whole check.
-    pub timeout: Duration,
-    /// Logs in with this account and lists its folder. `None`: without a login.
-    pub login: Option<Credentials>,
-}
 
 impl Server {
     /// Checks the server until `stop`; at once without settings for that.

@@ -7,22 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use super::server::Server;
-
-/// Which server a session gets.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Choice {
-    /// The first that is available, in the order of the configuration.
-    #[default]
-    Failover,
-    /// One after the other.
-    RoundRobin,
-    /// The one with the fewest sessions of this gateway.
-    LeastSessions,
-    /// The same for each user, as long as it is available.
-    User,
-    /// The same for each client address, as long as it is available.
-    Source,
-}
+use super::settings::Choice;
 
 pub(super) struct Chooser {
     choice: Choice,

@@ -6,6 +6,7 @@ mod metrics;
 mod resumable;
 mod server;
 mod session;
+mod settings;
 mod state;
 #[cfg(test)]
 mod tests;
@@ -19,25 +20,14 @@ use async_trait::async_trait;
 use super::{Backend, BackendSession, Login, Origin};
 use crate::op::{Failure, FailureKind, Outage};
 use crate::policy::Names;
+use server::is_unavailable;
 use session::GroupSession;
 
-pub use checks::Checks;
-pub use choice::Choice;
 pub use metrics::GroupMetrics;
 pub use resumable::ResumeNote;
-pub use server::{Server, ServerSettings};
+pub use server::Server;
+pub use settings::{Checks, Choice, ServerSettings, Settings};
 pub use view::{ServerView, Servers};
-
-/// A backend of the configuration.
-#[derive(Debug, Clone)]
-pub struct Settings {
-    /// The backend's name in the configuration.
-    pub name: String,
-    /// The names of its servers, in the order of the configuration.
-    pub servers: Vec<String>,
-    /// Which server a session gets (`choose`).
-    pub choice: Choice,
-}
 
 /// The servers of a backend, and the choice among them.
 pub struct Group {
@@ -134,11 +124,6 @@ impl Backend for Group {
     fn addresses(&self) -> &[String] {
         &self.addresses
     }
-}
-
-/// Whether another server may be tried: this one cannot be used, for whomever.
-fn is_unavailable(failure: &Failure) -> bool {
-    failure.kind == FailureKind::Unavailable && failure.outage != Some(Outage::AccountRefused)
 }
 
 /// The failure of one server, with that of the next in its detail.

@@ -6,23 +6,11 @@ use std::time::Instant;
 
 use tokio::sync::watch;
 
-use super::checks::Checks;
-use super::is_unavailable;
 use super::metrics::{GroupMetrics, ServerMetrics};
+use super::settings::{Checks, ServerSettings};
 use super::state::{Failed, State};
 use crate::backend::{Backend, BackendSession, Login, Origin};
 use crate::op::{Failure, FailureKind, Outage};
-
-/// One of the servers that the configuration names.
-#[derive(Clone)]
-pub struct ServerSettings {
-    /// The backend's name; of several addresses of one backend, with the address ("stock/10.0.0.7:21").
-    pub name: String,
-    /// The most sessions of this gateway at once (`sessions`). `None`: no limit.
-    pub sessions_max: Option<usize>,
-    /// How it is checked (`health`). `None`: it is not, and always tried.
-    pub checks: Option<Checks>,
-}
 
 /// A server, shared by all backends that it belongs to.
 pub struct Server {
@@ -209,6 +197,11 @@ impl Server {
     pub(super) fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Whether another server may be tried: this one cannot be used, for whomever.
+pub(super) fn is_unavailable(failure: &Failure) -> bool {
+    failure.kind == FailureKind::Unavailable && failure.outage != Some(Outage::AccountRefused)
 }
 
 impl Drop for Place {

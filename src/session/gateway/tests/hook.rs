@@ -74,7 +74,7 @@ async fn an_answer_says_who_the_user_is_and_where_the_login_leads() {
     ] {
         let answer = ok(&format!("{{\"allow\": true, \"groups\": [\"staff\"]{answer}}}"));
         let mut hooked = hooked(&answer, "/p/{user}").await;
-        let session = log_in(&hooked.gateway, "bob", "x").await.ok().expect(&answer);
+        let session = log_in(&hooked.gateway, "bob", "x").await.expect(&answer);
         assert_eq!(hooked.logins(), [login], "{answer}");
         let info = &session.core.info;
         assert_eq!(info.user(), user.as_bytes());
