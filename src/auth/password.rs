@@ -87,7 +87,6 @@ pub fn hash_password(password: &[u8]) -> Result<String, argon2::password_hash::E
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::auth::AuthorizedKeys;
     use std::collections::HashMap;
 
     fn secret(text: &str) -> Zeroizing<Vec<u8>> {
@@ -96,11 +95,8 @@ mod tests {
 
     #[tokio::test]
     async fn only_the_password_of_a_known_user_is_correct() {
-        let user = |password_hash| User {
-            password_hash,
-            groups: vec!["g".into()],
-            keys: AuthorizedKeys::default(),
-        };
+        let user =
+            |password_hash| User { password_hash, groups: vec!["g".into()], ..User::default() };
         let alice = user(Some(hash_password(b"open sesame").unwrap()));
         let check = PasswordCheck::new(UserTable::new(HashMap::from([
             (b"alice".to_vec(), alice),

@@ -2,10 +2,10 @@
 
 use std::collections::HashMap;
 
-use super::AuthorizedKeys;
+use super::{AuthorizedKeys, Methods};
 
 /// A user whom the gateway authenticates (`users`).
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub struct User {
     /// A valid argon2id hash in PHC format (`$argon2id$…`). `None`: no login with a password.
     pub password_hash: Option<String>,
@@ -13,6 +13,10 @@ pub struct User {
     pub groups: Vec<String>,
     /// Public keys for logins without a password.
     pub keys: AuthorizedKeys,
+    /// Principals of certificates that are accepted for this user, instead of the name; empty: the name.
+    pub principals: Vec<String>,
+    /// Methods of which each is required (`require`); none: any one of those that the user has.
+    pub required: Methods,
 }
 
 /// The `users` of the configuration, by name.

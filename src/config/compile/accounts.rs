@@ -1,7 +1,6 @@
 //! `login`: accounts of the gateway at backends.
 
 use std::path::Path;
-use std::sync::Arc;
 
 use russh::keys::PrivateKey;
 use zeroize::Zeroizing;
@@ -25,14 +24,14 @@ pub(super) fn credentials(
     let user = value(&account.user)?.0.clone().into_bytes();
     let (password, key) = match secret? {
         Secret::Password(password) => (password, None),
-        Secret::Key(key) => (Zeroizing::default(), Some(key)),
+        Secret::Key(key) => (Zeroizing::default(), Some(key.into())),
     };
     Some(Credentials { user, password, account: None, key })
 }
 
 enum Secret {
     Password(Zeroizing<Vec<u8>>),
-    Key(Arc<PrivateKey>),
+    Key(PrivateKey),
 }
 
 /// Reads `password_file`, `password_env` or `private_key`, whichever is set.
@@ -69,7 +68,7 @@ fn secret(
         let password = from_environment(&leaf.value.as_ref()?.0);
         password.map_err(|reason| problems.error(&leaf.at, reason)).ok().map(Secret::Password)
     } else if let Some(leaf) = key {
-        private_key(leaf, account, folder, problems).map(|key| Secret::Key(Arc::new(key)))
+        private_key(leaf, account, folder, problems).map(Secret::Key)
     } else {
         // A private key for FTP has been reported.
         if account.private_key.is_none() {

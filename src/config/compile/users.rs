@@ -29,7 +29,10 @@ pub(super) fn compile(file: &File, folder: &Path, problems: &mut Problems) -> Us
         let groups = user.groups.iter().flat_map(|groups| groups.values());
         let groups = groups.map(|(_, group)| group.0.clone()).collect();
         let password_hash = value(&user.password_hash).map(|hash| hash.0.clone());
-        users.insert(name.clone().into_bytes(), User { password_hash, groups, keys });
+        users.insert(
+            name.clone().into_bytes(),
+            User { password_hash, groups, keys, ..User::default() },
+        );
     }
     UserTable::new(users)
 }

@@ -278,8 +278,7 @@ async fn a_client_that_disconnects_while_its_upload_is_blocked_is_detected() {
 async fn a_known_key_with_a_sha1_signature_is_refused() {
     let key = PublicKey::from(Ed25519Keypair::from_seed(&[9; 32]).public);
     let line = key.to_openssh().unwrap();
-    let user =
-        User { password_hash: None, groups: vec![], keys: AuthorizedKeys::parse(&line).unwrap() };
+    let user = User { keys: AuthorizedKeys::parse(&line).unwrap(), ..User::default() };
     let stub = Arc::new(Stub::default());
     let mut shared = shared(&stub);
     let mut gateway = gateway(&stub);

@@ -129,7 +129,7 @@ fn gateway(access: Access) -> Gateway {
 }
 
 fn gateway_with(access: Access, keys: AuthorizedKeys) -> Gateway {
-    let alice = User { password_hash: Some(hash(1)), groups: vec![], keys };
+    let alice = User { password_hash: Some(hash(1)), keys, ..User::default() };
     let route = Route {
         matches: Match::default(),
         backends: Backends::One(RouteBackend { name: "files".into(), access }),

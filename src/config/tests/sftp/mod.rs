@@ -90,7 +90,7 @@ fn a_minimal_configuration_has_safe_defaults() {
     let Access::GatewayMapped(account) = &config.routes.0[0].backends()[0].access else { panic!() };
     assert_eq!((account.user.as_slice(), account.password.len()), (&b"svc"[..], 0));
     let key = account.key.as_ref().unwrap();
-    assert_eq!(key.public_key().key_data(), public_key().key_data());
+    assert_eq!(key.key.public_key().key_data(), public_key().key_data());
     let source = "192.0.2.1".parse().unwrap();
     assert!(config.users.get(b"alice").unwrap().keys.admits(&public_key(), source).is_ok());
 }
@@ -162,7 +162,7 @@ routes:
     let times = [by_file.connect_timeout, by_file.reply_timeout, by_file.keepalive];
     assert_eq!(times, [1, 2, 3].map(Duration::from_secs));
     let Access::GatewayMapped(account) = &config.routes.0[0].backends()[0].access else { panic!() };
-    assert!(!account.key.as_ref().unwrap().is_encrypted());
+    assert!(!account.key.as_ref().unwrap().key.is_encrypted());
     let anybody = server(&config, 1);
     assert!(matches!(anybody.host_key, HostKey::AcceptAny));
     assert_eq!(anybody.addresses, ["[2001:db8::1]:22"]);

@@ -145,7 +145,7 @@ fn a_public_key_is_that_of_the_user_before_the_at_sign() {
     let key = PublicKey::from(Ed25519Keypair::from_seed(&[1; 32]).public);
     let (mut gateway, _) = by_name(|| Access::GatewayOnly, "/");
     let keys = AuthorizedKeys::parse(&key.to_openssh().unwrap()).unwrap();
-    let alice = User { password_hash: None, groups: vec![], keys };
+    let alice = User { keys, ..User::default() };
     gateway.passwords =
         PasswordCheck::new(UserTable::new(HashMap::from([(b"alice".to_vec(), alice)])));
     let admits = |name: &str| gateway.admits_key(&client_info(), name.as_bytes(), &key);
