@@ -108,7 +108,7 @@ mod tests {
 
     use super::*;
     use crate::op::RemotePath;
-    use crate::route::{Access, Match, Root, RootSetting};
+    use crate::route::{Access, Account, Match, Root, RootSetting};
 
     fn backend(name: &str, access: Access) -> RouteBackend {
         RouteBackend { name: name.into(), access }
@@ -192,7 +192,10 @@ mod tests {
         assert_eq!(chosen(routes(users("*@payroll")), "bob@payroll"), missed);
         let staff = || Match { groups: Some(vec!["staff".into()]), ..Match::default() };
         let gateway = |matches| {
-            vec![route(Backends::Named(vec![backend("payroll", Access::GatewayOnly)]), matches)]
+            vec![route(
+                Backends::Named(vec![backend("payroll", Access::of_users(Account::None))]),
+                matches,
+            )]
         };
         assert_eq!(chosen(gateway(staff()), "alice@payroll"), found(0, "payroll", "alice"));
         assert_eq!(chosen(gateway(staff()), "bob@payroll"), Err(vec![Mismatch::NotInUsers]));

@@ -11,5 +11,7 @@ pub use choice::{Choice, Chosen, LoginRequest};
 pub use path_map::{MapError, Overlay, PathMap, Rewrite};
 pub use rewrite::{FolderSetting, RewriteSetting};
 pub use root::{Root, RootSetting, USER_PLACEHOLDER, UserFolder, UserFolderError};
-pub use table::{Access, Backends, Match, Mismatch, Route, RouteBackend, RouteTable};
+pub use table::{
+    Access, Account, Authenticator, Backends, Match, Mismatch, Route, RouteBackend, RouteTable,
+};
 pub use target::Target;

@@ -37,7 +37,7 @@ pub enum Backends {
 pub struct RouteBackend {
     /// The backend's name in the configuration.
     pub name: String,
-    /// Who checks the password, and the backend's account (`authenticate`, and the backend's `login`).
+    /// Who authenticates users, and the account (`authenticate`, and the backend's `login`).
     pub access: Access,
 }
 
@@ -56,17 +56,43 @@ pub struct Match {
     pub server_names: Option<ServerNames<()>>,
 }
 
-/// Who checks the password, and which account the backend gets. A mapped account with an unchecked
-/// password cannot be expressed.
+/// Who authenticates users, and which account the backend gets. An account of the gateway for users whom only
+/// the backend checks cannot be expressed.
 pub enum Access {
     /// `authenticate: backend`: the backend gets the client's user name and password.
     Backend,
-    /// `authenticate: gateway`, then the backend gets the client's user name and password, too.
-    GatewayPassThrough,
-    /// `authenticate: gateway`, then the backend gets an account of the gateway.
-    GatewayMapped(Credentials),
-    /// `authenticate: gateway` with a backend without accounts (`local`).
-    GatewayOnly,
+    /// The gateway authenticates the user, and then logs in at the backend.
+    Gateway {
+        /// How it knows users.
+        by: Authenticator,
+        /// What it logs in with.
+        account: Account,
+    },
+}
+
+/// How the gateway knows users.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Authenticator {
+    /// `authenticate: gateway`: they are in `users`.
+    Users,
+}
+
+/// The account at the backend of a user whom the gateway has authenticated (`login` of the backend).
+#[derive(Clone)]
+pub enum Account {
+    /// The client's user name and password.
+    PassThrough,
+    /// An account of the gateway.
+    Mapped(Credentials),
+    /// None: the backend is a folder.
+    None,
+}
+
+impl Access {
+    /// Users of `users`, with this account at the backend.
+    pub fn of_users(account: Account) -> Self {
+        Self::Gateway { by: Authenticator::Users, account }
+    }
 }
 
 /// All routes in order; the first match applies.

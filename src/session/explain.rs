@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use super::Gateway;
 use crate::op::{Effect, RemotePath};
 use crate::policy::{CommandDenial, End, Explanation, Names, Protocol, SessionFacts};
-use crate::route::{Access, Choice, LoginRequest, MapError, PathMap, Root};
+use crate::route::{Access, Account, Choice, LoginRequest, MapError, PathMap, Root};
 
 /// A login, and perhaps an operation.
 pub struct Query {
@@ -91,16 +91,18 @@ impl Gateway {
         let known = self.passwords.known(&choice.user);
         let (identity, groups) = match (&choice.backend.access, known) {
             (Access::Backend, _) => ("the backend checks the password", Vec::new()),
-            (_, None) => ("the gateway does not know the user", Vec::new()),
-            (Access::GatewayPassThrough, Some(user)) => {
-                ("the gateway checks the password, then the backend does", user.groups.clone())
-            }
-            (Access::GatewayMapped(_), Some(user)) => (
-                "the gateway checks the user, and has an account of its own at the backend",
-                user.groups.clone(),
-            ),
-            (Access::GatewayOnly, Some(user)) => {
-                ("the gateway checks the user", user.groups.clone())
+            (Access::Gateway { .. }, None) => ("the gateway does not know the user", Vec::new()),
+            (Access::Gateway { account, .. }, Some(user)) => {
+                let identity = match account {
+                    Account::PassThrough => {
+                        "the gateway checks the password, then the backend does"
+                    }
+                    Account::Mapped(_) => {
+                        "the gateway checks the user, and has an account of its own at the backend"
+                    }
+                    Account::None => "the gateway checks the user",
+                };
+                (identity, user.groups.clone())
             }
         };
         let facts = SessionFacts {

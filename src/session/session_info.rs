@@ -11,7 +11,7 @@ use super::client_info::ClientInfo;
 use super::end::EndSlot;
 use crate::audit::{self, Audit};
 use crate::net::{Peer, Protection};
-use crate::route::{Access, Choice};
+use crate::route::{Access, Authenticator, Choice};
 
 /// The fields of a session in its records.
 pub(super) struct SessionInfo {
@@ -67,9 +67,7 @@ impl LoginDetails {
     ) -> Self {
         let checked_by = |choice: &Choice| match choice.backend.access {
             Access::Backend => "backend",
-            Access::GatewayPassThrough | Access::GatewayMapped(_) | Access::GatewayOnly => {
-                "gateway"
-            }
+            Access::Gateway { by: Authenticator::Users, .. } => "gateway",
         };
         Self {
             method: if key.is_some() { "publickey" } else { "password" },

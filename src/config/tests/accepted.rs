@@ -11,7 +11,7 @@ use crate::config::{BackendSettings, LogFormat, LogLevel, load_str};
 use crate::data::{Advertise, Host, Ports};
 use crate::front::ftp::TlsPolicy;
 use crate::op::RemotePath;
-use crate::route::{Access, Root, RootSetting};
+use crate::route::{Access, Account, Root, RootSetting};
 use crate::session::Limits;
 
 const MINIMAL: &str = "\
@@ -216,7 +216,8 @@ fn backends(config: &Compiled) {
 fn routes(config: &Compiled) {
     let [mapped, from_env, through, files] = &config.routes.0[..] else { panic!() };
     let password = |access: &Access| match access {
-        Access::GatewayMapped(Credentials { user, password, account: None, .. }) => {
+        Access::Gateway { account: Account::Mapped(account), .. } => {
+            let Credentials { user, password, account: None, .. } = account else { panic!() };
             assert_eq!(user, b"svc");
             String::from_utf8(password.to_vec()).unwrap()
         }
@@ -225,8 +226,11 @@ fn routes(config: &Compiled) {
     // Without the line end of the file.
     assert_eq!(password(&mapped.backends()[0].access), "open sesame");
     assert_eq!(password(&from_env.backends()[0].access), "lockgate");
-    assert!(matches!(through.backends()[0].access, Access::GatewayPassThrough));
-    assert!(matches!(files.backends()[0].access, Access::GatewayOnly));
+    assert!(matches!(
+        through.backends()[0].access,
+        Access::Gateway { account: Account::PassThrough, .. }
+    ));
+    assert!(matches!(files.backends()[0].access, Access::Gateway { account: Account::None, .. }));
     assert_eq!(
         (mapped.backends()[0].name.as_str(), mapped.root.to_string().as_str()),
         ("mapped", "/srv/x")

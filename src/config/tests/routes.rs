@@ -3,7 +3,7 @@
 use super::mistakes::one;
 use super::*;
 use crate::op::{Greeting, RemotePath};
-use crate::route::{Access, Backends, FolderSetting};
+use crate::route::{Access, Account, Backends, FolderSetting};
 
 /// The base with this text instead of the first route's backend.
 fn with(keys: &str) -> String {
@@ -32,8 +32,8 @@ fn user_at_backend_lists_what_clients_may_name() {
     let Backends::Named(backends) = &config.routes.0[0].backends else { panic!() };
     let [folder, server] = &backends[..] else { panic!() };
     assert_eq!((folder.name.as_str(), server.name.as_str()), ("folder", "server"));
-    assert!(matches!(folder.access, Access::GatewayOnly));
-    assert!(matches!(server.access, Access::GatewayPassThrough));
+    assert!(matches!(folder.access, Access::Gateway { account: Account::None, .. }));
+    assert!(matches!(server.access, Access::Gateway { account: Account::PassThrough, .. }));
     // One name is enough; the route without `match` is for names that end in no other.
     let text =
         with("user_at_backend: folder").replace("- match: { groups: [staff] }\n    a", "- a");

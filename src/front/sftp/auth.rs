@@ -10,7 +10,6 @@ use russh::{Disconnect, MethodKind, MethodSet};
 use zeroize::Zeroizing;
 
 use super::connection::Connection;
-use crate::auth::Credentials;
 use crate::op::{Failure, FailureKind, Fault, Greeting};
 use crate::session::{Proof, SessionEnd};
 
@@ -56,8 +55,7 @@ impl Logins {
     pub(super) async fn password(&mut self, user: &str, password: &[u8]) -> Auth {
         let password = Zeroizing::new(password.to_vec());
         let user = user.as_bytes().to_vec();
-        let credentials = Credentials { user, password, account: None, key: None };
-        self.log_in(Proof::Password(credentials)).await
+        self.log_in(Proof::password(user, password.into())).await
     }
 
     /// SSH_MSG_USERAUTH_PK_OK or a failure (RFC 4252 section 7).
@@ -97,8 +95,7 @@ impl Logins {
         if self.check_signature(signature).is_err() {
             return reject();
         }
-        let (user, key) = (user.as_bytes().to_vec(), Box::new(key.clone()));
-        self.log_in(Proof::PublicKey { user, key }).await
+        self.log_in(Proof::public_key(user.as_bytes().to_vec(), key.clone())).await
     }
 
     /// Signature algorithms that the listener does not offer are refused from users, too (RFC

@@ -23,7 +23,7 @@ use super::shared::Shared;
 use crate::auth::{AuthorizedKeys, PasswordCheck, User, UserTable};
 use crate::net::Drain;
 use crate::net::ssh::{Algorithms, Base, Side};
-use crate::route::{Access, Backends, RouteBackend};
+use crate::route::{Access, Account, Backends, RouteBackend};
 use crate::session::{Admission, ClientInfo};
 use crate::wire::sftp::{
     Attributes, OpenFlags, PacketReader, Request, RequestBody, Response, ResponseBody, encode_init,
@@ -284,8 +284,10 @@ async fn a_known_key_with_a_sha1_signature_is_refused() {
     let mut gateway = gateway(&stub);
     let users = UserTable::new(HashMap::from([(b"u".to_vec(), user)]));
     gateway.passwords = PasswordCheck::new(users);
-    gateway.routes.0[0].backends =
-        Backends::One(RouteBackend { name: "stub".into(), access: Access::GatewayOnly });
+    gateway.routes.0[0].backends = Backends::One(RouteBackend {
+        name: "stub".into(),
+        access: Access::of_users(Account::None),
+    });
     shared.gateway = Arc::new(gateway);
     let mut logins = Logins::new(connection(shared));
     let old = Algorithm::Rsa { hash: None };

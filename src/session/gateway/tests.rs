@@ -6,18 +6,25 @@ use std::time::Duration;
 use argon2::password_hash::{PasswordHasher, SaltString};
 use async_trait::async_trait;
 use prometheus::Registry;
+use russh::keys::PublicKey;
 use russh::keys::ssh_key::private::Ed25519Keypair;
 use tokio::time::Instant;
+use zeroize::Zeroizing;
 
 use super::*;
-use crate::auth::{AuthorizedKeys, User, UserTable};
-use crate::backend::{BackendSession, Home, Listing, OpenFile, ReadTransfer, WriteTransfer};
+use crate::auth::{AuthorizedKeys, Credentials, User, UserTable};
+use crate::backend::{
+    BackendSession, Home, Listing, Login, OpenFile, Origin, ReadTransfer, WriteTransfer,
+};
 use crate::net::Endpoints;
 use crate::op::{
-    Abilities, Answer, Entry, EntryKind, ListDirectory, OpenHandle, Operation, PeerReply, ReadFile,
-    RemotePath, WriteFile,
+    Abilities, Answer, Entry, EntryKind, Fault, ListDirectory, OpenHandle, Operation, PeerReply,
+    ReadFile, RemotePath, WriteFile,
 };
-use crate::route::{Backends, Match, RootSetting, Route, Target, UserFolder};
+use crate::route::{
+    Access, Account, Backends, Match, Root, RootSetting, Route, RouteBackend, Target, UserFolder,
+};
+use crate::session::{Proof, Session};
 
 mod rewrites;
 mod session_limits;
@@ -164,12 +171,8 @@ async fn log_in_within(
     user: &[u8],
     password: &str,
 ) -> Result<Session, Failure> {
-    let proof = Proof::Password(Credentials {
-        user: user.to_vec(),
-        password: password.as_bytes().to_vec().into(),
-        account: None,
-        key: None,
-    });
+    let password = Zeroizing::new(password.as_bytes().to_vec());
+    let proof = Proof::password(user.to_vec(), password.into());
     gateway.login(&client_info(), proof, Instant::now() + within).await
 }
 
@@ -183,7 +186,7 @@ async fn refusal(gateway: &Gateway, user: &str, password: &str, within: Duration
 
 #[tokio::test]
 async fn a_login_timeout_is_the_fault_of_the_gateway_or_the_backend_it_waited_for() {
-    let own = gateway(Access::GatewayOnly);
+    let own = gateway(Access::of_users(Account::None));
     let failure = refusal(&own, "alice", "open sesame", Duration::ZERO).await;
     assert_eq!((failure.kind, failure.fault), (FailureKind::Unavailable, Fault::Gateway));
     assert!(failure.detail.unwrap().contains("no backend was involved"));
@@ -224,13 +227,25 @@ fn a_refused_key_is_recorded_with_the_reason() {
             failure.detail.unwrap()
         })
     };
-    assert_eq!(detail(Access::GatewayOnly, "", "alice", &own), Ok(()));
+    assert_eq!(detail(Access::of_users(Account::None), "", "alice", &own), Ok(()));
     for (access, options, user, key, expected) in [
-        (Access::GatewayOnly, "", "bob", &own, "unknown user"),
-        (Access::GatewayOnly, "", "alice", &other, "none of the user's authorized_keys"),
-        (Access::GatewayOnly, "from=\"192.0.2.1\"", "alice", &own, "from="),
-        (Access::GatewayOnly, "expiry-time=\"20200101\"", "alice", &own, "expiry-time="),
-        (Access::GatewayPassThrough, "", "alice", &own, "cannot be passed through"),
+        (Access::of_users(Account::None), "", "bob", &own, "unknown user"),
+        (
+            Access::of_users(Account::None),
+            "",
+            "alice",
+            &other,
+            "none of the user's authorized_keys",
+        ),
+        (Access::of_users(Account::None), "from=\"192.0.2.1\"", "alice", &own, "from="),
+        (
+            Access::of_users(Account::None),
+            "expiry-time=\"20200101\"",
+            "alice",
+            &own,
+            "expiry-time=",
+        ),
+        (Access::of_users(Account::PassThrough), "", "alice", &own, "cannot be passed through"),
         (Access::Backend, "", "bob", &own, "accepts no public keys"),
         (Access::Backend, "", "alice", &own, "`users`"),
     ] {

@@ -9,7 +9,7 @@ use crate::config::leaf::Leaf;
 use crate::config::report::Problems;
 use crate::config::schema::{File, Route, User};
 use crate::config::values::Authenticate;
-use crate::route::{Access, Backends, RouteBackend};
+use crate::route::{Access, Account, Backends, RouteBackend};
 
 pub(super) fn compile(
     file: &File,
@@ -75,11 +75,13 @@ fn access(
 ) -> Option<Access> {
     match (authenticate.value?, login_mode) {
         (Authenticate::Backend, LoginMode::PassThrough) => Some(Access::Backend),
-        (Authenticate::Gateway, LoginMode::PassThrough) => Some(Access::GatewayPassThrough),
-        (Authenticate::Gateway, LoginMode::Mapped(credentials)) => {
-            Some(Access::GatewayMapped(credentials.clone()?))
+        (Authenticate::Gateway, LoginMode::PassThrough) => {
+            Some(Access::of_users(Account::PassThrough))
         }
-        (Authenticate::Gateway, LoginMode::None) => Some(Access::GatewayOnly),
+        (Authenticate::Gateway, LoginMode::Mapped(credentials)) => {
+            Some(Access::of_users(Account::Mapped(credentials.clone()?)))
+        }
+        (Authenticate::Gateway, LoginMode::None) => Some(Access::of_users(Account::None)),
         (Authenticate::Backend, LoginMode::Mapped(_)) => {
             let message = format!(
                 "backend \"{backend}\" uses an account of the gateway (its `login`), which must never be \

@@ -11,7 +11,7 @@ use crate::backend::PartialUploads;
 use crate::backend::sftp::{HostKey, Settings};
 use crate::config::BackendSettings;
 use crate::net::ssh::{Algorithms, Base, Side, algorithm_by_name};
-use crate::route::Access;
+use crate::route::{Access, Account};
 
 const FINGERPRINT: &str = "SHA256:7TJTftCboJeWgImhO60Auf1uIL7rkdJp9FdpJ0JZG3o";
 
@@ -87,7 +87,11 @@ fn a_minimal_configuration_has_safe_defaults() {
     assert_eq!(times.map(|time| time.as_secs()), [10, 60, 30]);
     let BackendSettings::Ftp(legacy) = &config.backends[1].1 else { panic!() };
     assert_eq!(legacy.connections, 4);
-    let Access::GatewayMapped(account) = &config.routes.0[0].backends()[0].access else { panic!() };
+    let Access::Gateway { account: Account::Mapped(account), .. } =
+        &config.routes.0[0].backends()[0].access
+    else {
+        panic!()
+    };
     assert_eq!((account.user.as_slice(), account.password.len()), (&b"svc"[..], 0));
     let key = account.key.as_ref().unwrap();
     assert_eq!(key.key.public_key().key_data(), public_key().key_data());
@@ -161,12 +165,20 @@ routes:
     assert_eq!(by_file.partial_uploads, PartialUploads::TemporaryName);
     let times = [by_file.connect_timeout, by_file.reply_timeout, by_file.keepalive];
     assert_eq!(times, [1, 2, 3].map(Duration::from_secs));
-    let Access::GatewayMapped(account) = &config.routes.0[0].backends()[0].access else { panic!() };
+    let Access::Gateway { account: Account::Mapped(account), .. } =
+        &config.routes.0[0].backends()[0].access
+    else {
+        panic!()
+    };
     assert!(!account.key.as_ref().unwrap().key.is_encrypted());
     let anybody = server(&config, 1);
     assert!(matches!(anybody.host_key, HostKey::AcceptAny));
     assert_eq!(anybody.addresses, ["[2001:db8::1]:22"]);
-    let Access::GatewayMapped(account) = &config.routes.0[1].backends()[0].access else { panic!() };
+    let Access::Gateway { account: Account::Mapped(account), .. } =
+        &config.routes.0[1].backends()[0].access
+    else {
+        panic!()
+    };
     assert!(account.key.is_none() && account.password.as_slice() == b"open sesame");
     assert!(matches!(&server(&config, 2).host_key, HostKey::Fingerprints(two) if two.len() == 2));
     let BackendSettings::Ftp(legacy) = &config.backends[3].1 else { panic!() };

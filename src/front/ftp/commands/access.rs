@@ -2,11 +2,10 @@
 
 use zeroize::Zeroizing;
 
-use crate::auth::Credentials;
 use crate::front::ftp::client::{Client, Flow, LoggedIn, LoginState, TransferState};
 use crate::front::ftp::reply::Reply;
 use crate::op::{Failure, FailureKind, Fault, Greeting};
-use crate::session::{ClientRefusal, EndSlot, Proof, SessionEnd};
+use crate::session::{ClientRefusal, EndSlot, Password, Proof, SessionEnd};
 
 impl Client {
     pub(super) async fn user(&mut self, name: Vec<u8>) -> Flow {
@@ -86,12 +85,12 @@ impl Client {
         password: Zeroizing<Vec<u8>>,
         account: Option<Zeroizing<Vec<u8>>>,
     ) -> Flow {
-        let credentials =
-            Credentials { user: user.clone(), password: password.clone(), account, key: None };
+        let given = Password { password: password.clone(), account };
+        let proof = Proof::password(user.clone(), given);
         self.is_recorded = true;
         let gateway = self.shared.gateway.clone();
         let deadline = self.login_deadline();
-        let login = gateway.login(&self.client_info, Proof::Password(credentials), deadline);
+        let login = gateway.login(&self.client_info, proof, deadline);
         // A login that waits for its backend must not outlive the client.
         let Some(outcome) = self.control.while_connected(login).await else { return Flow::Close };
         match outcome {

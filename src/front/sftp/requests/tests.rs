@@ -3,9 +3,9 @@
 use std::sync::atomic::Ordering;
 
 use futures_util::FutureExt;
+use zeroize::Zeroizing;
 
 use super::*;
-use crate::auth::Credentials;
 use crate::session::{ClientInfo, Proof, SessionEnd};
 use crate::wire::sftp::{Attributes, Extension, OpenFlags, StatusCode};
 
@@ -25,10 +25,10 @@ async fn requests() -> (Requests, Arc<Stub>) {
             local: "127.0.0.1:22".parse().unwrap(),
         },
     );
-    let password = Vec::new().into();
-    let credentials = Credentials { user: b"u".to_vec(), password, account: None, key: None };
+    let password = Zeroizing::new(Vec::new());
+    let proof = Proof::password(b"u".to_vec(), password.into());
     let soon = tokio::time::Instant::now() + std::time::Duration::from_secs(10);
-    let session = gateway.login(&client_info, Proof::Password(credentials), soon).await.unwrap();
+    let session = gateway.login(&client_info, proof, soon).await.unwrap();
     (Requests::new(Arc::new(session), OpenDirectories::new(), Drain::new()), stub)
 }
 

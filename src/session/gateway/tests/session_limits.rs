@@ -15,7 +15,7 @@ fn one_session(access: Access) -> (Gateway, Answering) {
 
 #[tokio::test]
 async fn a_session_too_many_does_not_reach_the_backend() {
-    let (gateway, backend) = one_session(Access::GatewayOnly);
+    let (gateway, backend) = one_session(Access::of_users(Account::None));
     let failure = log_in(&gateway, "alice", "wrong").await.err().unwrap();
     assert_eq!(failure.kind, FailureKind::LoginRefused);
     let first = log_in(&gateway, "alice", "open sesame").await.ok().unwrap();

@@ -64,18 +64,18 @@ async fn the_backend_gets_the_name_before_the_at_sign() {
 async fn the_gateways_users_log_in_with_each_form_of_account() {
     let account = || {
         let password = b"secret".to_vec().into();
-        Access::GatewayMapped(Credentials {
+        Access::of_users(Account::Mapped(Credentials {
             user: "svc".into(),
             password,
             account: None,
             key: None,
-        })
+        }))
     };
     type MakeAccess = fn() -> Access;
     let cases: [(MakeAccess, &str); 3] = [
-        (|| Access::GatewayPassThrough, "stock: client's alice"),
+        (|| Access::of_users(Account::PassThrough), "stock: client's alice"),
         (account, "stock: gateway's svc"),
-        (|| Access::GatewayOnly, "stock: none"),
+        (|| Access::of_users(Account::None), "stock: none"),
     ];
     for (access, expected) in cases {
         let (gateway, backends) = by_name(access, "/");
@@ -96,7 +96,7 @@ async fn the_gateways_users_log_in_with_each_form_of_account() {
 /// A client learns neither the names of backends nor of users.
 #[tokio::test]
 async fn an_unknown_backend_is_refused_as_a_wrong_password_is() {
-    let (mut gateway, backends) = by_name(|| Access::GatewayOnly, "/");
+    let (mut gateway, backends) = by_name(|| Access::of_users(Account::None), "/");
     gateway.routes.0.pop();
     let mut texts = Vec::new();
     for (name, password, reason) in [
@@ -143,7 +143,7 @@ async fn a_user_of_the_gateway_never_reaches_a_backend_with_an_unchecked_passwor
 #[test]
 fn a_public_key_is_that_of_the_user_before_the_at_sign() {
     let key = PublicKey::from(Ed25519Keypair::from_seed(&[1; 32]).public);
-    let (mut gateway, _) = by_name(|| Access::GatewayOnly, "/");
+    let (mut gateway, _) = by_name(|| Access::of_users(Account::None), "/");
     let keys = AuthorizedKeys::parse(&key.to_openssh().unwrap()).unwrap();
     let alice = User { keys, ..User::default() };
     gateway.passwords =

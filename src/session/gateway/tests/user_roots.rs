@@ -68,7 +68,7 @@ async fn a_name_that_is_no_folder_never_reaches_the_backend() {
 /// Neither the reply nor its time tells what is wrong: the password is checked first.
 #[tokio::test]
 async fn a_name_that_is_no_folder_is_refused_whoever_checks_it() {
-    let mut gateway = gateway(Access::GatewayOnly);
+    let mut gateway = gateway(Access::of_users(Account::None));
     gateway.routes.0[0].root = root_setting("/p/{user}");
     let failure = refusal(&gateway, "..", "open sesame", Duration::from_secs(60)).await;
     assert_eq!(

@@ -1,0 +1,148 @@
+//! The login at the backend of a user's route.
+
+use std::fmt::Display;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::super::client_info::ClientInfo;
+use super::super::proof::Proof;
+use super::super::root;
+use super::authenticate::{Authenticated, KEY_NOT_FORWARDED};
+use super::{Gateway, refused};
+use crate::auth::{Credentials, Identity};
+use crate::backend::{BackendSession, Login, Origin};
+use crate::op::{Failure, FailureKind, Fault, Outage};
+use crate::policy::limits::SessionLimits;
+use crate::policy::{Protocol, SessionFacts};
+use crate::route::{
+    Access, Account, Backends, Choice, Rewrite, Root, USER_PLACEHOLDER, UserFolderError,
+};
+
+/// A login that the backend has accepted.
+pub(super) struct LoggedIn {
+    pub(super) facts: SessionFacts,
+    pub(super) root: root::Root,
+    pub(super) limits: SessionLimits,
+    pub(super) backend: Box<dyn BackendSession>,
+}
+
+impl Gateway {
+    /// Logs in at the route's backend. `user`: `None` if only the backend can authenticate it.
+    /// `at_backend` is set when the backend is asked.
+    pub(super) async fn log_in_at_backend(
+        &self,
+        choice: &Choice<'_>,
+        client: &ClientInfo,
+        user: Option<Authenticated>,
+        proof: Proof,
+        at_backend: &AtomicBool,
+    ) -> Result<LoggedIn, Failure> {
+        let (root, rewrites) = Self::paths(choice)?;
+        let place = choice.backend.name.as_str();
+        let backend = self.backends.get(place).ok_or_else(|| {
+            Failure::gateway(FailureKind::Internal, "the route's backend does not exist")
+        })?;
+        let login = login(choice, proof)?;
+        // Before the backend is involved, but not before the user is known: a wrong password takes no
+        // user's place.
+        let (authenticated, groups) = match user {
+            Some(user) => (true, user.groups),
+            None => (false, Vec::new()),
+        };
+        let facts = facts(client, Identity { user: choice.user.clone(), groups }, place);
+        let admit = || self.policy_limits.open_session(&facts, client.session);
+        let early = authenticated.then(admit).transpose()?;
+        let rooted = matches!(&root, Root::Path(path) if !path.is_root());
+        let origin = Origin { client: client.peer, local: client.local, rooted };
+        at_backend.store(true, Ordering::Relaxed);
+        let session = backend.login(&login, origin).await;
+        let session = session.map_err(|failure| refusal(failure, choice, &login))?;
+        let ready = async {
+            let limits = early.map_or_else(admit, Ok)?;
+            root::check(&*session, &root, (place, choice.number)).await?;
+            Ok(limits)
+        };
+        match ready.await {
+            Ok(limits) => {
+                let home = session.home();
+                let root = root::Root::new(&root, rewrites, backend.names(), &home);
+                Ok(LoggedIn { facts, root, limits, backend: session })
+            }
+            Err(failure) => {
+                session.close().await;
+                Err(failure)
+            }
+        }
+    }
+
+    /// The root of a user's session, and the paths that differ below it.
+    pub(in crate::session) fn paths(choice: &Choice) -> Result<(Root, Vec<Rewrite>), Failure> {
+        let Choice { route, number, user, .. } = choice;
+        let refused = |key: String, setting: &dyn Display, why: UserFolderError| {
+            refused(&format!(
+                "the user's name cannot replace `{USER_PLACEHOLDER}` in routes[{number}].{key} ({setting}): it \
+                 {why}; if the user is genuine, add a route for this name before that one",
+            ))
+        };
+        let root =
+            route.root.of(user).map_err(|why| refused("root".to_owned(), &route.root, why))?;
+        let rewrites = route.rewrites.iter().enumerate().map(|(index, rewrite)| {
+            let key = || format!("rewrite[{index}].to");
+            rewrite.of(user).map_err(|why| refused(key(), &rewrite.to, why))
+        });
+        Ok((root, rewrites.collect::<Result<_, _>>()?))
+    }
+}
+
+/// What the backend gets.
+fn login(choice: &Choice<'_>, proof: Proof) -> Result<Login, Failure> {
+    match &choice.backend.access {
+        Access::Backend | Access::Gateway { account: Account::PassThrough, .. } => {
+            let given = proof.password.ok_or_else(|| refused(KEY_NOT_FORWARDED))?;
+            let user = choice.user.clone();
+            let (password, account) = (given.password, given.account);
+            Ok(Login::Unverified(Credentials { user, password, account, key: None }))
+        }
+        Access::Gateway { account: Account::Mapped(account), .. } => {
+            Ok(Login::Authenticated(Some(account.clone())))
+        }
+        Access::Gateway { account: Account::None, .. } => Ok(Login::Authenticated(None)),
+    }
+}
+
+/// What rules and limits know of a session.
+fn facts(client: &ClientInfo, identity: Identity, backend: &str) -> SessionFacts {
+    SessionFacts {
+        user: identity.user,
+        groups: identity.groups,
+        listener: client.listener.clone(),
+        backend: backend.to_owned(),
+        protocol: Protocol::of(client.protocol),
+        encrypted: client.encryption.get().is_some(),
+        source: client.peer.ip(),
+    }
+}
+
+/// What the client may read of a login that the backend has not accepted.
+fn refusal(failure: Failure, choice: &Choice<'_>, login: &Login) -> Failure {
+    let mapped = matches!(login, Login::Authenticated(_));
+    match failure.kind {
+        // The message is about an account that the client must not see.
+        _ if mapped && failure.kind != FailureKind::Unavailable => Failure::new(
+            FailureKind::Unavailable,
+            Fault::Backend,
+            "the backend server refused the gateway's login; contact the operator of the gateway",
+        )
+        .with_detail(failure.message)
+        .with_outage(Outage::AccountRefused),
+        FailureKind::Unavailable if failure.outage.is_none() => {
+            failure.with_outage(Outage::UnexpectedAnswer)
+        }
+        // The name and the password are the client's.
+        FailureKind::LoginRefused => match choice.route.backends {
+            Backends::One(_) => Failure { fault: Fault::Client, ..failure },
+            // The text must not tell that there is such a backend.
+            Backends::Named(_) => refused(&format!("the backend refused it: {failure}")),
+        },
+        _ => failure,
+    }
+}

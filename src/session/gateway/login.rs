@@ -1,0 +1,98 @@
+//! The login: the route, the user, the backend, within one deadline; and its record.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use tracing::Instrument;
+
+use super::super::client_info::ClientInfo;
+use super::super::core::SessionCore;
+use super::super::login_record::LoginRecord;
+use super::super::open_uploads::OpenUploads;
+use super::super::proof::Proof;
+use super::super::session_info::{Established, SessionInfo};
+use super::super::session_record::SessionRecord;
+use super::Gateway;
+use super::backend_login::LoggedIn;
+use crate::op::{Failure, FailureKind, Outage};
+use crate::route::Chosen;
+use crate::session::Session;
+
+impl Gateway {
+    /// Authenticates a user, chooses the route, and logs in at its backend, all until `deadline`.
+    /// Writes one record.
+    pub async fn login(
+        &self,
+        client: &ClientInfo,
+        proof: Proof,
+        deadline: tokio::time::Instant,
+    ) -> Result<Session, Failure> {
+        let chosen = self.choose(client.login(&proof.user));
+        let choice = chosen.choice.as_ref();
+        let info = SessionInfo::new(client, &proof.user, proof.key.as_deref(), choice, &self.audit);
+        let info = Arc::new(info);
+        let record = LoginRecord::new(info.clone(), self.metrics.clone());
+        if let Err(failure) = self.audit.admits() {
+            let failure = Failure { kind: FailureKind::Unavailable, ..failure };
+            record.done(Err(&failure));
+            return Err(failure);
+        }
+        let at_backend = AtomicBool::new(false);
+        let span = info.span();
+        let login = self.log_in(&chosen, client, proof, &at_backend).instrument(span.clone());
+        let outcome = tokio::time::timeout_at(deadline, login);
+        let outcome = outcome.await.unwrap_or_else(|_| {
+            Err(too_long(at_backend.load(Ordering::Relaxed).then_some(info.backend.as_str())))
+        });
+        if let Ok(LoggedIn { facts, backend, .. }) = &outcome {
+            let (groups, peer) = (facts.groups.clone(), backend.peer());
+            let _ = info.established.set(Established { groups, peer });
+        }
+        record.done(outcome.as_ref().map(|_| ()));
+        if let (Err(failure), Some(backend)) = (&outcome, self.backends.get(&info.backend)) {
+            self.metrics.outages.note(&info.backend, backend.addresses(), failure);
+        }
+        let LoggedIn { facts, root, limits, backend } = outcome?;
+        Ok(Session::new(SessionCore {
+            policy: self.session_policy(facts),
+            limits,
+            record: SessionRecord::new(info.clone()),
+            info,
+            span,
+            metrics: self.metrics.clone(),
+            root,
+            backend,
+            greeting: chosen.choice.and_then(|choice| choice.route.greeting.clone()),
+            open_uploads: OpenUploads::default(),
+        }))
+    }
+
+    async fn log_in(
+        &self,
+        chosen: &Chosen<'_>,
+        client: &ClientInfo,
+        proof: Proof,
+        at_backend: &AtomicBool,
+    ) -> Result<LoggedIn, Failure> {
+        let user = self.authenticate(chosen, client, &proof).await?;
+        let Some(choice) = &chosen.choice else { return Err(self.without_route(chosen)) };
+        self.log_in_at_backend(choice, client, user, proof, at_backend).await
+    }
+}
+
+/// `backend`: set once the login there has started.
+fn too_long(backend: Option<&str>) -> Failure {
+    let message = "the login took too long; try again";
+    match backend {
+        Some(backend) => Failure::backend(FailureKind::Unavailable, message)
+            .with_detail(format!(
+                "backend \"{backend}\" had not answered yet, or the login still waited for a connection \
+                 (`connects_at_once`)"
+            ))
+            .with_outage(Outage::Timeout),
+        None => Failure::gateway(FailureKind::Unavailable, message).with_detail(
+            "the gateway had not checked the password yet, or still waited for the checks of other \
+             logins; no backend was involved",
+        ),
+    }
+}
