@@ -186,7 +186,9 @@ fn gateway(
     let ignored = IgnoredAttributes::register(registry)?;
     let limit_metrics = LimitMetrics::register(registry)?;
     let limits = std::mem::take(&mut config.policy_limits);
+    let sftp = config.sftp_listeners.iter();
     Ok(Gateway {
+        key_trust: sftp.map(|it| (it.name.clone(), it.key_trust.clone())).collect(),
         passwords: PasswordCheck::new(std::mem::take(&mut config.users)),
         routes: RouteTable(std::mem::take(&mut config.routes.0)),
         backends: backends(std::mem::take(&mut config.backends), pools, &connectors, &ignored)?,

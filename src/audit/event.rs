@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use crate::auth::CertificateSummary;
 use crate::data::Sha256;
 use crate::net::{Peer, Protection};
 use crate::op::{Failure, Fault};
@@ -56,12 +57,14 @@ pub struct Account<'a> {
     pub user: &'a [u8],
     /// Groups of a user whom the gateway authenticated.
     pub groups: &'a [String],
-    /// `password` or `publickey`.
-    pub method: &'static str,
+    /// `password`, `publickey` or both, separated by a comma.
+    pub method: &'a str,
     /// Who checks the proof: `gateway` or `backend`; `None` without a route.
     pub checked_by: Option<&'static str>,
     /// Of the public key.
     pub fingerprint: Option<&'a str>,
+    /// The key's certificate.
+    pub certificate: Option<&'a CertificateSummary>,
     /// The index in `routes`; `None`: none matches.
     pub route: Option<usize>,
     /// The route's backend.
@@ -75,6 +78,8 @@ pub struct BackendServer<'a> {
     pub name: &'a str,
     /// Its server, once the login there has succeeded.
     pub peer: Option<&'a Peer>,
+    /// The certificate that the gateway signed for the login there.
+    pub certificate: Option<&'a CertificateSummary>,
 }
 
 /// What happened.

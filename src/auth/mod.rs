@@ -14,7 +14,7 @@ pub use identity::Identity;
 pub use methods::Methods;
 pub use password::{PasswordCheck, hash_password};
 pub use ssh_certificates::{
-    CertificateAuthority, CertificateRefused, CertificateRequest, KeyTrust, KrlError, MintError,
-    NotAdmitted, PresentedKey, PublicKeys, Revoked, RevokedError, RevokedFile,
+    CertificateAuthority, CertificateRefused, CertificateRequest, CertificateSummary, KeyTrust,
+    KrlError, MintError, NotAdmitted, PresentedKey, PublicKeys, Revoked, RevokedError, RevokedFile,
 };
 pub use users::{User, UserTable};

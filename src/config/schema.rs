@@ -16,7 +16,7 @@ use crate::data::ClientMatch;
 use crate::net::tls::SessionReuse;
 use crate::op::{Greeting, RemotePath};
 use crate::policy::Names;
-use crate::route::{FolderSetting, RootSetting};
+use crate::route::{AccountName, FolderSetting, RootSetting};
 
 mod audit;
 mod login;
@@ -79,6 +79,19 @@ section! {
         /// sftp: the file with the host's private key (OpenSSH or PEM format, not encrypted), or a list
         /// with one of each kind.
         host_keys: OneOrMore<FileName>,
+        /// sftp: a file with a host key's certificate (`ssh-keygen -s CA -h`), or a list with one for each,
+        /// for clients that trust the authority (@cert-authority).
+        host_certificates: OneOrMore<FileName>,
+        /// sftp: a file with the public keys of certificate authorities, one a line, or a list of files. Their
+        /// user certificates are accepted for `users` that they name as principals.
+        trusted_user_ca_keys: OneOrMore<FileName>,
+        /// sftp: a file with revoked keys, or a list of files: public keys or SHA-256 fingerprints, one a
+        /// line, or a key revocation list (`ssh-keygen -k`). They are read again when they change; while one
+        /// cannot be read, no key is accepted.
+        revoked_keys: OneOrMore<FileName>,
+        /// sftp: the authentication methods that are offered: publickey, password, or a list. Absent: those
+        /// with which a user of the listener's routes can log in.
+        methods: OneOrMore<Method>,
         /// sftp: when new session keys are negotiated.
         rekey: Rekey,
         /// sftp: how long a client may be silent before a keepalive is sent; after three without an
@@ -99,6 +112,8 @@ section! {
         "host_key" => "write host_keys, with one file or a list",
         "port" => "the port is part of `address`",
         "banner" => "write greeting",
+        "host_certificate" => "write host_certificates, with one file or a list",
+        "trusted_ca" => "write trusted_user_ca_keys",
         "passive_ports" => "passive ports are defined in a pool; name it with `data_ports`",
     ]
 }
@@ -319,8 +334,9 @@ section! {
 section! {
     /// The account that the gateway uses at a server.
     Account {
-        /// Its name.
-        [required] user: Leaf<Text>,
+        /// Its name. With certificate_authority, `{user}` in it is replaced by the user's name, and it may be
+        /// absent: "{user}".
+        user: Leaf<Text>,
         /// A file that contains only its password.
         password_file: Leaf<FileName>,
         /// The environment variable with its password.
@@ -329,6 +345,21 @@ section! {
         private_key: Leaf<FileName>,
         /// sftp: a file that contains only the private key's passphrase.
         passphrase_file: Leaf<FileName>,
+        /// sftp: instead of a password or key, the file with the private key of a certificate authority
+        /// that the server trusts (TrustedUserCAKeys): for each login the gateway makes a key, and signs a
+        /// short-lived certificate for it.
+        certificate_authority: Leaf<FileName>,
+        /// sftp, with certificate_authority: the certificate's principal. `{user}` in it is replaced by the
+        /// user's name. Absent: `user`.
+        principal: Leaf<AccountName>,
+        /// sftp, with certificate_authority: how long a certificate is valid, from 30s to 24h. Default: 5m.
+        valid_for: Leaf<Validity>,
+        /// sftp, with certificate_authority: the networks from which the certificate may be used: the
+        /// gateway's address as the server sees it, or a list. Absent: anywhere.
+        source_address: OneOrMore<IpNet>,
+        /// sftp, with certificate_authority: the program that the server runs, whatever is requested, or
+        /// none: what is requested. Default: internal-sftp.
+        force_command: Leaf<Text>,
     }
     hints [
         "password" => "secrets do not belong in this file; use password_file or password_env",
@@ -344,6 +375,12 @@ section! {
         /// A file with public keys in OpenSSH's authorized_keys format, or a list of files: SFTP clients
         /// with one of these keys need no password.
         authorized_keys: OneOrMore<FileName>,
+        /// Principals of certificates (`trusted_user_ca_keys` of a listener) that are accepted for this user,
+        /// instead of the name: one, or a list.
+        principals: OneOrMore<Text>,
+        /// Methods that are all required, in any order: publickey, password, or both in a list. Absent: any
+        /// one.
+        require: OneOrMore<Method>,
         /// Groups that routes can match.
         groups: OneOrMore<Text>,
     }
@@ -357,6 +394,12 @@ section! {
         r#match: Match,
         /// Who checks the password: backend or gateway.
         [required] authenticate: Leaf<Authenticate>,
+        /// With `authenticate: gateway`: the authentication methods that are accepted, any one of them:
+        /// publickey, password, or a list. Absent: those that the user has.
+        methods: OneOrMore<Method>,
+        /// With `authenticate: gateway`: methods that are all required, in any order: publickey, password, or
+        /// both in a list. Absent: any one.
+        require: OneOrMore<Method>,
         /// The backend's name. Required, unless there is user_at_backend.
         backend: Leaf<Text>,
         /// Instead of backend: the client names one of these backends after the last `@` of its user name

@@ -107,6 +107,7 @@ mod tests {
     use globset::{Glob, GlobSet};
 
     use super::*;
+    use crate::auth::Methods;
     use crate::op::RemotePath;
     use crate::route::{Access, Account, Match, Root, RootSetting};
 
@@ -116,7 +117,14 @@ mod tests {
 
     fn route(backends: Backends, matches: Match) -> Route {
         let root = RootSetting::Same(Root::Path(RemotePath::root()));
-        Route { matches, backends, root, rewrites: Vec::new(), greeting: None }
+        Route {
+            matches,
+            backends,
+            root,
+            rewrites: Vec::new(),
+            required: Methods::NONE,
+            greeting: None,
+        }
     }
 
     fn one(name: &str) -> Backends {

@@ -1,6 +1,7 @@
 //! Routing: the backend and root of a session, chosen at login.
 
 mod choice;
+mod minted;
 mod path_map;
 mod rewrite;
 mod root;
@@ -8,6 +9,7 @@ mod table;
 mod target;
 
 pub use choice::{Choice, Chosen, LoginRequest};
+pub use minted::{AccountName, AccountNameError, MintedAccount, MintedAccountError};
 pub use path_map::{MapError, Overlay, PathMap, Rewrite};
 pub use rewrite::{FolderSetting, RewriteSetting};
 pub use root::{Root, RootSetting, USER_PLACEHOLDER, UserFolder, UserFolderError};

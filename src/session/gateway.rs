@@ -11,7 +11,7 @@ use super::client_info::ClientInfo;
 use super::client_refusal::ClientRefusal;
 use super::metrics::{Metrics, OpenSession};
 use crate::audit::{Audit, Event, What};
-use crate::auth::PasswordCheck;
+use crate::auth::{KeyTrust, PasswordCheck};
 use crate::backend::Backend;
 use crate::net::ProxyProtocol;
 use crate::op::{Failure, FailureKind};
@@ -23,6 +23,8 @@ use crate::route::RouteTable;
 pub struct Gateway {
     /// The `users` and the check of their passwords.
     pub passwords: PasswordCheck,
+    /// Whose certificates, and which keys, each SFTP listener accepts; by the listener's name.
+    pub key_trust: HashMap<String, KeyTrust>,
     /// The `routes`; the first match applies.
     pub routes: RouteTable,
     /// By name in the configuration; each route names one of them.
@@ -102,5 +104,6 @@ mod authenticate;
 mod backend_login;
 mod choice;
 mod login;
+mod progress;
 #[cfg(test)]
 mod tests;

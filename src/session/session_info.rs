@@ -4,12 +4,13 @@ use std::net::SocketAddr;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use russh::keys::{HashAlg, PublicKey};
 use tracing::Span;
 
 use super::client_info::ClientInfo;
 use super::end::EndSlot;
+use super::proof::Proof;
 use crate::audit::{self, Audit};
+use crate::auth::{CertificateSummary, PresentedKey};
 use crate::net::{Peer, Protection};
 use crate::route::{Access, Authenticator, Choice};
 
@@ -27,6 +28,8 @@ pub(super) struct SessionInfo {
     pub login: LoginDetails,
     /// Known once the login has succeeded.
     pub established: OnceLock<Established>,
+    /// The certificate that the gateway signed for the login at the backend.
+    pub minted: OnceLock<CertificateSummary>,
     pub audit: Audit,
     pub end: EndSlot,
     pub totals: Totals,
@@ -35,12 +38,14 @@ pub(super) struct SessionInfo {
 /// How a user logs in.
 #[derive(Default)]
 pub(super) struct LoginDetails {
-    /// `password` or `publickey`.
-    pub method: &'static str,
+    /// `password`, `publickey` or both.
+    pub method: String,
     /// Who checks that; `None` without a route.
     pub checked_by: Option<&'static str>,
     /// Of the public key.
     pub fingerprint: Option<String>,
+    /// The key's certificate.
+    pub certificate: Option<CertificateSummary>,
     /// The index of the route in the configuration; `None`: none matches.
     pub route: Option<usize>,
     /// What protects the connection; `None`: it is in clear.
@@ -60,19 +65,17 @@ pub(super) struct Established {
 }
 
 impl LoginDetails {
-    pub(super) fn new(
-        client: &ClientInfo,
-        key: Option<&PublicKey>,
-        choice: Option<&Choice>,
-    ) -> Self {
+    pub(super) fn new(client: &ClientInfo, proof: &Proof, choice: Option<&Choice>) -> Self {
+        let key = proof.key.as_deref();
         let checked_by = |choice: &Choice| match choice.backend.access {
             Access::Backend => "backend",
             Access::Gateway { by: Authenticator::Users, .. } => "gateway",
         };
         Self {
-            method: if key.is_some() { "publickey" } else { "password" },
+            method: proof.methods().to_string(),
             checked_by: choice.map(checked_by),
-            fingerprint: key.map(|key| key.fingerprint(HashAlg::Sha256).to_string()),
+            fingerprint: key.map(PresentedKey::fingerprint),
+            certificate: key.and_then(PresentedKey::certificate),
             route: choice.map(|choice| choice.number),
             protection: client.encryption.get().cloned(),
             server_name: client.server_name.get().cloned(),
@@ -82,11 +85,10 @@ impl LoginDetails {
 }
 
 impl SessionInfo {
-    /// `name`: the user name as the client sent it, which stays where no route was chosen.
+    /// The user name stays as the client sent it where no route was chosen.
     pub(super) fn new(
         client: &ClientInfo,
-        name: &[u8],
-        key: Option<&PublicKey>,
+        proof: &Proof,
         choice: Option<&Choice>,
         audit: &Audit,
     ) -> Self {
@@ -96,10 +98,11 @@ impl SessionInfo {
             local: client.local,
             listener: client.listener.clone(),
             protocol: client.protocol,
-            user: choice.map_or(name, |choice| &choice.user).to_vec(),
+            user: choice.map_or(&proof.user, |choice| &choice.user).to_vec(),
             backend: choice.map(|choice| choice.backend.name.clone()).unwrap_or_default(),
-            login: LoginDetails::new(client, key, choice),
+            login: LoginDetails::new(client, proof, choice),
             established: OnceLock::new(),
+            minted: OnceLock::new(),
             audit: audit.clone(),
             end: client.end.clone(),
             totals: Totals::default(),
@@ -120,6 +123,7 @@ impl SessionInfo {
         let backend = login.route.map(|_| audit::BackendServer {
             name: &self.backend,
             peer: established.and_then(|established| established.peer.as_ref()),
+            certificate: self.minted.get(),
         });
         audit::Subject {
             session: self.session,
@@ -133,9 +137,10 @@ impl SessionInfo {
             account: Some(audit::Account {
                 user: &self.user,
                 groups: established.map_or(&[], |established| &established.groups),
-                method: login.method,
+                method: &login.method,
                 checked_by: login.checked_by,
                 fingerprint: login.fingerprint.as_deref(),
+                certificate: login.certificate.as_ref(),
                 route: login.route,
                 backend,
             }),

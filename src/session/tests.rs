@@ -72,6 +72,7 @@ fn session(
         login: Default::default(),
         established: Default::default(),
         audit: Default::default(),
+        minted: Default::default(),
         end: EndSlot::default(),
         totals: Default::default(),
     });

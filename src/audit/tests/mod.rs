@@ -36,8 +36,9 @@ fn subject(user: &[u8]) -> Subject<'_> {
             method: "password",
             checked_by: Some("gateway"),
             fingerprint: None,
+            certificate: None,
             route: Some(0),
-            backend: Some(BackendServer { name: "files", peer: None }),
+            backend: Some(BackendServer { name: "files", peer: None, certificate: None }),
         }),
     }
 }

@@ -10,6 +10,9 @@ use crate::auth::authorized_keys::{BadLine, public_key};
 pub struct PublicKeys(Vec<PublicKey>);
 
 impl PublicKeys {
+    /// No keys.
+    pub const NONE: Self = Self(Vec::new());
+
     /// Parses a file.
     ///
     /// # Errors

@@ -6,6 +6,7 @@ mod check;
 mod krl;
 mod minted;
 mod revoked;
+mod summary;
 #[cfg(test)]
 mod tests;
 mod trust;
@@ -15,4 +16,5 @@ pub use check::CertificateRefused;
 pub use krl::KrlError;
 pub use minted::{CertificateAuthority, CertificateRequest, MintError};
 pub use revoked::{Revoked, RevokedError, RevokedFile};
+pub use summary::CertificateSummary;
 pub use trust::{KeyTrust, NotAdmitted, PresentedKey};

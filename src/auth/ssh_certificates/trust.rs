@@ -8,6 +8,7 @@ use russh::keys::{Certificate, HashAlg, PublicKey};
 use super::authority::PublicKeys;
 use super::check::{CertificateRefused, check};
 use super::revoked::{Revoked, RevokedFile};
+use super::summary::CertificateSummary;
 use crate::auth::{KeyRefused, User};
 use crate::op::Timestamp;
 
@@ -41,6 +42,14 @@ pub enum PresentedKey {
 }
 
 impl PresentedKey {
+    /// Its certificate, for records.
+    pub fn certificate(&self) -> Option<CertificateSummary> {
+        match self {
+            Self::Key(_) => None,
+            Self::Certificate(certificate) => Some(CertificateSummary::from(certificate)),
+        }
+    }
+
     /// The SHA-256 fingerprint of the key, in OpenSSH's form.
     pub fn fingerprint(&self) -> String {
         match self {
@@ -53,6 +62,9 @@ impl PresentedKey {
 }
 
 impl KeyTrust {
+    /// No certificate is accepted, and no key is revoked.
+    pub const NONE: Self = Self { authorities: PublicKeys::NONE, revoked: Vec::new() };
+
     /// Whether a certificate can be accepted at all.
     pub fn accepts_certificates(&self) -> bool {
         !self.authorities.is_empty()

@@ -26,6 +26,7 @@ mod key_logins;
 mod listener_tls;
 mod listeners;
 mod machine_checks;
+mod methods;
 mod own_address;
 mod placeholders;
 mod policy;
@@ -35,6 +36,7 @@ mod routes;
 mod sftp_listeners;
 mod sockets;
 mod state_dir;
+mod user_keys;
 mod users;
 
 pub(super) fn compile(
@@ -45,11 +47,15 @@ pub(super) fn compile(
 ) -> Compiled {
     let pools = pools::compile(file, machine, problems);
     let listeners = listeners::compile(file, folder, problems);
-    let sftp_listeners = sftp_listeners::compile(file, folder, problems);
+    let mut sftp_listeners = sftp_listeners::compile(file, folder, problems);
     let (backends, login_modes) = backends::compile(file, folder, problems);
     let users = users::compile(file, folder, problems);
     key_logins::warn_unused(file, &login_modes, problems);
     let routes = routes::compile(file, &login_modes, problems);
+    let offered = methods::offered(file, &login_modes, problems);
+    for listener in &mut sftp_listeners {
+        listener.methods = offered.get(&listener.name).copied().unwrap_or(listener.methods);
+    }
     let policy_limits = policy::limits(file, problems);
     let state_dir = state_dir::compile(file, folder, &policy_limits, machine, problems);
     let policy = policy::compile(file, problems);

@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use super::backends::LoginMode;
-use super::value;
+use super::{methods, value};
 use crate::config::report::{Location, Problems};
 use crate::config::schema::{self, File};
 use crate::op::RemotePath;
@@ -15,6 +15,8 @@ mod greeting;
 mod matches;
 mod rewrite;
 mod unused;
+
+pub(super) use unused::matches_user;
 
 pub(super) fn compile(
     file: &File,
@@ -42,6 +44,7 @@ fn compile_route(
     let matches = matches::compile(file, route, problems);
     let backends = backends::compile(file, route, login_modes, problems);
     let rewrites = rewrite::compile(route, problems);
+    let required = methods::required(file, route, login_modes, problems);
     greeting::warn_without_ftp(file, route, problems);
     Some(Route {
         matches,
@@ -50,6 +53,7 @@ fn compile_route(
             .cloned()
             .unwrap_or_else(|| RootSetting::Same(Root::Path(RemotePath::root()))),
         rewrites,
+        required,
         greeting: value(&route.greeting).cloned().map(Arc::new),
     })
 }

@@ -1,15 +1,15 @@
 //! `users`.
 
 use std::collections::HashMap;
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use super::{entries, value};
+use super::conditions::texts;
+use super::{entries, methods, user_keys, value};
 use crate::auth::{AuthorizedKeys, User, UserTable};
 use crate::config::leaf::OneOrMore;
 use crate::config::report::{Location, Problems};
-use crate::config::schema::File;
-use crate::config::values::FileName;
+use crate::config::schema::{self, File};
+use crate::config::values::{FileName, Method};
 
 pub(super) fn compile(file: &File, folder: &Path, problems: &mut Problems) -> UserTable {
     let mut users = HashMap::new();
@@ -17,11 +17,20 @@ pub(super) fn compile(file: &File, folder: &Path, problems: &mut Problems) -> Us
         if name.is_empty() || name.chars().any(char::is_control) {
             problems.error(&user.at, "a user name must not be empty or contain control characters");
         }
-        if user.password_hash.is_none() && user.authorized_keys.is_none() {
-            let message =
-                "has neither `password_hash` nor `authorized_keys`: this user could never log in";
+        let certified = methods::certificates_are_accepted(file);
+        if user.password_hash.is_none() && user.authorized_keys.is_none() && !certified {
+            let message = "has neither `password_hash` nor `authorized_keys`, and no listener accepts \
+                           certificates (`trusted_user_ca_keys`): this user could never log in";
             problems.error(&user.at, message);
         }
+        if let Some(principals) = &user.principals
+            && !certified
+        {
+            let message = "principals are those of certificates, which no listener accepts: set \
+                           `trusted_user_ca_keys` on an SFTP listener";
+            problems.warning(&principals.at, message);
+        }
+        check_required(user, certified, problems);
         let keys = match &user.authorized_keys {
             Some(files) => authorized_keys(files, folder, problems),
             None => AuthorizedKeys::default(),
@@ -31,10 +40,34 @@ pub(super) fn compile(file: &File, folder: &Path, problems: &mut Problems) -> Us
         let password_hash = value(&user.password_hash).map(|hash| hash.0.clone());
         users.insert(
             name.clone().into_bytes(),
-            User { password_hash, groups, keys, ..User::default() },
+            User {
+                password_hash,
+                groups,
+                keys,
+                principals: texts(&user.principals).unwrap_or_default(),
+                required: methods::set(&user.require),
+            },
         );
     }
     UserTable::new(users)
+}
+
+/// Reports a method that is required and that the user has not.
+fn check_required(user: &schema::User, certified: bool, problems: &mut Problems) {
+    let Some(require) = &user.require else { return };
+    for (at, method) in require.values() {
+        let (has, missing) = match method {
+            Method::Password => (user.password_hash.is_some(), "no `password_hash`"),
+            Method::PublicKey => (
+                certified || user.authorized_keys.is_some(),
+                "no `authorized_keys`, and no listener accepts certificates (`trusted_user_ca_keys`)",
+            ),
+        };
+        if !has {
+            problems
+                .error(at, format!("is required, but the user has {missing}: nobody could log in"));
+        }
+    }
 }
 
 fn authorized_keys(
@@ -64,13 +97,7 @@ fn read(path: &Path, at: &Location, problems: &mut Problems) -> AuthorizedKeys {
         problems.error(at, message);
         return AuthorizedKeys::default();
     }
-    let mode = std::fs::metadata(path).map_or(0, |metadata| metadata.permissions().mode());
-    if mode & 0o002 != 0 {
-        problems.error(
-            at,
-            format!("{shown} can be changed by every user of this machine; chmod 644 it"),
-        );
-    }
+    user_keys::refuse_writable(path, at, problems);
     match AuthorizedKeys::parse(&text) {
         Ok(keys) => {
             if keys.is_empty() {

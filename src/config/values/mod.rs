@@ -13,6 +13,7 @@ mod ssh;
 pub(super) use audit::SyslogTls;
 pub(super) use choices::{
     Authenticate, BackendProtocol, BackendTlsMode, DataSessions, ListenerProtocol, ListenerTlsMode,
+    Method,
 };
 pub(super) use common::{Argon2id, Bytes, Count, FileName, Positive, Text, UpTo, UserGlob};
 pub(super) use limits::{Bandwidth, DailyBytes};
@@ -21,4 +22,4 @@ pub(super) use net::{
     parse_host,
 };
 pub(super) use policy::{Days, Extension, Hours, NameGlob, OperationWord};
-pub(super) use ssh::{AlgorithmName, Fingerprint, RekeyBytes};
+pub(super) use ssh::{AlgorithmName, Fingerprint, RekeyBytes, Validity};

@@ -20,7 +20,7 @@ use super::listener::bind;
 use super::requests::tests::{Stub, gateway};
 use super::settings::ListenerSettings;
 use super::shared::Shared;
-use crate::auth::{AuthorizedKeys, PasswordCheck, User, UserTable};
+use crate::auth::{AuthorizedKeys, KeyTrust, Methods, PasswordCheck, User, UserTable};
 use crate::net::Drain;
 use crate::net::ssh::{Algorithms, Base, Side};
 use crate::route::{Access, Account, Backends, RouteBackend};
@@ -69,6 +69,9 @@ fn shared(stub: &Arc<Stub>) -> Shared {
         channels: 10,
         retained_channels: RETAINED,
         algorithms: Algorithms::new(Side::Listener, Base::Modern),
+        methods: Methods::ALL,
+        host_certificates: Vec::new(),
+        key_trust: KeyTrust::default(),
     };
     let gateway = Arc::new(gateway(stub));
     let admission = Admission::new(&gateway.limits);

@@ -6,10 +6,13 @@ use super::super::client_info::ClientInfo;
 use super::super::proof::Proof;
 use super::super::session_info::SessionInfo;
 use super::{Gateway, refused};
-use crate::op::Failure;
+use crate::auth::{KeyTrust, Methods, PresentedKey};
+use crate::op::{Failure, FailureKind};
 use crate::route::{Access, Account, Authenticator, Chosen};
 
 pub(super) const KEY_NOT_FORWARDED: &str = "a public key cannot be passed through to a backend";
+
+const PASSWORD_ONLY: &str = "a password is required, and keys are not accepted (`require` or `methods` of the route or user)";
 
 /// A user whom the gateway has authenticated.
 pub(super) struct Authenticated {
@@ -42,56 +45,105 @@ impl Gateway {
         proof: &Proof,
     ) -> Result<Authenticated, Failure> {
         let name = chosen.choice.as_ref().map_or(&proof.user, |choice| &choice.user);
-        let user = match (&proof.password, &proof.key) {
-            (Some(password), _) => self.passwords.verify(name, &password.password).await,
-            (None, Some(key)) => {
-                self.admits_key(client, &proof.user, key)?;
-                self.passwords.known(name)
-            }
-            (None, None) => None,
+        // Whatever is required, so that the time does not depend on the user.
+        let password_is_right = match &proof.password {
+            Some(given) => self.passwords.verify(name, &given.password).await.is_some(),
+            None => true,
         };
+        if let Some(key) = &proof.key {
+            self.admits_key(client, &proof.user, key)?;
+        }
         let Some(choice) = &chosen.choice else { return Err(self.without_route(chosen)) };
         // A name that no user can have is told as that.
         Self::paths(choice)?;
+        let user = self.passwords.known(name).filter(|_| password_is_right);
         let user = user.ok_or_else(|| refused("unknown user or wrong password"))?;
+        check_methods(choice.route.required | user.required, proof.methods(), client)?;
         Ok(Authenticated { groups: user.groups.clone() })
     }
 
-    /// Whether the gateway would accept a login with this key, before the client signs.
+    /// Whether the gateway would accept a login with this key or certificate, perhaps with a password, too.
     pub fn admits_key(
+        &self,
+        client: &ClientInfo,
+        user: &[u8],
+        key: &PresentedKey,
+    ) -> Result<(), Failure> {
+        let chosen = self.choose(client.login(user));
+        let Some(choice) = &chosen.choice else { return Err(self.without_route(&chosen)) };
+        let Access::Gateway { account, .. } = &choice.backend.access else {
+            return Err(refused(
+                "the route has `authenticate: backend`, which accepts no public keys",
+            ));
+        };
+        Self::paths(choice)?;
+        let known = self.passwords.known(&choice.user).ok_or_else(|| refused("unknown user"))?;
+        let required = choice.route.required | known.required;
+        if !required.is_empty() && !required.publickey {
+            return Err(refused(PASSWORD_ONLY));
+        }
+        // A password besides the key can be.
+        if matches!(account, Account::PassThrough) && !required.password {
+            return Err(refused(KEY_NOT_FORWARDED));
+        }
+        let admitted = self.key_trust(client).admits(known, &choice.user, key, client.peer.ip());
+        admitted.map_err(|refusal| refused(&refusal.to_string()))
+    }
+
+    /// Whether a client should sign with this key. It may be that of a certificate, which is not visible
+    /// before the signature: where certificates are accepted, the client signs in any case.
+    pub fn admits_offer(
         &self,
         client: &ClientInfo,
         user: &[u8],
         key: &PublicKey,
     ) -> Result<(), Failure> {
-        let chosen = self.choose(client.login(user));
-        let Some(choice) = &chosen.choice else { return Err(self.without_route(&chosen)) };
-        match choice.backend.access {
-            Access::Gateway { account: Account::Mapped(_) | Account::None, .. } => {}
-            Access::Gateway { account: Account::PassThrough, .. } => {
-                return Err(refused(KEY_NOT_FORWARDED));
-            }
-            Access::Backend => {
-                return Err(refused(
-                    "the route has `authenticate: backend`, which accepts no public keys",
-                ));
-            }
+        if self.key_trust(client).accepts_certificates() {
+            return Ok(());
         }
-        Self::paths(choice)?;
-        let known = self.passwords.known(&choice.user).ok_or_else(|| refused("unknown user"))?;
-        known.keys.admits(key, client.peer.ip()).map_err(|refusal| refused(&refusal.to_string()))
+        self.admits_key(client, user, &PresentedKey::Key(key.clone()))
     }
 
-    /// Records a key that was refused before the client signed, so that no login follows.
+    fn key_trust(&self, client: &ClientInfo) -> &KeyTrust {
+        static NONE: KeyTrust = KeyTrust::NONE;
+        self.key_trust.get(&client.listener).unwrap_or(&NONE)
+    }
+
+    /// Records a key that was refused without a login: most clients have several.
     pub fn key_refused(
         &self,
         client: &ClientInfo,
         user: &[u8],
-        key: &PublicKey,
+        key: PresentedKey,
         failure: &Failure,
     ) {
         let choice = self.choose(client.login(user)).choice;
-        let info = SessionInfo::new(client, user, Some(key), choice.as_ref(), &self.audit);
+        let proof = Proof::public_key(user.to_vec(), key);
+        let info = SessionInfo::new(client, &proof, choice.as_ref(), &self.audit);
         self.metrics.key_refused(&info, failure);
     }
+}
+
+/// `present` has been checked.
+fn check_methods(required: Methods, present: Methods, client: &ClientInfo) -> Result<(), Failure> {
+    if present.is_empty() {
+        return Err(refused("nothing that proves the user was presented"));
+    }
+    if required.is_empty() || required.without(present).is_empty() {
+        return Ok(());
+    }
+    let setting = "`require` or `methods` of the route or user";
+    if required.publickey && client.protocol != "sftp" {
+        return Err(refused(&format!(
+            "a public key is required ({setting}), which only SFTP clients have"
+        )));
+    }
+    // What is present but not required proves nothing here.
+    if required.and(present).is_empty() {
+        return Err(refused(&format!("{required} is required ({setting}), not {present}")));
+    }
+    let missing = required.without(present);
+    let message = "a further authentication method is required";
+    Err(Failure::client(FailureKind::MethodNeeded, message)
+        .with_detail(format!("{present} is accepted; {missing} is required, too ({setting})")))
 }

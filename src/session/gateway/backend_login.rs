@@ -1,20 +1,22 @@
 //! The login at the backend of a user's route.
 
 use std::fmt::Display;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::super::client_info::ClientInfo;
 use super::super::proof::Proof;
 use super::super::root;
 use super::authenticate::{Authenticated, KEY_NOT_FORWARDED};
+use super::progress::Progress;
 use super::{Gateway, refused};
-use crate::auth::{Credentials, Identity};
+use crate::auth::{CertificateSummary, Credentials, Identity};
 use crate::backend::{BackendSession, Login, Origin};
+use crate::op::escape::printable;
 use crate::op::{Failure, FailureKind, Fault, Outage};
 use crate::policy::limits::SessionLimits;
 use crate::policy::{Protocol, SessionFacts};
 use crate::route::{
-    Access, Account, Backends, Choice, Rewrite, Root, USER_PLACEHOLDER, UserFolderError,
+    Access, Account, Backends, Choice, MintedAccountError, Rewrite, Root, USER_PLACEHOLDER,
+    UserFolderError,
 };
 
 /// A login that the backend has accepted.
@@ -27,21 +29,20 @@ pub(super) struct LoggedIn {
 
 impl Gateway {
     /// Logs in at the route's backend. `user`: `None` if only the backend can authenticate it.
-    /// `at_backend` is set when the backend is asked.
     pub(super) async fn log_in_at_backend(
         &self,
         choice: &Choice<'_>,
         client: &ClientInfo,
         user: Option<Authenticated>,
         proof: Proof,
-        at_backend: &AtomicBool,
+        progress: &Progress,
     ) -> Result<LoggedIn, Failure> {
         let (root, rewrites) = Self::paths(choice)?;
         let place = choice.backend.name.as_str();
         let backend = self.backends.get(place).ok_or_else(|| {
             Failure::gateway(FailureKind::Internal, "the route's backend does not exist")
         })?;
-        let login = login(choice, proof)?;
+        let login = login(choice, client, proof, progress)?;
         // Before the backend is involved, but not before the user is known: a wrong password takes no
         // user's place.
         let (authenticated, groups) = match user {
@@ -53,7 +54,7 @@ impl Gateway {
         let early = authenticated.then(admit).transpose()?;
         let rooted = matches!(&root, Root::Path(path) if !path.is_root());
         let origin = Origin { client: client.peer, local: client.local, rooted };
-        at_backend.store(true, Ordering::Relaxed);
+        progress.reached_backend();
         let session = backend.login(&login, origin).await;
         let session = session.map_err(|failure| refusal(failure, choice, &login))?;
         let ready = async {
@@ -94,7 +95,12 @@ impl Gateway {
 }
 
 /// What the backend gets.
-fn login(choice: &Choice<'_>, proof: Proof) -> Result<Login, Failure> {
+fn login(
+    choice: &Choice<'_>,
+    client: &ClientInfo,
+    proof: Proof,
+    progress: &Progress,
+) -> Result<Login, Failure> {
     match &choice.backend.access {
         Access::Backend | Access::Gateway { account: Account::PassThrough, .. } => {
             let given = proof.password.ok_or_else(|| refused(KEY_NOT_FORWARDED))?;
@@ -105,8 +111,30 @@ fn login(choice: &Choice<'_>, proof: Proof) -> Result<Login, Failure> {
         Access::Gateway { account: Account::Mapped(account), .. } => {
             Ok(Login::Authenticated(Some(account.clone())))
         }
+        Access::Gateway { account: Account::Minted(account), .. } => {
+            let made = account.mint(&choice.user, key_id(choice, client));
+            let credentials = made.map_err(|error| match error {
+                MintedAccountError::Name(_) => refused(&error.to_string()),
+                MintedAccountError::Mint(_) => {
+                    let message = "the login failed at the gateway; contact its operator";
+                    Failure::gateway(FailureKind::Internal, message).with_detail(error)
+                }
+            })?;
+            let key = credentials.key.as_ref();
+            if let Some(certificate) = key.and_then(|key| key.certificate.as_deref()) {
+                progress.minted(CertificateSummary::from(certificate));
+            }
+            Ok(Login::Authenticated(Some(credentials)))
+        }
         Access::Gateway { account: Account::None, .. } => Ok(Login::Authenticated(None)),
     }
+}
+
+/// For the server's log, which has it with each login: what finds the login in the gateway's. The user's name
+/// is last, since it may contain anything.
+fn key_id(choice: &Choice<'_>, client: &ClientInfo) -> String {
+    let (session, address) = (client.session, client.peer.ip());
+    format!("lockgate session {session} client {address} user {}", printable(&choice.user))
 }
 
 /// What rules and limits know of a session.

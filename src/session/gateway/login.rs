@@ -1,7 +1,6 @@
 //! The login: the route, the user, the backend, within one deadline; and its record.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use tracing::Instrument;
 
@@ -14,6 +13,7 @@ use super::super::session_info::{Established, SessionInfo};
 use super::super::session_record::SessionRecord;
 use super::Gateway;
 use super::backend_login::LoggedIn;
+use super::progress::Progress;
 use crate::op::{Failure, FailureKind, Outage};
 use crate::route::Chosen;
 use crate::session::Session;
@@ -29,7 +29,7 @@ impl Gateway {
     ) -> Result<Session, Failure> {
         let chosen = self.choose(client.login(&proof.user));
         let choice = chosen.choice.as_ref();
-        let info = SessionInfo::new(client, &proof.user, proof.key.as_deref(), choice, &self.audit);
+        let info = SessionInfo::new(client, &proof, choice, &self.audit);
         let info = Arc::new(info);
         let record = LoginRecord::new(info.clone(), self.metrics.clone());
         if let Err(failure) = self.audit.admits() {
@@ -37,13 +37,16 @@ impl Gateway {
             record.done(Err(&failure));
             return Err(failure);
         }
-        let at_backend = AtomicBool::new(false);
+        let progress = Progress::default();
         let span = info.span();
-        let login = self.log_in(&chosen, client, proof, &at_backend).instrument(span.clone());
+        let login = self.log_in(&chosen, client, proof, &progress).instrument(span.clone());
         let outcome = tokio::time::timeout_at(deadline, login);
         let outcome = outcome.await.unwrap_or_else(|_| {
-            Err(too_long(at_backend.load(Ordering::Relaxed).then_some(info.backend.as_str())))
+            Err(too_long(progress.is_at_backend().then_some(info.backend.as_str())))
         });
+        if let Some(certificate) = progress.into_minted() {
+            let _ = info.minted.set(certificate);
+        }
         if let Ok(LoggedIn { facts, backend, .. }) = &outcome {
             let (groups, peer) = (facts.groups.clone(), backend.peer());
             let _ = info.established.set(Established { groups, peer });
@@ -72,11 +75,11 @@ impl Gateway {
         chosen: &Chosen<'_>,
         client: &ClientInfo,
         proof: Proof,
-        at_backend: &AtomicBool,
+        progress: &Progress,
     ) -> Result<LoggedIn, Failure> {
         let user = self.authenticate(chosen, client, &proof).await?;
         let Some(choice) = &chosen.choice else { return Err(self.without_route(chosen)) };
-        self.log_in_at_backend(choice, client, user, proof, at_backend).await
+        self.log_in_at_backend(choice, client, user, proof, progress).await
     }
 }
 

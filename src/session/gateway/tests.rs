@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use zeroize::Zeroizing;
 
 use super::*;
-use crate::auth::{AuthorizedKeys, Credentials, User, UserTable};
+use crate::auth::{AuthorizedKeys, Credentials, PresentedKey, User, UserTable};
 use crate::backend::{
     BackendSession, Home, Listing, Login, OpenFile, Origin, ReadTransfer, WriteTransfer,
 };
@@ -142,12 +142,14 @@ fn gateway_with(access: Access, keys: AuthorizedKeys) -> Gateway {
         backends: Backends::One(RouteBackend { name: "files".into(), access }),
         root: RootSetting::Same(Root::Path(RemotePath::root())),
         rewrites: Vec::new(),
+        required: Default::default(),
         greeting: None,
     };
     Gateway {
         passwords: PasswordCheck::new(UserTable::new(HashMap::from([(b"alice".to_vec(), alice)]))),
         routes: RouteTable(vec![route]),
         backends: HashMap::from([("files".to_owned(), Arc::new(Silent) as Arc<dyn Backend>)]),
+        key_trust: HashMap::new(),
         policy: None,
         policy_limits: Default::default(),
         limits: Limits::default(),
@@ -218,9 +220,10 @@ fn a_refused_key_is_recorded_with_the_reason() {
     };
     let detail = |access, options: &str, user: &str, key: &PublicKey| {
         let gateway = gateway_with(access, keys(options));
-        let judged = gateway.admits_key(&client_info(), user.as_bytes(), key);
+        let judged = gateway.admits_offer(&client_info(), user.as_bytes(), key);
         judged.map_err(|failure| {
             assert_eq!(failure.message, "login incorrect");
+            let key = PresentedKey::Key(key.clone());
             gateway.key_refused(&client_info(), user.as_bytes(), key, &failure);
             let labels = ["front", "key-refused"];
             assert_eq!(gateway.metrics.logins.with_label_values(&labels).get(), 1);

@@ -11,6 +11,7 @@ use crate::config::report::Problems;
 use crate::config::schema::{Backend, File};
 use crate::config::values::{BackendProtocol, HostPort};
 use crate::net::Connector;
+use crate::route::MintedAccount;
 
 mod ftp;
 mod sftp;
@@ -21,6 +22,8 @@ pub(super) enum LoginMode {
     PassThrough,
     /// With an account of the gateway; `None` if its password or key could not be read.
     Mapped(Option<Credentials>),
+    /// With an account whose certificate the gateway signs; `None` if the authority's key could not be read.
+    Minted(Option<MintedAccount>),
     /// Without: it has no accounts.
     None,
 }
@@ -94,11 +97,14 @@ fn login_mode(
     if protocol == BackendProtocol::Local {
         return LoginMode::None;
     }
-    match backend.login.as_ref().and_then(|login| login.account.as_ref()) {
-        Some(account) => {
-            LoginMode::Mapped(accounts::credentials(account, protocol, folder, problems))
+    let Some(account) = backend.login.as_ref().and_then(|login| login.account.as_ref()) else {
+        return LoginMode::PassThrough;
+    };
+    match &account.certificate_authority {
+        Some(authority) => {
+            LoginMode::Minted(accounts::minted(account, authority, protocol, folder, problems))
         }
-        None => LoginMode::PassThrough,
+        None => LoginMode::Mapped(accounts::credentials(account, protocol, folder, problems)),
     }
 }
 

@@ -81,7 +81,18 @@ fn access(
         (Authenticate::Gateway, LoginMode::Mapped(credentials)) => {
             Some(Access::of_users(Account::Mapped(credentials.clone()?)))
         }
+        (Authenticate::Gateway, LoginMode::Minted(account)) => {
+            Some(Access::of_users(Account::Minted(account.clone()?)))
+        }
         (Authenticate::Gateway, LoginMode::None) => Some(Access::of_users(Account::None)),
+        (Authenticate::Backend, LoginMode::Minted(_)) => {
+            let message = format!(
+                "the gateway signs certificates for backend \"{backend}\" (its `login`), only for users whom \
+                 it has authenticated itself"
+            );
+            problems.error_with_suggestion(&authenticate.at, message, Some("gateway".into()));
+            None
+        }
         (Authenticate::Backend, LoginMode::Mapped(_)) => {
             let message = format!(
                 "backend \"{backend}\" uses an account of the gateway (its `login`), which must never be \

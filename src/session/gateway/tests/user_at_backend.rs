@@ -16,6 +16,7 @@ fn by_name(access: fn() -> Access, root: &str) -> (Gateway, HashMap<&'static str
         backends: Backends::One(RouteBackend { name: "rest".into(), access: Access::Backend }),
         root: root_setting("/"),
         rewrites: Vec::new(),
+        required: Default::default(),
         greeting: None,
     });
     let backends: HashMap<_, _> =
@@ -148,7 +149,7 @@ fn a_public_key_is_that_of_the_user_before_the_at_sign() {
     let alice = User { keys, ..User::default() };
     gateway.passwords =
         PasswordCheck::new(UserTable::new(HashMap::from([(b"alice".to_vec(), alice)])));
-    let admits = |name: &str| gateway.admits_key(&client_info(), name.as_bytes(), &key);
+    let admits = |name: &str| gateway.admits_offer(&client_info(), name.as_bytes(), &key);
     assert!(admits("alice@stock").is_ok());
     for name in ["bob@stock", "alice@stock@payroll", "alice@files", "@stock"] {
         assert_eq!(admits(name).unwrap_err().message, "login incorrect", "{name}");
