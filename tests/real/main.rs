@@ -25,5 +25,6 @@ mod memory;
 mod policy;
 mod protocol;
 mod servers_direct;
+mod ssh_certificates;
 mod support;
 mod volume;

@@ -26,6 +26,7 @@ use crate::route::{
 };
 use crate::session::{Proof, Session};
 
+mod methods;
 mod rewrites;
 mod session_limits;
 mod user_at_backend;

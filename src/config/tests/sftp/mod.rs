@@ -1,5 +1,6 @@
 //! SFTP listeners and backends, and public keys.
 
+mod logins;
 mod mistakes;
 
 use std::time::Duration;
