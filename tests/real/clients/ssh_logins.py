@@ -61,7 +61,17 @@ def pwd(connection):
     return paramiko.SFTPClient.from_transport(connection).normalize(".")
 
 
+def attacks():
+    for certificate in JOB["attacks"]:
+        def attack():
+            with paramiko.Transport(("127.0.0.1", JOB["port"])) as connection:
+                connection.start_client(timeout=TIMEOUT)
+                connection.auth_publickey(JOB["user"], certified(certificate))
+        step(certificate, lambda: refused(attack, paramiko.AuthenticationException))
+
+
 def certificates():
+    attacks()
     step("asyncssh", lambda: by_asyncssh(JOB["certificate"]))
     step("asyncssh, another user's", lambda: refused(lambda: by_asyncssh(JOB["other"]), asyncssh.PermissionDenied))
 
@@ -80,6 +90,7 @@ def certificates():
 
 
 def both():
+    attacks()
     step("asyncssh", lambda: by_asyncssh(JOB["certificate"], password=JOB["password"]))
     alone = lambda: by_asyncssh(JOB["certificate"])
     step("asyncssh, the certificate alone", lambda: refused(alone, asyncssh.PermissionDenied))

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::Site;
+use super::{Site, TIMEOUT};
 use crate::support::actions::failures_of;
 use crate::support::cells::Failure;
 use crate::support::clients::paramiko::script;
@@ -36,12 +36,24 @@ fn asyncssh_and_paramiko_log_in_with_certificates_and_with_two_methods() {
     let listener = format!(", trusted_user_ca_keys: {:?}", authority.public());
     let certificate = authority.sign("x", &keys().user, &["-n", USER]);
     let other = authority.sign("y", &keys().user, &["-n", "bob"]);
-    let more = json!({ "certificate": certificate, "other": other });
+    let attacks = [
+        // OpenSSH does not present these.
+        authority.sign("host", &keys().user, &["-h", "-n", USER]),
+        authority.sign("late", &keys().user, &["-n", USER, "-V", "-2d:-1d"]),
+        authority.sign("early", &keys().user, &["-n", USER, "-V", "+1d:+2d"]),
+        // Somebody else's certificate, without the private key.
+        authority.sign("stolen", &keys().host[0], &["-n", USER]),
+    ];
+    let more = json!({ "certificate": certificate, "other": other, "attacks": attacks });
     for (require, scenario) in [("", "certificates"), (", require: [publickey, password]", "both")]
     {
         let route = format!("  - {{ authenticate: gateway, backend: files{require} }}");
         let site = Site::start(&listener, &users, &route);
         let failures = run(&site, scenario, more.clone());
         assert!(failures.is_empty(), "{scenario}: {failures:#?}");
+        let says = |line: &Value| {
+            line["detail"].as_str().is_some_and(|it| it.contains("it is a host certificate"))
+        };
+        site.gateway.await_log(says, TIMEOUT);
     }
 }

@@ -5,6 +5,7 @@ use std::fs;
 use serde_json::Value;
 
 use super::{TIMEOUT, sftp_as};
+use crate::support::USER;
 use crate::support::audit::{Schema, await_record};
 use crate::support::backend_fixture::host_keys;
 use crate::support::gateway::Gateway;
@@ -12,7 +13,6 @@ use crate::support::process::Output;
 use crate::support::servers::{Server, sshd_with};
 use crate::support::ssh::{fingerprint, keys, public};
 use crate::support::ssh_ca::Authority;
-use crate::support::USER;
 
 /// The gateway, the server that trusts `authority` and nothing else, and the folder of the audit.
 struct Site {

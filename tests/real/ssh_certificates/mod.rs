@@ -4,6 +4,7 @@ mod clients;
 mod hosts;
 mod methods;
 mod minted;
+mod samples;
 mod users;
 
 use std::path::Path;

@@ -15,6 +15,9 @@ use crate::support::{USER, argon2_hash};
 
 const ROUTES: &str = "  - { authenticate: gateway, backend: files }";
 
+/// A user without a password and keys.
+const BY_NAME: &str = "groups: staff";
+
 fn start(listener: &str, user: &str) -> Site {
     Site::start(listener, &format!("  {USER}: {{ {user} }}\n  bob: {{ principals: ops }}"), ROUTES)
 }
@@ -22,7 +25,7 @@ fn start(listener: &str, user: &str) -> Site {
 #[test]
 fn a_certificate_of_a_trusted_authority_logs_in() {
     let authority = Authority::new();
-    let site = start(&format!(", trusted_user_ca_keys: {:?}", authority.public()), "");
+    let site = start(&format!(", trusted_user_ca_keys: {:?}", authority.public()), BY_NAME);
     let arguments = [
         "-n",
         &format!("ops,{USER}"),
@@ -76,12 +79,11 @@ fn other_certificates_are_refused() {
             ", trusted_user_ca_keys: {:?}, revoked_keys: [{text:?}, {list:?}]",
             authority.public()
         ),
-        "",
+        BY_NAME,
     );
     let sign = |name: &str, arguments: &[&str]| authority.sign(name, &keys().user, arguments);
     let principal = ["-n", USER];
     let with = |more: &[&'static str]| [&principal[..], more].concat();
-    let host = sign("host", &with(&["-h"]));
     for (name, certificate, reason) in [
         ("not yet valid", sign("early", &with(&["-V", "+1d:+2d"])), None),
         ("expired", sign("late", &with(&["-V", "-2d:-1d"])), None),
@@ -92,7 +94,6 @@ fn other_certificates_are_refused() {
             stranger.sign("stranger", &keys().user, &principal),
             Some("which is not in the listener's `trusted_user_ca_keys`"),
         ),
-        ("a host's", host, Some("it is a host certificate")),
         (
             "for other addresses",
             sign("source", &with(&["-O", "source-address=192.0.2.0/24"])),
@@ -168,7 +169,7 @@ fn principals_of_a_user_replace_the_name() {
 fn an_agent_with_many_keys_gets_in() {
     let authority = Authority::new();
     let listener = format!(", trusted_user_ca_keys: {:?}", authority.public());
-    let site = start(&listener, "");
+    let site = start(&listener, BY_NAME);
     let home = tempfile::tempdir().expect("a home");
     let socket = home.path().join("agent");
     let script = home.path().join("session");

@@ -60,7 +60,7 @@ fn certificates_and_methods_are_compiled() {
     assert_eq!(alice(&config).required, Methods::PUBLIC_KEY);
     assert_eq!(config.routes.0[0].required, Methods::PASSWORD);
     // A user by certificate only.
-    let config = compiled(&text("trusted_user_ca_keys: user_ca.pub", "  bob: {}\n", ""));
+    let config = compiled(&text("trusted_user_ca_keys: user_ca.pub", "  bob: { groups: x }\n", ""));
     assert!(config.users.get(b"bob").is_some_and(|bob| bob.principals.is_empty()));
     // Any one of both is what is accepted anyway.
     let config = compiled(&text("", "", "    methods: [password, publickey]\n"));
@@ -158,9 +158,9 @@ fn invalid_files_of_keys_are_errors() {
             1,
         )
     };
-    one(&ftp("methods: publickey"), "7:14", "FTP clients have passwords only");
-    one(&ftp("trusted_user_ca_keys: user_ca.pub"), "7:27", "belongs to `protocol: sftp`");
-    one(&ftp("host_certificates: x"), "7:24", "set `tls.certificate`");
+    one(&ftp("methods: publickey"), "7:5", "FTP clients have passwords only");
+    one(&ftp("trusted_user_ca_keys: user_ca.pub"), "7:5", "belongs to `protocol: sftp`");
+    one(&ftp("host_certificates: x"), "7:5", "set `tls.certificate`");
 }
 
 #[test]
@@ -168,12 +168,12 @@ fn methods_that_exclude_each_other_are_errors() {
     let hash = format!("    password_hash: \"{HASH}\"\n");
     one(
         &text("", "", "    methods: publickey\n    require: password\n"),
-        "22:14",
+        "25:5",
         "cannot be used with `methods`",
     );
     one(
         &with("    backend: legacy", "    backend: legacy\n    require: publickey"),
-        "23:14",
+        "25:5",
         "needs `authenticate: gateway`",
     );
     one(
@@ -183,12 +183,12 @@ fn methods_that_exclude_each_other_are_errors() {
     );
     one(
         &text("", "    require: password\n", "").replace(&hash, ""),
-        "17:14",
+        "19:14",
         "the user has no `password_hash`",
     );
     one(
         &text("", "    require: [password, publickey]\n", "").replace(USER, ""),
-        "17:25",
+        "19:25",
         "the user has no `authorized_keys`",
     );
     let through = text("", "", "    methods: publickey\n").replace(ACCOUNT, "login: pass-through");
@@ -239,7 +239,7 @@ fn invalid_signed_logins_are_errors() {
         ),
         ("private_key: exchange_key", "is missing"),
     ] {
-        one(&login(keys), "10:", message);
+        one(&login(keys), "11:", message);
     }
     let unchecked = login(ca).replace("authenticate: gateway", "authenticate: backend");
     let output = report(&unchecked);
