@@ -1,5 +1,7 @@
 //! Start-up: creates everything, binds all addresses, then serves.
 
+mod users_reload;
+
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -11,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::admin::{AdminSocket, BoundMetrics, Explainer, ListenerKind};
 use crate::audit::{self, Audit, Writers};
-use crate::auth::PasswordCheck;
+use crate::auth::{LoginGuard, PasswordCheck};
 use crate::backend::ftp::FtpBackend;
 use crate::backend::local::{self, LocalBackend};
 use crate::backend::sftp::SftpBackend;
@@ -27,6 +29,7 @@ use crate::policy::Protocol;
 use crate::policy::limits::{Counters, LimitMetrics, Limits, QuotaFile};
 use crate::route::RouteTable;
 use crate::session::{Admission, Gateway, Metrics};
+use users_reload::UsersReload;
 
 /// Why the gateway did not start; nothing is left running.
 #[derive(Debug, thiserror::Error)]
@@ -90,6 +93,9 @@ pub fn start(mut config: Compiled) -> Result<Running, StartError> {
     let admission = Admission::new(&config.limits);
     let (audit, writers) = Audit::start(std::mem::take(&mut config.audit), &registry)?;
     let gateway = Arc::new(gateway(&mut config, &pools, audit, &registry)?);
+    let users_files = config.users_files.take();
+    let users_reload =
+        users_files.map(|files| UsersReload::new(gateway.clone(), files, &registry)).transpose()?;
     let counters = || gateway.policy_limits.counters().clone();
     let quotas = config.state_dir.map(|folder| Arc::new(QuotaFile::open(&folder, counters())));
     let exchanges = Arc::new(KeyExchangeLimiter::default());
@@ -143,6 +149,9 @@ pub fn start(mut config: Compiled) -> Result<Running, StartError> {
     if let Some(quotas) = &quotas {
         task::spawn(quotas.clone().save_until(end.clone()));
     }
+    if let Some(users_reload) = users_reload {
+        task::spawn(end.clone().run_until_cancelled_owned(users_reload.watch()));
+    }
     listeners.into_iter().for_each(Listener::serve);
     let audit = Arc::new(writers);
     Ok(Running { addresses, drain, drain_timeout, quotas, end, audit })
@@ -189,7 +198,8 @@ fn gateway(
     let sftp = config.sftp_listeners.iter();
     Ok(Gateway {
         key_trust: sftp.map(|it| (it.name.clone(), it.key_trust.clone())).collect(),
-        passwords: PasswordCheck::new(std::mem::take(&mut config.users)),
+        passwords: PasswordCheck::new(std::mem::take(&mut config.users)).with_metrics(registry)?,
+        guard: LoginGuard::new(config.login_guard.clone(), registry)?,
         routes: RouteTable(std::mem::take(&mut config.routes.0)),
         backends: backends(std::mem::take(&mut config.backends), pools, &connectors, &ignored)?,
         policy: config.policy.take().map(Arc::new),

@@ -1,9 +1,8 @@
 //! The command line.
 
 mod allocator;
+mod command;
 
-use std::fmt::Display;
-use std::io::{self, BufRead, Write};
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -17,9 +16,12 @@ use lockgate::config::{self, Compiled, LogFormat, LogLevel};
 use lockgate::logging::Log;
 use lockgate::net::task;
 use lockgate::op::escape::printable;
-use lockgate::{admin, app, auth, demo, logging};
+use lockgate::{admin, app, demo, logging};
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use zeroize::Zeroizing;
+
+use command::bans::Bans;
+use command::users::{HashPassword, ImportUsers};
+use command::{print, print_error};
 
 /// Exit status for an invalid configuration: `EX_USAGE` of sysexits.h.
 const EXIT_BAD_CONFIGURATION: u8 = 64;
@@ -68,8 +70,12 @@ enum Command {
     Explain(Explain),
     /// Run an FTP server, an SFTP server and the gateway in front of them, in a temporary folder
     Demo,
+    /// Show the addresses that are banned after failed logins, or lift a ban
+    Bans(Bans),
     /// Read a password from standard input and print its hash for `users`
-    HashPassword,
+    HashPassword(HashPassword),
+    /// Print the users of another server's password file as YAML, for `users` or `users_file`
+    ImportUsers(ImportUsers),
     /// Print the JSON Schema of the configuration file
     Schema,
 }
@@ -157,20 +163,18 @@ fn execute(arguments: Arguments) -> anyhow::Result<ExitCode> {
         }
         Command::Check { .. } => check(&config),
         Command::Ports { socket, json } => {
-            let socket = match socket {
-                Some(socket) => socket,
-                None => match config::admin_socket(&config) {
-                    Ok(socket) => socket.context(
-                        "the configuration has no `admin.socket`, which this command needs; set it, or use --socket",
-                    )?,
-                    Err(report) => {
-                        print_error(report);
-                        return Ok(EXIT_BAD_CONFIGURATION.into());
-                    }
-                },
+            let Some(socket) = admin_socket(socket, &config)? else {
+                return Ok(EXIT_BAD_CONFIGURATION.into());
             };
             let ports = serve(admin::fetch_ports(&socket))?;
-            print(if json { format!("{ports:#}\n") } else { admin::table(&ports) })?;
+            print(&if json { format!("{ports:#}\n") } else { admin::table(&ports) })?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Bans(bans) => {
+            let Some(socket) = admin_socket(bans.socket.clone(), &config)? else {
+                return Ok(EXIT_BAD_CONFIGURATION.into());
+            };
+            serve(bans.run(&socket))?;
             Ok(ExitCode::SUCCESS)
         }
         Command::Explain(asked) => explain(&config, asked),
@@ -178,13 +182,30 @@ fn execute(arguments: Arguments) -> anyhow::Result<ExitCode> {
             serve(demo::run())?;
             Ok(ExitCode::SUCCESS)
         }
-        Command::HashPassword => {
-            hash_password()?;
+        Command::HashPassword(command) => command.run(),
+        Command::ImportUsers(command) => command.run(),
+        Command::Schema => {
+            print(&format!("{:#}\n", config::json_schema()))?;
             Ok(ExitCode::SUCCESS)
         }
-        Command::Schema => {
-            print(format!("{:#}\n", config::json_schema()))?;
-            Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// The socket of the command line, or of the configuration; `None` if that has errors, which it prints.
+fn admin_socket(
+    given: Option<PathBuf>,
+    config: &std::path::Path,
+) -> anyhow::Result<Option<PathBuf>> {
+    if given.is_some() {
+        return Ok(given);
+    }
+    match config::admin_socket(config) {
+        Ok(socket) => socket.map(Some).context(
+            "the configuration has no `admin.socket`, which this command needs; set it, or use --socket",
+        ),
+        Err(report) => {
+            print_error(report);
+            Ok(None)
         }
     }
 }
@@ -268,7 +289,7 @@ fn check(path: &std::path::Path) -> anyhow::Result<ExitCode> {
             if !warnings.is_empty() {
                 print_error(warnings);
             }
-            print(format!("{}: ok\n", printable(path.as_os_str().as_encoded_bytes())))?;
+            print(&format!("{}: ok\n", printable(path.as_os_str().as_encoded_bytes())))?;
             Ok(ExitCode::SUCCESS)
         }
         Err(report) => {
@@ -314,35 +335,8 @@ fn explain(config: &std::path::Path, asked: Explain) -> anyhow::Result<ExitCode>
             serve(explained)?.map_err(|error| anyhow::anyhow!("{error}"))?
         }
     };
-    print(if asked.json { format!("{answer:#}\n") } else { admin::explanation_text(&answer) })?;
+    print(&if asked.json { format!("{answer:#}\n") } else { admin::explanation_text(&answer) })?;
     Ok(ExitCode::SUCCESS)
-}
-
-fn hash_password() -> anyhow::Result<()> {
-    if std::io::IsTerminal::is_terminal(&std::io::stdin()) {
-        print_error("Type the password (it is shown), then Enter:");
-    }
-    let mut line = Zeroizing::new(Vec::new());
-    std::io::stdin().lock().read_until(b'\n', &mut line).context("reading the password")?;
-    let password = line.strip_suffix(b"\n").unwrap_or(&line);
-    let password = password.strip_suffix(b"\r").unwrap_or(password);
-    anyhow::ensure!(!password.is_empty(), "no password on standard input");
-    let hash = auth::hash_password(password).map_err(|e| anyhow::anyhow!("hashing: {e}"))?;
-    print(format!("{hash}\n"))
-}
-
-/// Prints to standard output. A closed pipe, as with head, is not an error.
-fn print(text: String) -> anyhow::Result<()> {
-    let mut out = std::io::stdout().lock();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        written => written.context("writing to standard output"),
-    }
-}
-
-/// Prints to standard error; ignores errors.
-fn print_error(text: impl Display) {
-    let _ = writeln!(std::io::stderr(), "{text}");
 }
 
 fn serve<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {

@@ -13,7 +13,7 @@ use syn::{Attribute, Item, UseTree};
 /// From top to bottom. A module imports only from modules below it in this list.
 const LAYERS: [&[&str]; 16] = [
     &["main"],
-    &["demo", "allocator"],
+    &["demo", "allocator", "command"],
     &["app", "logging"],
     &["config"],
     &["admin"],

@@ -1,4 +1,4 @@
-//! A minimal HTTP server: one read-only request per connection, with timeouts and a limit on connections.
+//! A minimal HTTP server: one request per connection, with timeouts and a limit on connections.
 //! At the limit a new connection replaces an older one.
 
 use std::collections::HashMap;
@@ -30,10 +30,10 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 
 pub(super) type Page = Response<Full<Bytes>>;
 
-/// Serves requests forever; `respond` gets the URI. `accept` also returns the client.
+/// Serves requests forever; `respond` gets the method, GET, HEAD or POST, and the URI. `accept` also returns the client.
 pub(super) async fn serve<S, C, A>(
     accept: impl Fn() -> A,
-    respond: impl Fn(&Uri) -> Page + Send + Sync + 'static,
+    respond: impl Fn(&Method, &Uri) -> Page + Send + Sync + 'static,
 ) where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     C: Copy + Eq + Hash,
@@ -74,13 +74,13 @@ fn make_room<C: Copy + Eq + Hash>(oldest_first: &mut Vec<OpenConnection<C>>) {
     }
 }
 
-async fn connection<S>(stream: S, respond: &(impl Fn(&Uri) -> Page + Sync))
+async fn connection<S>(stream: S, respond: &(impl Fn(&Method, &Uri) -> Page + Sync))
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let service = service_fn(|request: Request<Incoming>| async move {
         Ok::<_, Infallible>(match *request.method() {
-            Method::GET | Method::HEAD => respond(request.uri()),
+            Method::GET | Method::HEAD | Method::POST => respond(request.method(), request.uri()),
             _ => read_only(),
         })
     });
@@ -94,7 +94,8 @@ where
     let _ = tokio::time::timeout(TIMEOUT, served).await;
 }
 
-fn read_only() -> Page {
+/// The response where nothing can be changed.
+pub(super) fn read_only() -> Page {
     let mut refusal = text(StatusCode::METHOD_NOT_ALLOWED, "read only\n");
     refusal.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
     refusal
@@ -147,7 +148,7 @@ mod tests {
                 }
             };
             let count = responses.clone();
-            tokio::spawn(serve(accept, move |uri| {
+            tokio::spawn(serve(accept, move |_, uri| {
                 count.fetch_add(1, Ordering::Relaxed);
                 match uri.path() {
                     "/long" => page(vec![b'x'; LONG_PAGE_SIZE], "text/plain"),

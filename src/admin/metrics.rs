@@ -3,12 +3,12 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use hyper::StatusCode;
+use hyper::{Method, StatusCode};
 use prometheus::{Encoder, Registry, TextEncoder};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use super::http::{self, Page, page, text};
+use super::http::{self, Page, page, read_only, text};
 use crate::net::task;
 use crate::net::{self, Drain};
 
@@ -41,11 +41,9 @@ impl BoundMetrics {
                 (tcp, client.ip())
             }
         };
-        task::spawn(
-            stop.run_until_cancelled_owned(http::serve(accept, move |uri| {
-                this.respond(uri.path())
-            })),
-        );
+        task::spawn(stop.run_until_cancelled_owned(http::serve(accept, move |method, uri| {
+            if *method == Method::POST { read_only() } else { this.respond(uri.path()) }
+        })));
     }
 
     fn respond(&self, path: &str) -> Page {

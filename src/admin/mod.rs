@@ -1,12 +1,16 @@
-//! Read-only interfaces for operators and Prometheus.
+//! Interfaces for operators and Prometheus.
 
+mod bans;
+mod client;
 mod explain;
 mod http;
 mod metrics;
 mod ports;
 mod socket;
 
+pub use bans::{bans_table, fetch_bans, lift_ban};
+pub use client::{fetch_explanation, fetch_ports};
 pub use explain::{Explainer, ListenerKind, Question, explanation_text};
 pub use metrics::BoundMetrics;
 pub use ports::table;
-pub use socket::{AdminSocket, fetch_explanation, fetch_ports};
+pub use socket::AdminSocket;

@@ -1,14 +1,16 @@
 //! The table of `users`.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
-use super::{AuthorizedKeys, Methods};
+use super::cost_sets::CostSets;
+use super::{AuthorizedKeys, Methods, PasswordHash};
 
-/// A user whom the gateway authenticates (`users`).
+/// A user whom the gateway authenticates (`users`, `users_file`).
 #[derive(Clone, Default)]
 pub struct User {
-    /// A valid argon2id hash in PHC format (`$argon2id$…`). `None`: no login with a password.
-    pub password_hash: Option<String>,
+    /// `None`: no login with a password.
+    pub password_hash: Option<Arc<PasswordHash>>,
     /// Groups that a route's `match.groups` can name.
     pub groups: Vec<String>,
     /// Public keys for logins without a password.
@@ -19,20 +21,27 @@ pub struct User {
     pub required: Methods,
 }
 
-/// The `users` of the configuration, by name.
-#[derive(Clone, Default)]
+/// The users by name. Never changes: another table takes its place.
+#[derive(Default)]
 pub struct UserTable {
-    users: HashMap<Vec<u8>, User>,
+    users: HashMap<Vec<u8>, Arc<User>>,
+    costs: CostSets,
 }
 
 impl UserTable {
     /// The keys are user names in bytes, as clients send them.
     pub fn new(users: HashMap<Vec<u8>, User>) -> Self {
-        Self { users }
+        Self::of_shared(users.into_iter().map(|(name, user)| (name, Arc::new(user))).collect())
+    }
+
+    /// As [`Self::new`], of users that other tables have, too.
+    pub fn of_shared(users: HashMap<Vec<u8>, Arc<User>>) -> Self {
+        let costs = CostSets::new(users.values().filter_map(|user| user.password_hash.as_ref()));
+        Self { users, costs }
     }
 
     /// The user of exactly this name, byte for byte.
-    pub fn get(&self, name: &[u8]) -> Option<&User> {
+    pub fn get(&self, name: &[u8]) -> Option<&Arc<User>> {
         self.users.get(name)
     }
 
@@ -42,7 +51,19 @@ impl UserTable {
     }
 
     /// All users with their names, in no particular order.
-    pub fn iter(&self) -> impl Iterator<Item = (&Vec<u8>, &User)> {
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = (&Vec<u8>, &Arc<User>)> {
         self.users.iter()
+    }
+
+    /// The hash that a login with this name is checked against: the user's own, or, for a name that is
+    /// unknown or has none, one that no password of this login can match, of the cost of some user's.
+    pub(super) fn hash_for(&self, name: &[u8]) -> Option<(&Arc<PasswordHash>, Option<&Arc<User>>)> {
+        // Computed for every name, as it takes time.
+        let other = self.costs.choose(name);
+        let user = self.users.get(name);
+        match user.and_then(|user| user.password_hash.as_ref()) {
+            Some(own) => Some((own, user)),
+            None => Some((other?, None)),
+        }
     }
 }

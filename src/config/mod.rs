@@ -7,7 +7,7 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use crate::auth::UserTable;
+use crate::auth::{GuardSettings, UserTable};
 use crate::data::PoolSettings;
 use crate::front::ftp::ListenerSettings;
 use crate::policy::RuleSet;
@@ -23,12 +23,16 @@ mod read;
 mod report;
 mod schema;
 mod secret;
+mod stamp;
 #[cfg(test)]
 mod tests;
 mod tree;
+mod users_file;
 mod values;
 
 pub use report::{Problem, Report, Severity};
+pub use stamp::Stamps;
+pub use users_file::UsersFiles;
 
 use machine::Machine;
 use read::Read;
@@ -44,8 +48,10 @@ pub struct Compiled {
     pub pools: Vec<PoolSettings>,
     /// By name.
     pub backends: Vec<(String, BackendSettings)>,
-    /// The users whom the gateway authenticates (`users`).
+    /// The users whom the gateway authenticates (`users` and `users_file`).
     pub users: UserTable,
+    /// To read the users again (`users_file`).
+    pub users_files: Option<UsersFiles>,
     /// The `routes`, in the order of the file.
     pub routes: RouteTable,
     /// The `policy`; `None`: whatever the backends allow.
@@ -56,6 +62,8 @@ pub struct Compiled {
     pub state_dir: Option<PathBuf>,
     /// Limits and timeouts (`limits`), with defaults for absent keys.
     pub limits: Limits,
+    /// When clients are delayed and banned (`login_guard`).
+    pub login_guard: GuardSettings,
     /// The address of `/metrics`, `/live` and `/ready`.
     pub metrics: Option<SocketAddr>,
     /// The operators' Unix socket.
@@ -177,8 +185,11 @@ pub fn json_schema() -> serde_json::Value {
 fn load_in(text: &str, name: &str, folder: &Path, machine: &Machine) -> Result<Compiled, Report> {
     let mut problems = Problems::default();
     let compiled = tree::parse(text, &mut problems).map(|root| {
-        let file = schema::File::read(&root, Location::default(), &mut problems);
-        compile::compile(&file, folder, machine, &mut problems)
+        let mut file = schema::File::read(&root, Location::default(), &mut problems);
+        let added = users_file::add(&mut file, folder, &mut problems);
+        let compiled = compile::compile(&file, folder, machine, &mut problems);
+        let users_files = added.map(|added| added.with(&compiled.users));
+        Compiled { users_files, ..compiled }
     });
     if compiled.is_none() && problems.is_empty() {
         problems.error(&Location::default(), "is empty");

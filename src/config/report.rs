@@ -160,6 +160,27 @@ impl Location {
     pub(super) fn item(&self, index: usize, mark: Mark) -> Location {
         Location { mark, path: format!("{}[{index}]", self.path) }
     }
+
+    /// The location in another file than the report's.
+    pub(super) fn in_file(&self, file: &str) -> Location {
+        let Mark { line, column, .. } = self.mark;
+        let path = match (line, self.path.as_str()) {
+            (0, "") => file.to_owned(),
+            (0, path) => format!("{file}: {path}"),
+            (_, "") => format!("{file}:{line}:{column}"),
+            (_, path) => format!("{file}:{line}:{column}: {path}"),
+        };
+        Location { mark: Mark::default(), path }
+    }
+}
+
+impl fmt::Display for Location {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.mark.line {
+            0 => f.write_str(&self.path),
+            line => write!(f, "{} in line {line}", self.path),
+        }
+    }
 }
 
 /// The problems found so far.
@@ -173,6 +194,14 @@ impl Problems {
 
     pub(super) fn has_errors(&self) -> bool {
         self.0.iter().any(|problem| problem.severity == Severity::Error)
+    }
+
+    /// Adds these, of another file, to the problems of a report.
+    pub(super) fn move_to(self, report: &mut Problems, file: &str) {
+        for Problem { severity, line, column, path, message, suggestion, width } in self.0 {
+            let at = Location { mark: Mark { line, column, width }, path }.in_file(file);
+            report.push(severity, &at, message, suggestion);
+        }
     }
 
     /// Whether there is an error at this path.

@@ -19,12 +19,16 @@ use crate::policy::Names;
 use crate::route::{FolderSetting, RootSetting};
 
 mod audit;
+mod guard;
 mod login;
 mod policy;
+mod users;
 
 pub(super) use audit::*;
+pub(super) use guard::*;
 pub(super) use login::*;
 pub(super) use policy::*;
+pub(super) use users::*;
 
 section! {
     /// The configuration of a lockgate gateway.
@@ -37,6 +41,9 @@ section! {
         [required] backends: Named<Backend>,
         /// Users whom the gateway authenticates, by name.
         users: Named<User>,
+        /// A file with more of them under `users`, or a list of files. Read again when they have changed:
+        /// the users of a file with an error stay as they were.
+        users_file: OneOrMore<FileName>,
         /// The backend for each user, chosen at login. The first match applies; a login without a match
         /// is refused.
         [required] routes: Many<Route>,
@@ -44,6 +51,8 @@ section! {
         policy: Policy,
         /// Limits and timeouts.
         limits: Limits,
+        /// Delays and bans after failed logins. Absent: the defaults.
+        login_guard: LoginGuard,
         /// The folder for what a restart must not lose: the daily quotas of `policy.limits`. It must exist.
         /// Absent: they start at zero.
         state_dir: Leaf<FileName>,
@@ -329,26 +338,6 @@ section! {
         /// files. Default: false.
         danger_accept_any: Leaf<bool>,
     }
-}
-
-section! {
-    /// A user whom the gateway authenticates.
-    User {
-        /// The output of `lockgate hash-password` ("$argon2id$…"). Absent: no login with a password.
-        password_hash: Leaf<Argon2id>,
-        /// A file with public keys in OpenSSH's authorized_keys format, or a list of files: SFTP clients
-        /// with one of these keys need no password.
-        authorized_keys: OneOrMore<FileName>,
-        /// Principals of certificates (`trusted_user_ca_keys` of a listener) that are accepted for this user,
-        /// instead of the name: one, or a list.
-        principals: OneOrMore<Text>,
-        /// Methods that are all required, in any order: publickey, password, or both in a list. Absent: any
-        /// one.
-        require: OneOrMore<Method>,
-        /// Groups that routes can match.
-        groups: OneOrMore<Text>,
-    }
-    hints ["password" => "write the hash that `lockgate hash-password` prints, as password_hash"]
 }
 
 section! {

@@ -14,9 +14,10 @@ use std::path::Path;
 use anyhow::Context;
 use russh::keys::{HashAlg, PublicKey};
 
+use crate::auth::{self, HashKind};
 use crate::config::{self, Compiled, LogSettings};
 use crate::data::Ports;
-use crate::{app, auth, logging};
+use crate::{app, logging};
 
 const USER: &str = "demo";
 const PASSWORD: &str = "demo";
@@ -129,7 +130,7 @@ fn print(text: &str) {
 
 /// The servers: plain FTP and SFTP, each for a folder.
 fn servers(folder: &Path) -> anyhow::Result<Compiled> {
-    let hash = auth::hash_password(PASSWORD.as_bytes())
+    let hash = auth::hash_password(PASSWORD.as_bytes(), HashKind::Argon2id)
         .map_err(|e| anyhow::anyhow!("hashing the demo password: {e}"))?;
     let yaml = format!(
         "\

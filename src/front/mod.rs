@@ -1,6 +1,7 @@
 //! The protocols that clients speak to the gateway.
 
 pub mod ftp;
+mod refusal;
 pub mod sftp;
 
 use crate::op::{Failure, FailureKind};

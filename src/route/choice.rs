@@ -44,10 +44,10 @@ impl RouteTable {
     /// A name that ends in `@` and a backend of a route's `user_at_backend` keeps that meaning for the routes
     /// after it: none of them takes the whole for a user name, or a password could reach another backend than
     /// the one that was named.
-    pub fn choose<'r>(
+    pub fn choose<'r, 'g>(
         &'r self,
         login: LoginRequest<'_>,
-        groups_of: impl Fn(&[u8]) -> Option<&'r [String]>,
+        groups_of: impl Fn(&[u8]) -> Option<&'g [String]>,
     ) -> Chosen<'r> {
         let mut passed_over = Vec::new();
         let mut asks_for_backend = false;
@@ -64,10 +64,10 @@ impl RouteTable {
     }
 }
 
-fn judge<'r, 'n>(
+fn judge<'r, 'n, 'g>(
     route: &'r Route,
     login: LoginRequest<'n>,
-    groups_of: impl Fn(&[u8]) -> Option<&'r [String]>,
+    groups_of: impl Fn(&[u8]) -> Option<&'g [String]>,
     asks_for_backend: &mut bool,
 ) -> Result<(&'r RouteBackend, &'n [u8]), Mismatch> {
     let LoginRequest { listener, source, server_name, name } = login;

@@ -27,6 +27,8 @@ pub enum ClientRefusal {
     LoginTimeout,
     /// Too many sessions are open, in all or from its address.
     TooManySessions,
+    /// Its address is banned after failed logins.
+    Banned,
 }
 
 impl ClientRefusal {
@@ -46,6 +48,7 @@ impl ClientRefusal {
             Self::SshHandshake => "ssh-handshake",
             Self::LoginTimeout => "login-timeout",
             Self::TooManySessions => "too-many-sessions",
+            Self::Banned => "banned",
         }
     }
 }

@@ -88,7 +88,8 @@ impl Gateway {
 
     fn explain_login(&self, query: &Query, choice: &Choice<'_>) -> ExplainedLogin {
         let backend = choice.backend.name.clone();
-        let known = self.passwords.known(&choice.user);
+        let users = self.passwords.users();
+        let known = users.get(&choice.user);
         let (identity, groups) = match (&choice.backend.access, known) {
             (Access::Backend, _) => ("the backend checks the password", Vec::new()),
             (Access::Gateway { .. }, None) => ("the gateway does not know the user", Vec::new()),

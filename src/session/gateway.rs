@@ -11,7 +11,7 @@ use super::client_info::ClientInfo;
 use super::client_refusal::ClientRefusal;
 use super::metrics::{Metrics, OpenSession};
 use crate::audit::{Audit, Event, What};
-use crate::auth::{KeyTrust, PasswordCheck};
+use crate::auth::{KeyTrust, LoginGuard, PasswordCheck};
 use crate::backend::Backend;
 use crate::net::ProxyProtocol;
 use crate::op::{Failure, FailureKind};
@@ -25,6 +25,8 @@ pub struct Gateway {
     pub passwords: PasswordCheck,
     /// Whose certificates, and which keys, each SFTP listener accepts; by the listener's name.
     pub key_trust: HashMap<String, KeyTrust>,
+    /// Delays and bans after failed logins (`login_guard`).
+    pub guard: Arc<LoginGuard>,
     /// The `routes`; the first match applies.
     pub routes: RouteTable,
     /// By name in the configuration; each route names one of them.
@@ -103,7 +105,11 @@ fn refused(reason: &str) -> Failure {
 mod authenticate;
 mod backend_login;
 mod choice;
+mod guessing;
 mod login;
 mod progress;
+
+pub use guessing::BANNED;
+
 #[cfg(test)]
 mod tests;

@@ -34,7 +34,7 @@ pub use client_info::ClientInfo;
 pub use client_refusal::ClientRefusal;
 pub use end::{EndSlot, SessionEnd};
 pub use explain::{Explained, ExplainedLogin, ExplainedPolicy, Query};
-pub use gateway::Gateway;
+pub use gateway::{BANNED, Gateway};
 pub use limits::Limits;
 pub use metrics::{Metrics, OpenSession};
 pub use opened_file::OpenedFile;

@@ -5,3 +5,4 @@ pub mod ftp;
 pub mod proxy;
 pub mod sftp;
 pub mod ssh;
+pub mod ssh_disconnect;

@@ -19,7 +19,7 @@ const TIMEOUT: Duration = Duration::from_secs(15);
 const STRANGER: &str = "ev\u{202e}il\u{2028}\u{85}";
 
 /// The gateway's standard error while clients use such names.
-fn written(format: &str) -> String {
+pub fn written(format: &str) -> String {
     let folder = tempfile::tempdir().expect("a folder");
     let files = folder.path().join("files");
     std::fs::create_dir(&files).expect("a folder of files");

@@ -39,7 +39,15 @@ pub(super) fn check_groups(file: &File, list: &Option<OneOrMore<Text>>, problems
     let of_users = entries(&file.users).iter().flat_map(|(_, user)| &user.groups);
     let groups = of_users.flat_map(|groups| groups.values());
     let known: BTreeSet<&str> = groups.map(|(_, group)| group.0.as_str()).collect();
-    check_names("user with the group", list, known.iter().copied(), problems);
+    if file.users_file.is_none() {
+        return check_names("user with the group", list, known.iter().copied(), problems);
+    }
+    // The files may change.
+    for (at, group) in list.iter().flat_map(|list| list.values()) {
+        if !known.contains(group.0.as_str()) {
+            problems.warning(at, format!("there is no user with the group \"{}\" yet", group.0));
+        }
+    }
 }
 
 /// Whether a condition holds for a name; an absent one does.

@@ -24,7 +24,7 @@ pub(super) fn set(list: &Option<OneOrMore<Method>>) -> Methods {
 }
 
 /// Whether any listener accepts certificates of users.
-pub(super) fn certificates_are_accepted(file: &File) -> bool {
+pub(in crate::config) fn certificates_are_accepted(file: &File) -> bool {
     entries(&file.listeners).iter().any(|(_, listener)| listener.trusted_user_ca_keys.is_some())
 }
 
@@ -160,20 +160,26 @@ fn of_route(
     let needs_password = named_backends(route).all(passes);
     let accepted = set(&route.methods) | set(&route.require);
     let accepted = if accepted.is_empty() { Methods::ALL } else { accepted };
+    // What a user has, as far as it is of use.
+    let usable = |has: Methods, required: Methods| {
+        let accepted = if required.is_empty() { accepted } else { required };
+        let passed = needs_password && required != Methods::ALL;
+        has.and(accepted).and(if passed { Methods::PASSWORD } else { Methods::ALL })
+    };
     let of_user = |user: &User| {
         let has = Methods {
             publickey: certified || user.authorized_keys.is_some(),
             password: user.password_hash.is_some(),
         };
-        let required = set(&route.require) | set(&user.require);
-        let usable = if required.is_empty() { accepted } else { required };
-        if needs_password && required != Methods::ALL {
-            return has.and(usable).and(Methods::PASSWORD);
-        }
-        has.and(usable)
+        usable(has, set(&route.require) | set(&user.require))
+    };
+    // The users of a file may change.
+    let later = match file.users_file {
+        None => Methods::NONE,
+        Some(_) => usable(Methods::ALL, set(&route.require)),
     };
     let users = entries(&file.users).iter().filter(|(name, user)| matches_user(route, name, user));
-    users.fold(Methods::NONE, |methods, (_, user)| methods | of_user(user))
+    users.fold(later, |methods, (_, user)| methods | of_user(user))
 }
 
 /// Whether the route may be that of a client of this SFTP or FTP listener.

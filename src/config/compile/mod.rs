@@ -21,6 +21,7 @@ mod certificates;
 mod conditions;
 mod descriptors;
 mod folders;
+mod guard;
 mod key_files;
 mod key_logins;
 mod listener_tls;
@@ -38,6 +39,9 @@ mod sockets;
 mod state_dir;
 mod user_keys;
 mod users;
+
+pub(super) use methods::certificates_are_accepted;
+pub(super) use users::compile_user;
 
 pub(super) fn compile(
     file: &File,
@@ -65,6 +69,7 @@ pub(super) fn compile(
     let audit = audit::compile(file, folder, machine, problems);
     let log = log(file);
     let limits = limits(file);
+    let login_guard = guard::compile(file, &limits, problems);
     placeholders::warn(file, problems);
     // Warnings are not shown with errors, and some of these are slow.
     if !problems.has_errors() {
@@ -72,6 +77,8 @@ pub(super) fn compile(
         descriptors::warn(file, limits.sessions, &pools, machine, problems);
         let mut names = Names::new();
         if !machine.runs_here {
+            // No mistake, so a start does not repeat it.
+            routes::warn_of_unalike_answers(file, problems);
             machine_checks::warn_of_addresses(file, &pools, machine, problems);
             names = machine_checks::warn_of_names(file, machine, problems);
         }
@@ -84,11 +91,13 @@ pub(super) fn compile(
         pools,
         backends,
         users,
+        users_files: None,
         routes,
         policy,
         policy_limits,
         state_dir,
         limits,
+        login_guard,
         metrics,
         admin_socket,
         log,
@@ -147,7 +156,7 @@ fn trusted(list: &Option<OneOrMore<IpNet>>, problems: &mut Problems) -> Vec<IpNe
 }
 
 /// The content of a text file.
-fn text(path: &Path) -> Result<String, String> {
+pub(super) fn text(path: &Path) -> Result<String, String> {
     let shown = path.display();
     let bytes = std::fs::read(path).map_err(|e| format!("cannot read {shown}: {e}"))?;
     String::from_utf8(bytes).map_err(|_| format!("{shown} is not UTF-8 text"))

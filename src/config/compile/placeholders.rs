@@ -96,6 +96,7 @@ fn files(file: &File, problems: &mut Problems) {
     for (_, user) in entries(&file.users) {
         list(&user.authorized_keys, plain, problems);
     }
+    list(&file.users_file, plain, problems);
     one(file.admin.as_ref().and_then(|admin| admin.socket.as_ref()), plain, problems);
 }
 

@@ -14,8 +14,10 @@ mod backends;
 mod greeting;
 mod matches;
 mod rewrite;
+mod unalike;
 mod unused;
 
+pub(super) use unalike::warn_of_unalike_answers;
 pub(super) use unused::matches_user;
 
 pub(super) fn compile(

@@ -1,55 +1,67 @@
-//! `users`.
+//! `users`, those of `users_file` among them.
 
 use std::collections::HashMap;
 use std::path::Path;
+use std::sync::Arc;
 
 use super::conditions::texts;
+use super::key_files::warn_if_exposed;
 use super::{entries, methods, user_keys, value};
-use crate::auth::{AuthorizedKeys, User, UserTable};
-use crate::config::leaf::OneOrMore;
+use crate::auth::{AuthorizedKeys, PasswordHash, User, UserTable};
+use crate::config::leaf::{Leaf, OneOrMore};
 use crate::config::report::{Location, Problems};
 use crate::config::schema::{self, File};
 use crate::config::values::{FileName, Method};
 
 pub(super) fn compile(file: &File, folder: &Path, problems: &mut Problems) -> UserTable {
     let mut users = HashMap::new();
+    let certified = methods::certificates_are_accepted(file);
     for (name, user) in entries(&file.users) {
-        if name.is_empty() || name.chars().any(char::is_control) {
-            problems.error(&user.at, "a user name must not be empty or contain control characters");
-        }
-        let certified = methods::certificates_are_accepted(file);
-        if user.password_hash.is_none() && user.authorized_keys.is_none() && !certified {
-            let message = "has neither `password_hash` nor `authorized_keys`, and no listener accepts \
-                           certificates (`trusted_user_ca_keys`): this user could never log in";
-            problems.error(&user.at, message);
-        }
-        if let Some(principals) = &user.principals
-            && !certified
-        {
-            let message = "principals are those of certificates, which no listener accepts: set \
-                           `trusted_user_ca_keys` on an SFTP listener";
-            problems.warning(&principals.at, message);
-        }
-        check_required(user, certified, problems);
-        let keys = match &user.authorized_keys {
-            Some(files) => authorized_keys(files, folder, problems),
-            None => AuthorizedKeys::default(),
-        };
-        let groups = user.groups.iter().flat_map(|groups| groups.values());
-        let groups = groups.map(|(_, group)| group.0.clone()).collect();
-        let password_hash = value(&user.password_hash).map(|hash| hash.0.clone());
-        users.insert(
-            name.clone().into_bytes(),
-            User {
-                password_hash,
-                groups,
-                keys,
-                principals: texts(&user.principals).unwrap_or_default(),
-                required: methods::set(&user.require),
-            },
-        );
+        let compiled = compile_user(name, user, (folder, certified), problems);
+        users.insert(name.clone().into_bytes(), compiled);
+    }
+    warn_of_weak_hashes(file, problems);
+    for (at, name) in file.users_file.iter().flat_map(|files| files.values()) {
+        warn_if_exposed(&folder.join(&name.0), at, problems);
     }
     UserTable::new(users)
+}
+
+/// `folder`: of relative file names; `certified`: a listener accepts certificates.
+pub(in crate::config) fn compile_user(
+    name: &str,
+    user: &schema::User,
+    (folder, certified): (&Path, bool),
+    problems: &mut Problems,
+) -> User {
+    if name.is_empty() || name.chars().any(char::is_control) {
+        problems.error(&user.at, "a user name must not be empty or contain control characters");
+    }
+    if user.password_hash.is_none() && user.authorized_keys.is_none() && !certified {
+        let message = "has neither `password_hash` nor `authorized_keys`, and no listener accepts \
+                       certificates (`trusted_user_ca_keys`): this user could never log in";
+        problems.error(&user.at, message);
+    }
+    if let Some(principals) = &user.principals
+        && !certified
+    {
+        let message = "principals are those of certificates, which no listener accepts: set \
+                       `trusted_user_ca_keys` on an SFTP listener";
+        problems.warning(&principals.at, message);
+    }
+    check_required(user, certified, problems);
+    let keys = match &user.authorized_keys {
+        Some(files) => authorized_keys(files, folder, problems),
+        None => AuthorizedKeys::default(),
+    };
+    let groups = user.groups.iter().flat_map(|groups| groups.values());
+    User {
+        password_hash: value(&user.password_hash).cloned().map(Arc::new),
+        groups: groups.map(|(_, group)| group.0.clone()).collect(),
+        keys,
+        principals: texts(&user.principals).unwrap_or_default(),
+        required: methods::set(&user.require),
+    }
 }
 
 /// Reports a method that is required and that the user has not.
@@ -64,10 +76,25 @@ fn check_required(user: &schema::User, certified: bool, problems: &mut Problems)
             ),
         };
         if !has {
-            problems
-                .error(at, format!("is required, but the user has {missing}: nobody could log in"));
+            let message = format!("is required, but the user has {missing}: nobody could log in");
+            problems.error(at, message);
         }
     }
+}
+
+/// One warning for all.
+fn warn_of_weak_hashes(file: &File, problems: &mut Problems) {
+    let leaves = entries(&file.users).iter().filter_map(|(_, user)| user.password_hash.as_ref());
+    let weak =
+        |leaf: &&Leaf<PasswordHash>| leaf.value.as_ref().is_some_and(|it| it.weakness().is_some());
+    let mut weak = leaves.filter(weak);
+    let Some(first) = weak.next() else { return };
+    let why = first.value.as_ref().and_then(PasswordHash::weakness).unwrap_or_default();
+    let others = match weak.count() {
+        0 => String::new(),
+        count => format!(" ({count} more users have such a hash)"),
+    };
+    problems.warning(&first.at, format!("{why}{others}"));
 }
 
 fn authorized_keys(

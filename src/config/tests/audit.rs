@@ -20,7 +20,7 @@ fn wrong(audit: &str, position: &str, message: &str) {
 fn warning(audit: &str) -> String {
     let folder = folder();
     let path = folder.path().join("lockgate.yaml");
-    fs::write(&path, format!("{}audit: {audit}\n", base())).unwrap();
+    fs::write(&path, format!("{}audit: {audit}\n", apart(&base()))).unwrap();
     let own = |address| address == std::net::IpAddr::from([192, 0, 2, 9]);
     let machine = Machine { is_own: own, ..check_only() };
     let compiled = load_file(&path, &machine).unwrap_or_else(|report| panic!("{report}"));

@@ -247,8 +247,9 @@ fn a_slice_is_selected_by_its_index() {
 fn a_check_without_the_index_variable_is_a_warning() {
     let folder = folder();
     let path = folder.path().join("lockgate.yaml");
-    let text =
-        |env: &str| base().replace(RANGE, &with(&format!("slice: {{ of: 2, index_env: {env} }}")));
+    let text = |env: &str| {
+        apart(&base()).replace(RANGE, &with(&format!("slice: {{ of: 2, index_env: {env} }}")))
+    };
     let elsewhere = check_only();
     fs::write(&path, text("NOT_SET")).unwrap();
     let output = load_file(&path, &elsewhere).ok().unwrap().warnings.to_string();
@@ -323,7 +324,7 @@ fn a_check_elsewhere_does_not_need_the_replicas_address() {
         ),
     ] {
         let more = format!("advertise: [{{ {address} }}, {{ address: 192.0.2.1 }}]\n    {slice}");
-        fs::write(&path, base().replace(RANGE, &with(&more))).unwrap();
+        fs::write(&path, apart(&base()).replace(RANGE, &with(&more))).unwrap();
         let warnings = load_file(&path, &check_only()).ok().unwrap().warnings;
         let problems = warnings.problems();
         assert_eq!(problems.len(), expected.len(), "{warnings}");

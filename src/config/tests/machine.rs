@@ -10,7 +10,7 @@ static RUN: Machine = MACHINE;
 /// Each warning with its position, without the lines of the file.
 fn warnings_in(folder: &Path, text: &str, machine: &Machine) -> Vec<String> {
     let path = folder.join("lockgate.yaml");
-    fs::write(&path, text).unwrap();
+    fs::write(&path, apart(text)).unwrap();
     let compiled = load_file(&path, machine).unwrap_or_else(|report| panic!("{report}"));
     let problems = compiled.warnings.problems().iter();
     let shown =

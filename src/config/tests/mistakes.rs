@@ -396,7 +396,14 @@ fn invalid_users_are_errors() {
     let other = "$argon2i$v=19$m=19456,t=2,p=1$c29tZXNhbHQxMjM0NTY$aVzgv0C4t3lnL2cvvQ7gvAdbKI2WvX7FBVCMFsCr2lM";
     one(HASH, "open sesame", "20:20", "create one with `lockgate hash-password`");
     one(HASH, "$1$abc$def", "20:20", "`lockgate hash-password`");
-    one(HASH, other, "20:20", "kind argon2i; only argon2id");
+    one(HASH, "abJnggxhB/yWI", "20:20", "kind DES");
+    one(
+        HASH,
+        "$2b$31$abcdefghijklmnopqrstuu/LVz6MZlItEy42I2juLihZ66HnQx/cy",
+        "20:20",
+        "at most 15 ",
+    );
+    one(HASH, other, "20:20", "kind argon2i, which is not accepted: only argon2id is; create");
     one(HASH, &HASH[..HASH.len() - 60], "20:20", "is an invalid password hash");
     one("  alice:", "  \"al\\rice\":", "19:3", "control characters");
     let hash = format!("    password_hash: \"{HASH}\"\n");

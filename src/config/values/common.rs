@@ -3,7 +3,6 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use argon2::password_hash::PasswordHash;
 use serde_json::{Value as Json, json};
 
 use crate::config::leaf::{Invalid, Value};
@@ -194,30 +193,5 @@ impl Value for RemotePath {
         }
         RemotePath::resolve(&RemotePath::root(), path.as_bytes())
             .or_else(|e| Invalid::new(e.to_string()))
-    }
-}
-
-/// A password hash, as `lockgate hash-password` prints it.
-#[derive(Clone)]
-pub(in crate::config) struct Argon2id(pub String);
-
-impl Value for Argon2id {
-    fn parse(text: &str) -> Result<Self, Invalid> {
-        let no =
-            |what: &str| Invalid::new(format!("{what}; create one with `lockgate hash-password`"));
-        if !text.starts_with('$') {
-            return no("is not a password hash (\"$argon2id$…\")");
-        }
-        // Some shells and templates expand "$argon2id" as a variable.
-        let Ok(hash) = PasswordHash::new(text) else {
-            return no("is an invalid password hash (is it complete and in single quotes?)");
-        };
-        if hash.algorithm != argon2::ARGON2ID_IDENT {
-            return no(&format!("is a hash of kind {}; only argon2id is accepted", hash.algorithm));
-        }
-        if hash.salt.is_none() || hash.hash.is_none() || argon2::Params::try_from(&hash).is_err() {
-            return no("is an invalid password hash (is it complete?)");
-        }
-        Ok(Self(text.into()))
     }
 }

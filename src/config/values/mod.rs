@@ -5,6 +5,7 @@ mod choices;
 mod common;
 mod limits;
 mod net;
+mod password;
 mod policy;
 mod root;
 mod route;
@@ -15,7 +16,7 @@ pub(super) use choices::{
     Authenticate, BackendProtocol, BackendTlsMode, DataSessions, ListenerProtocol, ListenerTlsMode,
     Method,
 };
-pub(super) use common::{Argon2id, Bytes, Count, FileName, Positive, Text, UpTo, UserGlob};
+pub(super) use common::{Bytes, Count, FileName, Positive, Text, UpTo, UserGlob};
 pub(super) use limits::{Bandwidth, DailyBytes};
 pub(super) use net::{
     AdvertisedHost, HostPort, INDEX_PLACEHOLDER, PortOffset, PortRange, ServerNamePattern,

@@ -12,9 +12,10 @@ use super::client::Client;
 use super::handshake;
 use super::settings::{ListenerSettings, TlsPolicy};
 use super::shared::Shared;
+use crate::front::refusal;
 use crate::net::tls::ControlTls;
 use crate::net::{Endpoints, ListenError, Listener, Stream};
-use crate::session::{AdmissionPermit, ClientInfo, ClientRefusal};
+use crate::session::{AdmissionPermit, BANNED, ClientInfo, ClientRefusal};
 use crate::wire::ftp::reply;
 
 const REFUSAL_TIMEOUT: Duration = Duration::from_secs(1);
@@ -30,6 +31,13 @@ pub fn bind(shared: Shared) -> Result<Listener, ListenError> {
 }
 
 fn on_accept(shared: &Arc<Shared>, tcp: TcpStream, endpoints: Endpoints) {
+    if shared.gateway.refuses(&shared.settings.name, endpoints.peer.ip()) {
+        // Under implicit TLS it could not be read.
+        if !matches!(shared.settings.tls, TlsPolicy::Implicit(_)) {
+            refusal::send(&shared.drain, tcp, encode_refusal(BANNED));
+        }
+        return;
+    }
     match shared.admission.admit(endpoints.peer.ip()) {
         Ok(permit) => {
             let shared = shared.clone();
@@ -53,13 +61,18 @@ fn on_accept(shared: &Arc<Shared>, tcp: TcpStream, endpoints: Endpoints) {
 
 /// Sends 421 to a client that cannot be served; bounded, whatever the client does.
 async fn refuse(mut tcp: TcpStream, reason: String) {
-    let mut text = Vec::new();
-    reply::encode(421, &[format!("Service not available: {reason}.")], &mut text);
+    let text = encode_refusal(&reason);
     let _ = timeout(REFUSAL_TIMEOUT, async {
         tcp.write_all(&text).await?;
         tcp.shutdown().await
     })
     .await;
+}
+
+fn encode_refusal(reason: &str) -> Vec<u8> {
+    let mut text = Vec::new();
+    reply::encode(421, &[format!("Service not available: {reason}.")], &mut text);
+    text
 }
 
 async fn run(

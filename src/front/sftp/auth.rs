@@ -28,6 +28,10 @@ pub(super) struct Logins {
     offered: u32,
     /// What the gateway has accepted of a user who needs a further method (RFC 4252 section 5.1).
     accepted: Option<Proof>,
+    /// A key was refused.
+    key_refused: bool,
+    /// A password was refused, and counted as a guess.
+    password_refused: bool,
 }
 
 /// The names of methods.
@@ -50,7 +54,14 @@ pub(super) fn banner(greeting: &Greeting) -> String {
 
 impl Logins {
     pub(super) fn new(connection: Arc<Connection>) -> Self {
-        Self { connection, failed: 0, offered: 0, accepted: None }
+        Self {
+            connection,
+            failed: 0,
+            offered: 0,
+            accepted: None,
+            key_refused: false,
+            password_refused: false,
+        }
     }
 
     /// The methods that may follow depend on what `user` has presented, never on who that is: clients must
@@ -133,7 +144,8 @@ impl Logins {
         self.log_in(Proof::public_key(user.as_bytes().to_vec(), key)).await
     }
 
-    fn key_refused(&self, user: &str, key: PresentedKey, failure: &Failure) -> Auth {
+    fn key_refused(&mut self, user: &str, key: PresentedKey, failure: &Failure) -> Auth {
+        self.key_refused = true;
         let Connection { shared, client_info, .. } = &*self.connection;
         self.connection.note_login_logged();
         shared.gateway.key_refused(client_info, user.as_bytes(), key, failure);
@@ -166,6 +178,7 @@ impl Logins {
         let connection = self.connection.clone();
         connection.note_client();
         connection.note_login_logged();
+        let has_password = proof.password.is_some();
         let gateway = &connection.shared.gateway;
         let deadline = connection.login_deadline();
         let login = gateway.login(&connection.client_info, proof.clone(), deadline);
@@ -188,6 +201,10 @@ impl Logins {
                 Auth::Reject { proceed_with_methods: methods, partial_success: true }
             }
             Err(failure) => {
+                if failure.kind == FailureKind::LoginRefused {
+                    self.password_refused |= has_password;
+                    self.key_refused |= !has_password;
+                }
                 self.login_failed(&failure);
                 self.reject(&user)
             }
@@ -208,5 +225,16 @@ impl Logins {
     fn disconnect(&self, reason: &'static str) {
         let end = SessionEnd::by(Fault::Client, reason);
         self.connection.end(Disconnect::NoMoreAuthMethodsAvailable, end);
+    }
+}
+
+/// Agents offer all their keys: a connection with refused keys is one failed login.
+impl Drop for Logins {
+    fn drop(&mut self) {
+        let Connection { shared, client_info, .. } = &*self.connection;
+        let is_logged_in = self.connection.session().is_some();
+        if self.key_refused && !self.password_refused && !is_logged_in {
+            shared.gateway.keys_refused(client_info);
+        }
     }
 }

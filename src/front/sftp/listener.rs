@@ -16,9 +16,12 @@ use super::serve::serve;
 use super::settings::ListenerSettings;
 use super::shared::Shared;
 use super::window::{INITIAL_WINDOW_SIZE, PACKET_SIZE_MAX};
+use crate::front::refusal;
 use crate::net::{Endpoints, ListenError, Listener};
-use crate::session::{AdmissionPermit, ClientInfo, ClientRefusal};
+use crate::session::{AdmissionPermit, BANNED, ClientInfo, ClientRefusal};
+use crate::wire::ssh_disconnect::disconnection;
 
+const IDENTIFICATION: &str = "SSH-2.0-lockgate";
 /// Messages that wait for a channel's task, which reads them at once unless its queue is full.
 const CHANNEL_BUFFER_SIZE: usize = 16;
 /// Messages of all channels that wait to be sent.
@@ -42,7 +45,7 @@ pub fn bind(shared: Shared) -> Result<Listener, ListenError> {
 fn config(settings: &ListenerSettings) -> Config {
     let bytes = settings.rekey_bytes.min(REKEY_BYTES_MAX) as usize;
     Config {
-        server_id: SshId::Standard("SSH-2.0-lockgate".into()),
+        server_id: SshId::Standard(IDENTIFICATION.into()),
         methods: auth::method_set(settings.methods),
         // `auth` counts attempts; the check of the password itself delays guesses.
         auth_rejection_time: Duration::ZERO,
@@ -69,6 +72,10 @@ fn config(settings: &ListenerSettings) -> Config {
 }
 
 fn on_accept(shared: &Arc<Shared>, config: &Arc<Config>, tcp: TcpStream, endpoints: Endpoints) {
+    if shared.gateway.refuses(&shared.settings.name, endpoints.peer.ip()) {
+        refusal::send(&shared.drain, tcp, disconnection(IDENTIFICATION, BANNED));
+        return;
+    }
     match shared.admission.admit(endpoints.peer.ip()) {
         Ok(permit) => {
             let client_info = client_info(shared, endpoints);

@@ -6,7 +6,7 @@ use super::super::client_info::ClientInfo;
 use super::super::proof::Proof;
 use super::super::session_info::SessionInfo;
 use super::{Gateway, refused};
-use crate::auth::{KeyTrust, Methods, PresentedKey};
+use crate::auth::{KeyTrust, Methods, PresentedKey, UserTable};
 use crate::op::{Failure, FailureKind};
 use crate::route::{Access, Account, Authenticator, Chosen};
 
@@ -25,6 +25,7 @@ impl Gateway {
     /// (`authenticate: backend`).
     pub(super) async fn authenticate(
         &self,
+        users: &UserTable,
         chosen: &Chosen<'_>,
         client: &ClientInfo,
         proof: &Proof,
@@ -33,13 +34,14 @@ impl Gateway {
             Some(Access::Backend) => Ok(None),
             // Without a route, too: the reply and its time must not depend on whether the user exists.
             None | Some(Access::Gateway { by: Authenticator::Users, .. }) => {
-                self.authenticate_user(chosen, client, proof).await.map(Some)
+                self.authenticate_user(users, chosen, client, proof).await.map(Some)
             }
         }
     }
 
     async fn authenticate_user(
         &self,
+        users: &UserTable,
         chosen: &Chosen<'_>,
         client: &ClientInfo,
         proof: &Proof,
@@ -47,16 +49,21 @@ impl Gateway {
         let name = chosen.choice.as_ref().map_or(&proof.user, |choice| &choice.user);
         // Whatever is required, so that the time does not depend on the user.
         let password_is_right = match &proof.password {
-            Some(given) => self.passwords.verify(name, &given.password).await.is_some(),
+            Some(given) => {
+                let place = self.passwords.place(client.peer.ip()).await;
+                // Other guesses may have been checked meanwhile.
+                self.refuse_banned(client)?;
+                self.passwords.verify(place, users, name, &given.password).await.is_some()
+            }
             None => true,
         };
         if let Some(key) = &proof.key {
-            self.admits_key(client, &proof.user, key)?;
+            self.judge_key(users, client, &proof.user, key)?;
         }
         let Some(choice) = &chosen.choice else { return Err(self.without_route(chosen)) };
         // A name that no user can have is told as that.
         Self::paths(choice)?;
-        let user = self.passwords.known(name).filter(|_| password_is_right);
+        let user = users.get(name).filter(|_| password_is_right);
         let user = user.ok_or_else(|| refused("unknown user or wrong password"))?;
         check_methods(choice.route.required | user.required, proof.methods(), client)?;
         Ok(Authenticated { groups: user.groups.clone() })
@@ -69,7 +76,17 @@ impl Gateway {
         user: &[u8],
         key: &PresentedKey,
     ) -> Result<(), Failure> {
-        let chosen = self.choose(client.login(user));
+        self.judge_key(&self.passwords.users(), client, user, key)
+    }
+
+    fn judge_key(
+        &self,
+        users: &UserTable,
+        client: &ClientInfo,
+        user: &[u8],
+        key: &PresentedKey,
+    ) -> Result<(), Failure> {
+        let chosen = self.choose_among(users, client.login(user));
         let Some(choice) = &chosen.choice else { return Err(self.without_route(&chosen)) };
         let Access::Gateway { account, .. } = &choice.backend.access else {
             return Err(refused(
@@ -77,7 +94,7 @@ impl Gateway {
             ));
         };
         Self::paths(choice)?;
-        let known = self.passwords.known(&choice.user).ok_or_else(|| refused("unknown user"))?;
+        let known = users.get(&choice.user).ok_or_else(|| refused("unknown user"))?;
         let required = choice.route.required | known.required;
         if !required.is_empty() && !required.publickey {
             return Err(refused(PASSWORD_ONLY));

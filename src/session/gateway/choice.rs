@@ -1,6 +1,7 @@
 //! The choice of a login's route, and the reason in the record where none matches.
 
 use super::{Gateway, refused};
+use crate::auth::UserTable;
 use crate::op::Failure;
 use crate::route::{Backends, Chosen, LoginRequest, Mismatch};
 
@@ -13,7 +14,12 @@ const NO_ROUTE: &str = "no route matches this user, listener and source address"
 impl Gateway {
     /// The route of a login, and why others do not apply. Checks no password.
     pub fn choose(&self, login: LoginRequest<'_>) -> Chosen<'_> {
-        let groups_of = |user: &[u8]| self.passwords.known(user).map(|user| user.groups.as_slice());
+        self.choose_among(&self.passwords.users(), login)
+    }
+
+    /// As [`Self::choose`], with the users that a login began with.
+    pub(super) fn choose_among(&self, users: &UserTable, login: LoginRequest<'_>) -> Chosen<'_> {
+        let groups_of = |user: &[u8]| users.get(user).map(|user| user.groups.as_slice());
         self.routes.choose(login, groups_of)
     }
 

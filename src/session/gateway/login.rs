@@ -13,7 +13,9 @@ use super::super::session_info::{Established, SessionInfo};
 use super::super::session_record::SessionRecord;
 use super::Gateway;
 use super::backend_login::LoggedIn;
+use super::guessing::Attempt;
 use super::progress::Progress;
+use crate::auth::UserTable;
 use crate::op::{Failure, FailureKind, Outage};
 use crate::route::Chosen;
 use crate::session::Session;
@@ -27,7 +29,8 @@ impl Gateway {
         proof: Proof,
         deadline: tokio::time::Instant,
     ) -> Result<Session, Failure> {
-        let chosen = self.choose(client.login(&proof.user));
+        let users = self.passwords.users();
+        let chosen = self.choose_among(&users, client.login(&proof.user));
         let choice = chosen.choice.as_ref();
         let info = SessionInfo::new(client, &proof, choice, &self.audit);
         let info = Arc::new(info);
@@ -39,7 +42,12 @@ impl Gateway {
         }
         let progress = Progress::default();
         let span = info.span();
-        let login = self.log_in(&chosen, client, proof, &progress).instrument(span.clone());
+        let attempt = Attempt::new(&proof, self.guard.delay(client.peer.ip(), &proof.user));
+        let login = async {
+            self.pass_guard(client, &attempt).await?;
+            self.log_in(&users, &chosen, client, proof, &progress).await
+        };
+        let login = login.instrument(span.clone());
         let outcome = tokio::time::timeout_at(deadline, login);
         let outcome = outcome.await.unwrap_or_else(|_| {
             Err(too_long(progress.is_at_backend().then_some(info.backend.as_str())))
@@ -54,6 +62,9 @@ impl Gateway {
         record.done(outcome.as_ref().map(|_| ()));
         if let (Err(failure), Some(backend)) = (&outcome, self.backends.get(&info.backend)) {
             self.metrics.outages.note(&info.backend, backend.addresses(), failure);
+        }
+        if let Err(failure) = &outcome {
+            self.login_failed(client, &attempt, failure, deadline).await;
         }
         let LoggedIn { facts, root, limits, backend } = outcome?;
         Ok(Session::new(SessionCore {
@@ -72,12 +83,13 @@ impl Gateway {
 
     async fn log_in(
         &self,
+        users: &UserTable,
         chosen: &Chosen<'_>,
         client: &ClientInfo,
         proof: Proof,
         progress: &Progress,
     ) -> Result<LoggedIn, Failure> {
-        let user = self.authenticate(chosen, client, &proof).await?;
+        let user = self.authenticate(users, chosen, client, &proof).await?;
         let Some(choice) = &chosen.choice else { return Err(self.without_route(chosen)) };
         self.log_in_at_backend(choice, client, user, proof, progress).await
     }

@@ -12,7 +12,10 @@ use tokio::time::Instant;
 use zeroize::Zeroizing;
 
 use super::*;
-use crate::auth::{AuthorizedKeys, Credentials, PresentedKey, User, UserTable};
+use crate::auth::{
+    AuthorizedKeys, Credentials, GuardSettings, LoginGuard, PasswordHash, PresentedKey, User,
+    UserTable,
+};
 use crate::backend::{
     BackendSession, Home, Listing, Login, OpenFile, Origin, ReadTransfer, WriteTransfer,
 };
@@ -137,7 +140,8 @@ fn gateway(access: Access) -> Gateway {
 }
 
 fn gateway_with(access: Access, keys: AuthorizedKeys) -> Gateway {
-    let alice = User { password_hash: Some(hash(1)), keys, ..User::default() };
+    let password_hash = Some(Arc::new(PasswordHash::parse(&hash(1)).unwrap()));
+    let alice = User { password_hash, keys, ..User::default() };
     let route = Route {
         matches: Match::default(),
         backends: Backends::One(RouteBackend { name: "files".into(), access }),
@@ -147,6 +151,7 @@ fn gateway_with(access: Access, keys: AuthorizedKeys) -> Gateway {
         greeting: None,
     };
     Gateway {
+        guard: LoginGuard::new(GuardSettings::default(), &Registry::new()).unwrap(),
         passwords: PasswordCheck::new(UserTable::new(HashMap::from([(b"alice".to_vec(), alice)]))),
         routes: RouteTable(vec![route]),
         backends: HashMap::from([("files".to_owned(), Arc::new(Silent) as Arc<dyn Backend>)]),

@@ -13,6 +13,7 @@ mod data_ports_load;
 mod drain;
 mod ends;
 mod given_up;
+mod guessing;
 mod limits;
 mod listings;
 mod logins;
@@ -30,6 +31,7 @@ mod sftp_openssh;
 mod sftp_rekey;
 mod slices;
 mod tls_versions;
+mod users;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;

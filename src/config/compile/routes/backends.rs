@@ -21,7 +21,8 @@ pub(super) fn compile(
     check_names(file, route, problems);
     warn_patterns(route, problems);
     let authenticate = route.authenticate.as_ref()?;
-    if authenticate.value == Some(Authenticate::Gateway) && entries(&file.users).is_empty() {
+    let no_users = entries(&file.users).is_empty() && file.users_file.is_none();
+    if authenticate.value == Some(Authenticate::Gateway) && no_users {
         let message = "there are no `users`, so nobody could log in";
         problems.error(&authenticate.at, message);
     }

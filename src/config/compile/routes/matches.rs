@@ -66,7 +66,14 @@ fn check_users(file: &File, patterns: &OneOrMore<UserGlob>, problems: &mut Probl
     }
     for (at, pattern) in patterns.values() {
         let matcher = pattern.0.compile_matcher();
-        if !users.clone().any(|user| matcher.is_match(user)) {
+        if users.clone().any(|user| matcher.is_match(user)) {
+            continue;
+        }
+        if file.users_file.is_some() {
+            // The files may change.
+            let message = format!("there is no user \"{}\" yet", pattern.0.glob());
+            problems.warning(at, message);
+        } else {
             unknown_name("user", pattern.0.glob(), users.clone(), at, problems);
         }
     }

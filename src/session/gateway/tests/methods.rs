@@ -22,7 +22,12 @@ fn with_alice(account: Account, user: Methods, route: Methods) -> (Gateway, Answ
     let line = private(1).public_key().to_openssh().unwrap();
     let keys = AuthorizedKeys::parse(&line).unwrap();
     let mut gateway = gateway(Access::of_users(account));
-    let alice = User { password_hash: Some(hash(1)), keys, required: user, ..User::default() };
+    let alice = User {
+        password_hash: Some(Arc::new(PasswordHash::parse(&hash(1)).unwrap())),
+        keys,
+        required: user,
+        ..User::default()
+    };
     gateway.passwords =
         PasswordCheck::new(UserTable::new(HashMap::from([(b"alice".to_vec(), alice)])));
     gateway.routes.0[0].required = route;

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use prometheus::Registry;
 use tokio::sync::{Notify, oneshot};
 
-use crate::auth::{PasswordCheck, UserTable};
+use crate::auth::{GuardSettings, LoginGuard, PasswordCheck, UserTable};
 use crate::backend::{
     Backend, BackendSession, Home, InFlight, Listing, Login, OpenFile, Origin, ReadTransfer,
     WriteTransfer,
@@ -248,6 +248,7 @@ pub(in crate::front::sftp) fn gateway(stub: &Arc<Stub>) -> Gateway {
     let backend: Arc<dyn Backend> = Arc::new(StubHandle(stub.clone()));
     Gateway {
         passwords: PasswordCheck::new(UserTable::default()),
+        guard: LoginGuard::new(GuardSettings::default(), &Registry::new()).unwrap(),
         routes: RouteTable(vec![Route {
             matches: Match::default(),
             backends: Backends::One(RouteBackend { name: "stub".into(), access: Access::Backend }),

@@ -1,0 +1,16 @@
+//! Password hashes.
+
+use crate::auth::{HashError, PasswordHash};
+use crate::config::leaf::{Invalid, Value};
+
+impl Value for PasswordHash {
+    fn parse(text: &str) -> Result<Self, Invalid> {
+        PasswordHash::parse(text).or_else(|error| {
+            let remedy = match error {
+                HashError::TooExpensive { .. } => "create another one",
+                _ => "create one",
+            };
+            Invalid::new(format!("{error}; {remedy} with `lockgate hash-password`"))
+        })
+    }
+}
