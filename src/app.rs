@@ -1,5 +1,6 @@
 //! Start-up: creates everything, binds all addresses, then serves.
 
+mod servers;
 mod users_reload;
 
 use std::collections::HashMap;
@@ -13,22 +14,20 @@ use tokio_util::sync::CancellationToken;
 
 use crate::admin::{AdminSocket, BoundMetrics, Explainer, ListenerKind};
 use crate::audit::{self, Audit, Writers};
+use crate::auth::hook::{HookMetrics, LoginHook};
 use crate::auth::{LoginGuard, PasswordCheck};
-use crate::backend::ftp::FtpBackend;
-use crate::backend::local::{self, LocalBackend};
-use crate::backend::sftp::SftpBackend;
-use crate::backend::{Backend, IgnoredAttributes};
-use crate::config::{BackendSettings, Compiled};
+use crate::backend::{Backend, local};
+use crate::config::Compiled;
 use crate::data::{BindError, Pool, PoolMetrics};
 use crate::front::ftp::TlsPolicy;
 use crate::front::{ftp, sftp};
 use crate::net::ssh::KeyExchangeLimiter;
 use crate::net::task;
-use crate::net::{Connectors, Drain, ListenError, Listener};
+use crate::net::{Drain, ListenError, Listener};
 use crate::policy::Protocol;
 use crate::policy::limits::{Counters, LimitMetrics, Limits, QuotaFile};
 use crate::route::RouteTable;
-use crate::session::{Admission, Gateway, Metrics};
+use crate::session::{Admission, Gateway, LoginHooks, Metrics};
 use users_reload::UsersReload;
 
 /// Why the gateway did not start; nothing is left running.
@@ -92,7 +91,8 @@ pub fn start(mut config: Compiled) -> Result<Running, StartError> {
     }
     let admission = Admission::new(&config.limits);
     let (audit, writers) = Audit::start(std::mem::take(&mut config.audit), &registry)?;
-    let gateway = Arc::new(gateway(&mut config, &pools, audit, &registry)?);
+    let (servers, backends) = servers::open(&mut config, &pools, &registry)?;
+    let gateway = Arc::new(gateway(&mut config, backends, audit, &registry)?);
     let users_files = config.users_files.take();
     let users_reload =
         users_files.map(|files| UsersReload::new(gateway.clone(), files, &registry)).transpose()?;
@@ -131,7 +131,12 @@ pub fn start(mut config: Compiled) -> Result<Running, StartError> {
         None => None,
         Some(path) => {
             let explainer = Explainer { gateway: gateway.clone(), listeners: kinds };
-            let bound = AdminSocket::bind(&path, pools.values().cloned().collect(), explainer);
+            let bound = AdminSocket::bind(
+                &path,
+                pools.values().cloned().collect(),
+                servers.clone(),
+                explainer,
+            );
             Some(bound.map_err(|reason| StartError::Admin { path, reason })?)
         }
     };
@@ -149,6 +154,7 @@ pub fn start(mut config: Compiled) -> Result<Running, StartError> {
     if let Some(quotas) = &quotas {
         task::spawn(quotas.clone().save_until(end.clone()));
     }
+    servers.check_until(&end);
     if let Some(users_reload) = users_reload {
         task::spawn(end.clone().run_until_cancelled_owned(users_reload.watch()));
     }
@@ -180,19 +186,19 @@ impl Running {
 /// Answers questions about a configuration as a gateway with it would. Nothing is started.
 pub fn explainer(mut config: Compiled) -> Result<Explainer, StartError> {
     let listeners = listener_kinds(&config);
-    let gateway = gateway(&mut config, &HashMap::new(), Audit::default(), &Registry::new())?;
+    let registry = Registry::new();
+    let (_, backends) = servers::open(&mut config, &HashMap::new(), &registry)?;
+    let gateway = gateway(&mut config, backends, Audit::default(), &registry)?;
     Ok(Explainer { gateway: Arc::new(gateway), listeners })
 }
 
 /// Takes what it needs from the configuration.
 fn gateway(
     config: &mut Compiled,
-    pools: &HashMap<String, Arc<Pool>>,
+    backends: HashMap<String, Arc<dyn Backend>>,
     audit: Audit,
     registry: &Registry,
 ) -> Result<Gateway, StartError> {
-    let connectors = Connectors::register(registry)?;
-    let ignored = IgnoredAttributes::register(registry)?;
     let limit_metrics = LimitMetrics::register(registry)?;
     let limits = std::mem::take(&mut config.policy_limits);
     let sftp = config.sftp_listeners.iter();
@@ -200,14 +206,25 @@ fn gateway(
         key_trust: sftp.map(|it| (it.name.clone(), it.key_trust.clone())).collect(),
         passwords: PasswordCheck::new(std::mem::take(&mut config.users)).with_metrics(registry)?,
         guard: LoginGuard::new(config.login_guard.clone(), registry)?,
+        login_hooks: login_hooks(config, registry)?,
         routes: RouteTable(std::mem::take(&mut config.routes.0)),
-        backends: backends(std::mem::take(&mut config.backends), pools, &connectors, &ignored)?,
+        backends,
         policy: config.policy.take().map(Arc::new),
         policy_limits: Limits::new(limits, Arc::new(Counters::default()), &limit_metrics),
         limits: config.limits.clone(),
         metrics: Metrics::register(registry)?,
         audit,
     })
+}
+
+fn login_hooks(config: &mut Compiled, registry: &Registry) -> Result<LoginHooks, StartError> {
+    let metrics = HookMetrics::register(registry)?;
+    let hooks = std::mem::take(&mut config.login_hooks).into_iter().map(|settings| {
+        let hook = LoginHook::new(settings, &metrics);
+        (hook.name().to_owned(), hook)
+    });
+    let accounts = std::mem::take(&mut config.accounts);
+    Ok(LoginHooks { hooks: hooks.collect(), accounts })
 }
 
 fn listener_kinds(config: &Compiled) -> Vec<ListenerKind> {
@@ -224,31 +241,4 @@ fn listener_kinds(config: &Compiled) -> Vec<ListenerKind> {
         must_encrypt: true,
     });
     ftp.chain(sftp).collect()
-}
-
-fn backends(
-    settings: Vec<(String, BackendSettings)>,
-    pools: &HashMap<String, Arc<Pool>>,
-    connectors: &Connectors,
-    ignored: &IgnoredAttributes,
-) -> Result<HashMap<String, Arc<dyn Backend>>, StartError> {
-    let mut backends: HashMap<String, Arc<dyn Backend>> = HashMap::new();
-    for (name, settings) in settings {
-        let backend: Arc<dyn Backend> = match settings {
-            BackendSettings::Ftp(settings) => {
-                let pool = settings.data_ports.as_ref().and_then(|name| pools.get(name)).cloned();
-                Arc::new(FtpBackend::new(settings, pool, connectors, ignored))
-            }
-            BackendSettings::Sftp(settings) => {
-                Arc::new(SftpBackend::new(settings, connectors, ignored))
-            }
-            BackendSettings::Local(settings) => {
-                let opened = LocalBackend::open(&settings);
-                let backend = name.clone();
-                Arc::new(opened.map_err(|reason| StartError::Backend { backend, reason })?)
-            }
-        };
-        backends.insert(name, backend);
-    }
-    Ok(backends)
 }

@@ -19,6 +19,7 @@ use lockgate::op::escape::printable;
 use lockgate::{admin, app, demo, logging};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use command::backends::Backends;
 use command::bans::Bans;
 use command::users::{HashPassword, ImportUsers};
 use command::{print, print_error};
@@ -70,6 +71,8 @@ enum Command {
     Explain(Explain),
     /// Run an FTP server, an SFTP server and the gateway in front of them, in a temporary folder
     Demo,
+    /// Show the servers of all backends, or take one out of use
+    Backends(Backends),
     /// Show the addresses that are banned after failed logins, or lift a ban
     Bans(Bans),
     /// Read a password from standard input and print its hash for `users`
@@ -175,6 +178,13 @@ fn execute(arguments: Arguments) -> anyhow::Result<ExitCode> {
                 return Ok(EXIT_BAD_CONFIGURATION.into());
             };
             serve(bans.run(&socket))?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Backends(backends) => {
+            let Some(socket) = admin_socket(backends.socket.clone(), &config)? else {
+                return Ok(EXIT_BAD_CONFIGURATION.into());
+            };
+            serve(backends.run(&socket))?;
             Ok(ExitCode::SUCCESS)
         }
         Command::Explain(asked) => explain(&config, asked),

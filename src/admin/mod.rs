@@ -1,5 +1,6 @@
 //! Interfaces for operators and Prometheus.
 
+mod backends;
 mod bans;
 mod client;
 mod explain;
@@ -8,6 +9,7 @@ mod metrics;
 mod ports;
 mod socket;
 
+pub use backends::{backends_table, drain_backend, fetch_backends};
 pub use bans::{bans_table, fetch_bans, lift_ban};
 pub use client::{fetch_explanation, fetch_ports};
 pub use explain::{Explainer, ListenerKind, Question, explanation_text};

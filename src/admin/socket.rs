@@ -8,13 +8,14 @@ use std::time::Duration;
 
 use hyper::{Method, StatusCode, Uri};
 use rustix::fs::Mode;
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::net::{UnixListener, UnixStream};
 use tokio_util::sync::CancellationToken;
 
 use super::explain::{Explainer, Question};
 use super::http::{self, Page, page, text};
-use super::{bans, ports};
+use super::{backends, bans, ports};
+use crate::backend::group::Servers;
 use crate::data::Pool;
 use crate::net::task;
 
@@ -23,19 +24,25 @@ pub struct AdminSocket {
     path: PathBuf,
     socket: UnixListener,
     pools: Vec<Arc<Pool>>,
+    servers: Servers,
     explainer: Explainer,
 }
 
 impl AdminSocket {
     /// Only the gateway's own user may connect. Replaces the socket of a killed gateway; fails if a gateway
     /// is running.
-    pub fn bind(path: &Path, pools: Vec<Arc<Pool>>, explainer: Explainer) -> io::Result<Self> {
+    pub fn bind(
+        path: &Path,
+        pools: Vec<Arc<Pool>>,
+        servers: Servers,
+        explainer: Explainer,
+    ) -> io::Result<Self> {
         remove_stale(path)?;
         // Restricted from the start; nothing else creates files while the gateway starts.
         let umask = rustix::process::umask(Mode::from_raw_mode(0o177));
         let bound = UnixListener::bind(path);
         rustix::process::umask(umask);
-        Ok(Self { path: path.to_owned(), socket: bound?, pools, explainer })
+        Ok(Self { path: path.to_owned(), socket: bound?, pools, servers, explainer })
     }
 
     /// Serves until `stop`.
@@ -70,34 +77,42 @@ impl AdminSocket {
         match uri.path() {
             "/ports" => {
                 let views: Vec<_> = self.pools.iter().map(|pool| pool.view()).collect();
-                page(ports::json(&views).to_string().into_bytes(), "application/json")
+                json_page(&ports::json(&views))
             }
+            "/backends" => json_page(&backends::json(&self.servers.view())),
             "/bans" => {
                 let bans = self.explainer.gateway.guard.bans();
-                page(bans::json(&bans).to_string().into_bytes(), "application/json")
+                json_page(&bans::json(&bans))
             }
             "/explain" => {
                 let question = Question::from_query(uri.query().unwrap_or_default());
                 let answer = question.and_then(|question| self.explainer.answer(&question));
                 let answer = answer.unwrap_or_else(|error| json!({ "error": error }));
-                page(answer.to_string().into_bytes(), "application/json")
+                json_page(&answer)
             }
-            _ => {
-                text(StatusCode::NOT_FOUND, "not found; available are /ports, /bans and /explain\n")
-            }
+            _ => text(
+                StatusCode::NOT_FOUND,
+                "not found; available are /ports, /backends, /bans and /explain\n",
+            ),
         }
     }
 
     fn change(&self, uri: &Uri) -> Page {
+        let query = uri.query().unwrap_or_default();
         match uri.path() {
+            "/backends/drain" => json_page(&backends::set_drained(&self.servers, query, true)),
+            "/backends/undrain" => json_page(&backends::set_drained(&self.servers, query, false)),
             "/bans/lift" => {
-                let answer =
-                    bans::lift(&self.explainer.gateway.guard, uri.query().unwrap_or_default());
-                page(answer.to_string().into_bytes(), "application/json")
+                let answer = bans::lift(&self.explainer.gateway.guard, query);
+                json_page(&answer)
             }
             _ => http::read_only(),
         }
     }
+}
+
+fn json_page(answer: &Value) -> Page {
+    page(answer.to_string().into_bytes(), "application/json")
 }
 
 impl Drop for AdminSocket {

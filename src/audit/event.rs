@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use crate::auth::CertificateSummary;
 use crate::data::Sha256;
+use crate::net::tls::ClientCertificate;
 use crate::net::{Peer, Protection};
 use crate::op::{Failure, Fault};
 
@@ -46,21 +47,42 @@ pub struct Subject<'a> {
     pub protection: Option<&'a Protection>,
     /// That the client sent under TLS (SNI); not escaped.
     pub server_name: Option<&'a str>,
+    /// The client's, of its TLS connection.
+    pub certificate: Option<Certificate<'a>>,
     /// `None` before a login.
     pub account: Option<Account<'a>>,
+}
+
+/// A client's certificate.
+#[derive(Clone, Copy)]
+pub struct Certificate<'a> {
+    /// The subject's distinguished name; not escaped.
+    pub subject: &'a str,
+    /// SHA-256, in hexadecimal digits.
+    pub fingerprint: &'a str,
+}
+
+impl<'a> From<&'a ClientCertificate> for Certificate<'a> {
+    fn from(certificate: &'a ClientCertificate) -> Self {
+        Self { subject: &certificate.subject, fingerprint: &certificate.fingerprint }
+    }
 }
 
 /// The user, as far as a login has come.
 #[derive(Clone, Copy)]
 pub struct Account<'a> {
-    /// The name of the login in bytes.
+    /// The user in bytes: the name of the login, or what a login hook has made of it.
     pub user: &'a [u8],
+    /// The name of the login, if the user is another.
+    pub login_name: Option<&'a [u8]>,
     /// Groups of a user whom the gateway authenticated.
     pub groups: &'a [String],
-    /// `password`, `publickey` or both, separated by a comma.
+    /// `password`, `publickey`, both separated by a comma, `certificate` or `anonymous`.
     pub method: &'a str,
-    /// Who checks the proof: `gateway` or `backend`; `None` without a route.
+    /// Who checks the proof: `gateway`, `backend` or `hook`; `None` without a route, or if nobody does.
     pub checked_by: Option<&'static str>,
+    /// The login hook's name in the configuration.
+    pub hook: Option<&'a str>,
     /// Of the public key.
     pub fingerprint: Option<&'a str>,
     /// The key's certificate.

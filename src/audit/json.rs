@@ -47,6 +47,12 @@ fn subject(object: &mut Object<'_>, subject: &Subject<'_>) {
         object.object("encryption", |encryption| protection(encryption, given));
     }
     object.optional("server_name", subject.server_name);
+    if let Some(given) = subject.certificate {
+        object.object("certificate", |certificate| {
+            certificate.text("subject", given.subject);
+            certificate.text("fingerprint", given.fingerprint);
+        });
+    }
     if let Some(given) = &subject.account {
         account(object, given);
     }
@@ -64,12 +70,16 @@ fn protection(object: &mut Object<'_>, protection: &Protection) {
 
 fn account(object: &mut Object<'_>, account: &Account<'_>) {
     object.bytes("user", account.user);
+    if let Some(name) = account.login_name {
+        object.bytes("login_name", name);
+    }
     if !account.groups.is_empty() {
         object.list("groups", account.groups);
     }
     object.object("authentication", |authentication| {
         authentication.text("method", account.method);
         authentication.optional("checked_by", account.checked_by);
+        authentication.optional("hook", account.hook);
         authentication.optional("fingerprint", account.fingerprint);
         certificate(authentication, account.certificate);
     });

@@ -24,7 +24,9 @@ use std::time::{Duration, SystemTime};
 use futures_util::future::join_all;
 use prometheus::Registry;
 
-pub use event::{Account, BackendServer, Event, FileTransfer, SessionTotals, Subject, What};
+pub use event::{
+    Account, BackendServer, Certificate, Event, FileTransfer, SessionTotals, Subject, What,
+};
 pub use settings::{Facility, Format, Output, Receiver, Settings, SyslogSettings, WhenUnavailable};
 
 use crate::op::{Failure, FailureKind};

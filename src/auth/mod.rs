@@ -5,6 +5,7 @@ mod cost_sets;
 mod credentials;
 mod guard;
 mod hash;
+pub mod hook;
 mod identity;
 pub mod import;
 mod live_gauge;
@@ -28,4 +29,4 @@ pub use ssh_certificates::{
     CertificateAuthority, CertificateRefused, CertificateRequest, CertificateSummary, KeyTrust,
     KrlError, MintError, NotAdmitted, PresentedKey, PublicKeys, Revoked, RevokedError, RevokedFile,
 };
-pub use users::{User, UserTable};
+pub use users::{User, UserCertificate, UserTable};

@@ -19,6 +19,17 @@ pub struct User {
     pub principals: Vec<String>,
     /// Methods of which each is required (`require`); none: any one of those that the user has.
     pub required: Methods,
+    /// What a TLS client certificate that names the user is for; `None`: the password alone counts.
+    pub certificate: Option<UserCertificate>,
+}
+
+/// What a TLS client certificate is for, of a user whom it names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UserCertificate {
+    /// A password counts only together with it.
+    Required,
+    /// No password is needed.
+    Sufficient,
 }
 
 /// The users by name. Never changes: another table takes its place.

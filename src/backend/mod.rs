@@ -1,7 +1,7 @@
 //! The servers behind the gateway. Every backend turns a [`Target`] into its own protocol.
 
 use std::any::Any;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -19,6 +19,7 @@ use crate::route::Target;
 use crate::wire::proxy;
 
 pub mod ftp;
+pub mod group;
 mod home;
 mod in_flight;
 pub mod local;
@@ -26,6 +27,7 @@ mod path_leases;
 pub mod sftp;
 mod unsupported;
 
+pub use group::ResumeNote;
 pub use home::Home;
 pub use in_flight::InFlight;
 pub use unsupported::{IgnoredAttributes, UnsupportedAttributes};
@@ -65,19 +67,32 @@ pub struct Origin {
     /// Whether every path of the session starts with a folder of the configuration. The login folder
     /// does not matter then.
     pub rooted: bool,
+    /// Whether the gateway connects for itself, to check the server. There is no client then.
+    pub is_check: bool,
 }
 
 impl Origin {
     /// For tests to which the origin does not matter.
     #[cfg(test)]
     pub(crate) const ANY: Self = {
-        let here = std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
-        Self { client: SocketAddr::new(here, 1), local: SocketAddr::new(here, 21), rooted: false }
+        let here = IpAddr::V4(Ipv4Addr::LOCALHOST);
+        Self {
+            client: SocketAddr::new(here, 1),
+            local: SocketAddr::new(here, 21),
+            rooted: false,
+            is_check: false,
+        }
+    };
+
+    /// Of the gateway's checks.
+    const CHECK: Self = {
+        let none = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
+        Self { client: none, local: none, rooted: false, is_check: true }
     };
 
     /// The PROXY protocol header, version 2.
     fn header(&self) -> Vec<u8> {
-        proxy::encode(self.client, self.local)
+        if self.is_check { proxy::encode_local() } else { proxy::encode(self.client, self.local) }
     }
 }
 
@@ -104,6 +119,23 @@ pub trait Backend: Send + Sync {
         origin: Origin,
     ) -> Result<Box<dyn BackendSession>, Failure>;
 
+    /// As [`Backend::login`], for this user of the gateway. A backend of several servers may choose one by it.
+    async fn login_as(
+        &self,
+        _user: &[u8],
+        login: &Login,
+        origin: Origin,
+    ) -> Result<Box<dyn BackendSession>, Failure> {
+        self.login(login, origin).await
+    }
+
+    /// Connects up to what a server says before a login, and ends the connection: the greeting of FTP, with
+    /// TLS if it is configured, or the key exchange of SSH with the check of the host key. A folder says
+    /// nothing.
+    async fn greet(&self) -> Result<(), Failure> {
+        Ok(())
+    }
+
     /// How its server reads names (`names`).
     fn names(&self) -> Names {
         Names::Exact
@@ -127,6 +159,11 @@ pub trait BackendSession: Send + Sync {
     /// The server, for records: of the first connection where there are several. `None` for a backend
     /// without a connection.
     fn peer(&self) -> Option<Peer> {
+        None
+    }
+
+    /// To be told of interrupted uploads, where the user's next session should get the same server.
+    fn resume_note(&self) -> Option<Arc<ResumeNote>> {
         None
     }
 

@@ -1,5 +1,6 @@
 //! Subcommands that are more than a call.
 
+pub(crate) mod backends;
 pub(crate) mod bans;
 pub(crate) mod users;
 

@@ -4,10 +4,12 @@
 //! reads it into the `schema` and reports unknown, duplicate and missing keys and invalid values, and
 //! `compile` makes settings and reports contradictions.
 
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use crate::auth::{GuardSettings, UserTable};
+use crate::backend::group::{self, ServerSettings};
 use crate::data::PoolSettings;
 use crate::front::ftp::ListenerSettings;
 use crate::policy::RuleSet;
@@ -46,10 +48,19 @@ pub struct Compiled {
     pub sftp_listeners: Vec<crate::front::sftp::ListenerSettings>,
     /// The pools of `data_ports`.
     pub pools: Vec<PoolSettings>,
-    /// By name.
+    /// The servers of all backends, by name: the backend's own, or, of several addresses, that with the
+    /// address.
     pub backends: Vec<(String, BackendSettings)>,
+    /// How each server is checked and limited, in the same order.
+    pub servers: Vec<ServerSettings>,
+    /// The servers of each backend.
+    pub groups: Vec<group::Settings>,
     /// The users whom the gateway authenticates (`users` and `users_file`).
     pub users: UserTable,
+    /// The `login_hooks`, by name.
+    pub login_hooks: Vec<crate::auth::hook::Settings>,
+    /// The account of each backend (its `login`), for users whom a login hook sends there.
+    pub accounts: HashMap<String, crate::route::Account>,
     /// To read the users again (`users_file`).
     pub users_files: Option<UsersFiles>,
     /// The `routes`, in the order of the file.
@@ -85,6 +96,17 @@ pub enum BackendSettings {
     Sftp(crate::backend::sftp::Settings),
     /// `protocol: local`: a folder of this machine.
     Local(crate::backend::local::Settings),
+}
+
+impl BackendSettings {
+    /// The server's name; `backend`: that of a folder, which does not know its own.
+    fn name<'a>(&'a self, backend: &'a str) -> &'a str {
+        match self {
+            Self::Ftp(settings) => &settings.name,
+            Self::Sftp(settings) => &settings.name,
+            Self::Local(_) => backend,
+        }
+    }
 }
 
 /// `log`.

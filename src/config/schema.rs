@@ -11,9 +11,10 @@ use super::read::{Many, Named, OneOrMany, section};
 use super::values::*;
 use super::{LogFormat, LogLevel};
 use crate::backend::ftp::{DataMode, PassiveCommand, UncheckedRename};
+use crate::backend::group::Choice;
 use crate::backend::{PartialUploads, SendProxyProtocol, UnsupportedAttributes};
 use crate::data::ClientMatch;
-use crate::net::tls::SessionReuse;
+use crate::net::tls::{CertificateUser, SessionReuse};
 use crate::op::{Greeting, RemotePath};
 use crate::policy::Names;
 use crate::route::{FolderSetting, RootSetting};
@@ -21,12 +22,14 @@ use crate::route::{FolderSetting, RootSetting};
 mod audit;
 mod guard;
 mod login;
+mod login_hook;
 mod policy;
 mod users;
 
 pub(super) use audit::*;
 pub(super) use guard::*;
 pub(super) use login::*;
+pub(super) use login_hook::*;
 pub(super) use policy::*;
 pub(super) use users::*;
 
@@ -41,6 +44,8 @@ section! {
         [required] backends: Named<Backend>,
         /// Users whom the gateway authenticates, by name.
         users: Named<User>,
+        /// Programs that decide about logins of routes with `authenticate: http`, by name.
+        login_hooks: Named<LoginHook>,
         /// A file with more of them under `users`, or a list of files. Read again when they have changed:
         /// the users of a file with an error stay as they were.
         users_file: OneOrMore<FileName>,
@@ -156,8 +161,25 @@ section! {
         data_sessions: Leaf<DataSessions>,
         /// Whether an upload that ends without TLS's close_notify is treated as incomplete. Default: true.
         require_close_notify: Leaf<bool>,
+        /// Whether clients need a certificate: none (default), optional, or required. If they have one, each
+        /// control connection begins a new TLS session, and a data connection must resume it or have the
+        /// same certificate.
+        client_certificate: Leaf<ClientCertificateMode>,
+        /// PEM file with the authorities that issue the clients' certificates, or a list of files.
+        client_ca: OneOrMore<FileName>,
+        /// File with the certificates that these authorities have revoked (CRL, PEM or DER), or a list of
+        /// files. Each authority must have one; after its date for the next update none of its certificates
+        /// is accepted. A file that changes is read again at once.
+        client_crl: OneOrMore<FileName>,
+        /// The field of a client's certificate that names the user, who can log in under that name only:
+        /// common-name (default: of the subject), email, dns or upn (of the subject alternative name), or
+        /// any, for certificates that are not tied to users.
+        certificate_user: Leaf<CertificateUser>,
     }
-    later ["client_certificate", "client_ca"]
+    hints [
+        "client_crls" => "write client_crl, with one file or a list",
+        "client_cas" => "write client_ca, with one file or a list",
+    ]
 }
 
 section! {
@@ -245,11 +267,26 @@ section! {
 section! {
     /// A server behind the gateway, or a folder of this machine.
     Backend {
-        /// ftp (with or without TLS), sftp, or local (a folder).
+        /// ftp (with or without TLS), sftp, local (a folder), or group (several backends that stand in for
+        /// each other).
         [required] protocol: Leaf<BackendProtocol>,
         /// ftp, sftp: the server's name or address, with the port unless it is the usual one (ftp 21,
-        /// implicit TLS 990, sftp 22); or a list, tried in order.
+        /// implicit TLS 990, sftp 22); or a list of servers that stand in for each other, see `choose`.
         address: OneOrMore<HostPort>,
+        /// group: the names of its backends (ftp or sftp), in order.
+        servers: OneOrMore<Text>,
+        /// ftp, sftp with several addresses, and group: which server a session gets: failover (default: the
+        /// first that is available), round-robin, least-sessions, user (the same for each user) or source (the
+        /// same for each client address). A user with an interrupted upload gets the server that has its part.
+        choose: Leaf<Choice>,
+        /// ftp, sftp: how the server is checked. Servers with others that stand in for them are checked
+        /// without it, too. A server whose check or login fails gets no sessions until it passes two checks.
+        health: Health,
+        /// ftp, sftp: the most sessions at each server. Absent: no limit.
+        sessions: Leaf<Count>,
+        /// ftp, sftp: the address of this machine that connections to the server come from. Absent: the
+        /// system chooses.
+        source_address: Leaf<IpAddr>,
         /// ftp: TLS towards the server. Absent: none.
         tls: BackendTls,
         /// ftp: passive (default) or active data connections.
@@ -319,8 +356,25 @@ section! {
         "port" => "the port is part of `address`",
         "host" => "the host is part of `address`",
         "host_keys" => "write host_key, with one fingerprint or a list",
+        "group" => "write protocol: group, and servers with the names of the backends",
+        "members" => "write servers, with the names of the backends",
+        "health_check" => "write health",
+        "timeout" => "write connect_timeout or reply_timeout",
         "private_key" => "it belongs to the account: login: { user: …, private_key: … }",
     ]
+}
+
+section! {
+    /// How a server is checked: up to its greeting, with TLS or the SSH key exchange as configured, and
+    /// optionally with a login.
+    Health {
+        /// From one check to the next, from 1s. Default: 10s.
+        every: Leaf<Positive>,
+        /// For a whole check. Default: 5s.
+        timeout: Leaf<Positive>,
+        /// Each check logs in with this account and lists its folder. Absent: no login.
+        login: Account,
+    }
 }
 
 section! {
@@ -332,6 +386,11 @@ section! {
         ca: Leaf<FileName>,
         /// The name in the server's certificate. Default: the host of the first address.
         server_name: Leaf<Text>,
+        /// PEM file with the gateway's own certificate and its chain, for servers that ask for a client
+        /// certificate.
+        certificate: Leaf<FileName>,
+        /// PEM file with that certificate's private key.
+        key: Leaf<FileName>,
         /// auto (default): data connections resume the control connection's session. none: they do not.
         session_reuse: Leaf<SessionReuse>,
         /// Accepts every certificate: anyone between the gateway and the server can read passwords and
@@ -345,8 +404,12 @@ section! {
     Route {
         /// The users of the route; every condition must hold. Absent: everyone.
         r#match: Match,
-        /// Who checks the password: backend or gateway.
+        /// Who checks the password: backend, gateway (its `users`), or http (a login hook). Or anonymous: nobody
+        /// does, and the route is for the user names anonymous and ftp at ftp listeners. Other routes take
+        /// these names only if their `match.users` has them literally.
         [required] authenticate: Leaf<Authenticate>,
+        /// With `authenticate: http`: the name of the login hook. Not needed if there is only one.
+        login_hook: Leaf<Text>,
         /// With `authenticate: gateway`: the authentication methods that are accepted, any one of them:
         /// publickey, password, or a list. Absent: those that the user has.
         methods: OneOrMore<Method>,

@@ -149,6 +149,9 @@ fn relocated(mut user: User, file: &str, folder: &Path) -> User {
             }
         }
     }
+    if let Some(certificate) = &mut user.certificate {
+        relocate(&mut certificate.at);
+    }
     for list in [&mut user.groups, &mut user.principals].into_iter().flatten() {
         relocate(&mut list.at);
         list.items.iter_mut().for_each(|leaf| relocate(&mut leaf.at));

@@ -29,5 +29,5 @@ pub use relay::{relay, send};
 pub use relay_error::{RelayError, Side};
 pub use rendezvous::{ActiveGuard, Arrived, ClientMatch, Exhausted, PortRequest, Reservation};
 pub use stall_timer::StallTimer;
-pub use throttle::Throttle;
+pub use throttle::{BANDWIDTH_MAX, BANDWIDTH_MIN, Throttle};
 pub use view::{BACKEND_SESSION_BASE, Owner, OwnerState, PoolView, PortView, Stray};

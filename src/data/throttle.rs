@@ -4,6 +4,12 @@ use futures_util::future::BoxFuture;
 
 use crate::op::Failure;
 
+/// The lowest limit, in bytes a second: 64 kbit/s. Slower, and one request of an SFTP client takes longer
+/// than many clients wait.
+pub const BANDWIDTH_MIN: u64 = 8000;
+/// The highest limit, in bytes a second.
+pub const BANDWIDTH_MAX: u64 = 1 << 40;
+
 /// The limits of one direction of a transfer. Where none applies, there is no throttle, and nothing is
 /// asked.
 pub trait Throttle: Send + Sync {

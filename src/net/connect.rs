@@ -2,13 +2,14 @@
 //! overflow its backlog. Further attempts wait in FIFO order.
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use prometheus::{IntGauge, IntGaugeVec, Opts, Registry};
 use socket2::SockRef;
-use tokio::net::{TcpStream, lookup_host};
+use tokio::net::{TcpSocket, TcpStream, lookup_host};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout, timeout_at};
 
@@ -29,6 +30,8 @@ pub struct Connectors {
 /// Connects to the server of one backend.
 pub struct Connector {
     addresses: Vec<(String, Arc<Queue>)>,
+    /// The address of this machine that connections come from.
+    source: Option<IpAddr>,
     waiting: IntGauge,
     in_progress: IntGauge,
 }
@@ -90,6 +93,7 @@ impl Connectors {
         };
         Connector {
             addresses: addresses.iter().map(&mut queue).collect(),
+            source: None,
             waiting: self.waiting.with_label_values(&[backend]),
             in_progress: self.in_progress.with_label_values(&[backend]),
         }
@@ -119,6 +123,11 @@ impl Queue {
 impl Connector {
     /// The default of `connects_at_once`.
     pub const DEFAULT_CONNECTS_AT_ONCE_MAX: usize = 8;
+
+    /// Connections come from this address of the machine (`source_address`).
+    pub fn from_address(self, source: Option<IpAddr>) -> Self {
+        Self { source, ..self }
+    }
 
     /// Tries all addresses in order, a name's addresses too; returns the connection and the configured
     /// address it is for. `limit` applies to each lookup and each attempt. The wait for a slot is not
@@ -169,7 +178,7 @@ impl Connector {
         limit: Duration,
     ) -> Result<TcpStream, String> {
         let slot = self.slot(queue, limit).await?;
-        match timeout(limit, TcpStream::connect(server)).await {
+        match timeout(limit, connect_from(self.source, server)).await {
             Ok(Ok(tcp)) => {
                 super::prepare(&tcp);
                 queue.lock().last_connect = Some(Instant::now());
@@ -208,6 +217,20 @@ impl Connector {
     }
 }
 
+/// Connects from an address of this machine; `None`: the system chooses it.
+pub async fn connect_from(source: Option<IpAddr>, server: SocketAddr) -> io::Result<TcpStream> {
+    let Some(source) = source else { return TcpStream::connect(server).await };
+    if source.is_ipv4() != server.is_ipv4() {
+        let reason = format!("`source_address` {source} and {server} are of different families");
+        return Err(io::Error::new(io::ErrorKind::Unsupported, reason));
+    }
+    let socket = if server.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    socket.bind(SocketAddr::new(source, 0)).map_err(|error| {
+        io::Error::new(error.kind(), format!("`source_address` {source} cannot be used: {error}"))
+    })?;
+    socket.connect(server).await
+}
+
 /// Watches a duplicate of the socket, so that the first byte stays unread.
 fn hold_until_answered(slot: Slot, tcp: &TcpStream) {
     let watched = SockRef::from(tcp).try_clone();
@@ -243,7 +266,7 @@ mod tests {
     use std::io::Write;
 
     use futures_util::future::join_all;
-    use tokio::net::{TcpListener, TcpSocket};
+    use tokio::net::TcpListener;
 
     use super::*;
 

@@ -16,7 +16,7 @@ pub mod task;
 pub mod tls;
 
 pub use accept::accept;
-pub use connect::{Connector, Connectors};
+pub use connect::{Connector, Connectors, connect_from};
 pub use drain::Drain;
 pub use listen::{ListenError, Listener, bind, listen};
 pub use poll::poll_once;

@@ -14,6 +14,7 @@ mod greeting;
 mod operation;
 mod outage;
 mod path;
+mod text_path;
 
 pub use action::{
     Action, CopyData, Direction, Extent, ListDirectory, OpenHandle, ReadFile, Representation,
@@ -28,3 +29,4 @@ pub use greeting::{Greeting, GreetingError, MAX_GREETING, MAX_GREETING_LINE};
 pub use operation::{Onto, Operation};
 pub use outage::Outage;
 pub use path::{MAX_PATH, PathError, RemotePath, as_os_path};
+pub use text_path::TextPathError;

@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use super::anonymous::{ANONYMOUS, is_anonymous};
 use super::table::{Backends, Mismatch, Route, RouteBackend, RouteTable};
 
 /// What routes are chosen by.
@@ -86,10 +87,17 @@ fn judge<'r, 'n, 'g>(
     };
     let groups = groups_of(user);
     route.matches.user(user, groups)?;
-    if groups.is_some() && route.is_unchecked() {
+    if groups.is_some() && route.is_for_others() {
         return Err(Mismatch::Reserved);
     }
-    Ok((backend, user))
+    match (route.is_anonymous(), is_anonymous(user)) {
+        (true, true) => Ok((backend, ANONYMOUS)),
+        (true, false) => Err(Mismatch::NotAnonymous),
+        (false, true) if groups.is_none() && !route.matches.names_anonymous(user) => {
+            Err(Mismatch::Anonymous)
+        }
+        _ => Ok((backend, user)),
+    }
 }
 
 /// The user, and the backend after the last `@`: a user name may contain others, as mail addresses do.
@@ -109,7 +117,7 @@ mod tests {
     use super::*;
     use crate::auth::Methods;
     use crate::op::RemotePath;
-    use crate::route::{Access, Account, Match, Root, RootSetting};
+    use crate::route::{Access, Account, Authenticator, Match, Root, RootSetting};
 
     fn backend(name: &str, access: Access) -> RouteBackend {
         RouteBackend { name: name.into(), access }
@@ -246,5 +254,34 @@ mod tests {
         let elsewhere = Match { listeners: Some(vec!["other".into()]), ..Match::default() };
         let one = vec![route(one("rest"), elsewhere), route(named(&["payroll"]), users("*"))];
         assert_eq!(chosen(one, "bob@x"), Err(vec![Listener, NoBackend]));
+    }
+
+    #[test]
+    fn names_of_anonymous_ftp_need_a_route_that_says_so() {
+        use Mismatch::{Anonymous, NotAnonymous, User};
+        let access = || Access::Gateway { by: Authenticator::Anonymous, account: Account::None };
+        let guests = || route(Backends::One(backend("mirror", access())), Match::default());
+        let everybody = || route(one("server"), Match::default());
+        let pattern = || route(one("server"), users("*"));
+        let literal = || {
+            let matches = Match { anonymous_names: vec![b"ftp".to_vec()], ..users("ftp") };
+            route(one("server"), matches)
+        };
+        for name in ["anonymous", "ftp", "Anonymous", "FTP"] {
+            let guest = found(2, "mirror", "anonymous");
+            assert_eq!(chosen(vec![everybody(), pattern(), guests()], name), guest);
+            assert_eq!(chosen(vec![everybody(), pattern()], name), Err(vec![Anonymous; 2]));
+        }
+        assert_eq!(chosen(vec![literal(), guests()], "ftp"), found(0, "server", "ftp"));
+        assert_eq!(chosen(vec![literal(), guests()], "anonymous"), found(1, "mirror", "anonymous"));
+        assert_eq!(chosen(vec![literal()], "FTP"), Err(vec![User]));
+        for name in ["bob", "anonymous2", "anonymous@example.com", "ftp ", ""] {
+            assert_eq!(chosen(vec![guests()], name), Err(vec![NotAnonymous]), "{name}");
+        }
+        // Before the `@`, too.
+        let at_backend = |access| Backends::Named(vec![backend("mirror", access)]);
+        let routes = |access| vec![route(at_backend(access), Match::default())];
+        assert_eq!(chosen(routes(Access::Backend), "ftp@mirror"), Err(vec![Anonymous]));
+        assert_eq!(chosen(routes(access()), "ftp@mirror"), found(0, "mirror", "anonymous"));
     }
 }

@@ -6,6 +6,7 @@ use ipnet::IpNet;
 use zeroize::Zeroizing;
 
 use super::root::{USER_PLACEHOLDER, UserFolderError, check_name};
+use super::root_text::other_braces;
 use crate::auth::{CertificateAuthority, CertificateRequest, Credentials, MintError};
 
 /// The longest name, in bytes: more than any system's accounts have.
@@ -84,7 +85,15 @@ impl MintedAccount {
 }
 
 impl AccountName {
-    /// A name as configured: `{user}` in it is replaced at each login.
+    /// A name as configured.
+    ///
+    /// # Errors
+    /// For braces other than those of `{user}`: the first such part.
+    pub fn from_text(text: &str) -> Result<Self, &str> {
+        other_braces(text).map_or_else(|| Ok(Self::new(text)), Err)
+    }
+
+    /// A name: `{user}` in it is replaced at each login.
     pub fn new(text: impl Into<String>) -> Self {
         Self(text.into())
     }

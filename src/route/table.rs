@@ -51,6 +51,9 @@ pub struct Match {
     pub listeners: Option<Vec<String>>,
     /// Globs over user names; with `user_at_backend`, over the part before the last `@`.
     pub users: Option<GlobSet>,
+    /// Names of anonymous FTP that `users` has literally. Without that, a route for others does not take
+    /// them: a pattern for everyone is not meant for them.
+    pub anonymous_names: Vec<Vec<u8>>,
     /// Groups of users whom the gateway authenticated; others never match.
     pub groups: Option<Vec<String>>,
     /// Networks of clients.
@@ -74,10 +77,14 @@ pub enum Access {
 }
 
 /// How the gateway knows users.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Authenticator {
     /// `authenticate: gateway`: they are in `users`.
     Users,
+    /// `authenticate: http`: the login hook of this name decides.
+    Hook(Arc<str>),
+    /// `authenticate: anonymous`: not at all. Only for the names of anonymous FTP.
+    Anonymous,
 }
 
 /// The account at the backend of a user whom the gateway has authenticated (`login` of the backend).
@@ -112,9 +119,20 @@ impl Route {
         }
     }
 
-    /// `authenticate: backend`: the gateway does not check the password.
-    pub(super) fn is_unchecked(&self) -> bool {
-        self.backends().iter().any(|backend| matches!(backend.access, Access::Backend))
+    /// `authenticate: backend`, `http` or `anonymous`: for others than the gateway's `users`.
+    pub(super) fn is_for_others(&self) -> bool {
+        let is_for_users = |backend: &RouteBackend| {
+            matches!(backend.access, Access::Gateway { by: Authenticator::Users, .. })
+        };
+        !self.backends().iter().all(is_for_users)
+    }
+
+    /// `authenticate: anonymous`.
+    pub(super) fn is_anonymous(&self) -> bool {
+        let anonymous = |it: &RouteBackend| {
+            matches!(it.access, Access::Gateway { by: Authenticator::Anonymous, .. })
+        };
+        self.backends().iter().any(anonymous)
     }
 }
 
@@ -155,6 +173,11 @@ impl Match {
         Ok(())
     }
 
+    /// Whether `users` has this name of anonymous FTP literally.
+    pub(super) fn names_anonymous(&self, name: &[u8]) -> bool {
+        self.anonymous_names.iter().any(|named| named == name)
+    }
+
     /// Whether `user` matches. `groups`: `None` for a user who is not in `users`.
     pub(super) fn user(&self, user: &[u8], groups: Option<&[String]>) -> Result<(), Mismatch> {
         if self.users.as_ref().is_some_and(|globs| !globs.is_match(as_os_path(user))) {
@@ -190,12 +213,21 @@ pub enum Mismatch {
     /// `match.groups`.
     #[error("the user is in none of `groups`")]
     Group,
-    /// `authenticate: backend` for one of the gateway's `users`.
+    /// `authenticate: backend`, `http` or `anonymous`, for one of the gateway's `users`.
     #[error(
-        "the name is one of the gateway's `users`, and the route has `authenticate: backend`, which is for \
-         other users"
+        "the name is one of the gateway's `users`, and the route has `authenticate: backend`, `http` or \
+         `anonymous`, which are for other users"
     )]
     Reserved,
+    /// `authenticate: anonymous`, and another name.
+    #[error("`authenticate: anonymous` is for the names anonymous and ftp")]
+    NotAnonymous,
+    /// One of these names, which is not one of `users`, and another `authenticate`.
+    #[error(
+        "the name is one of anonymous FTP, which needs a route with `authenticate: anonymous`, or one whose \
+         `match.users` has this name"
+    )]
+    Anonymous,
     /// `user_at_backend`: no `@` and the name of one of its backends at the end of the user name.
     #[error("the user name does not end in `@` and a backend of `user_at_backend`")]
     NoBackend,

@@ -8,6 +8,7 @@ use tracing::Span;
 
 use super::end::EndSlot;
 use crate::audit;
+use crate::net::tls::ClientCertificate;
 use crate::net::{Endpoints, Protection};
 use crate::route::LoginRequest;
 
@@ -30,6 +31,8 @@ pub struct ClientInfo {
     pub encryption: OnceLock<Protection>,
     /// That the client sent under TLS (SNI); not escaped.
     pub server_name: OnceLock<String>,
+    /// The client's, verified in the TLS handshake.
+    pub certificate: OnceLock<ClientCertificate>,
     /// The client program, from its SSH identification; not escaped.
     pub client: OnceLock<String>,
 }
@@ -51,6 +54,7 @@ impl ClientInfo {
             end: EndSlot::default(),
             encryption: OnceLock::new(),
             server_name: OnceLock::new(),
+            certificate: OnceLock::new(),
             client: OnceLock::new(),
         }
     }
@@ -66,6 +70,7 @@ impl ClientInfo {
             software: self.client.get().map(String::as_str),
             protection: self.encryption.get(),
             server_name: self.server_name.get().map(String::as_str),
+            certificate: self.certificate.get().map(audit::Certificate::from),
             account: None,
         }
     }

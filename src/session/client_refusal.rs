@@ -11,6 +11,10 @@ pub enum ClientRefusal {
     TlsNotOffered,
     /// It supports only old versions of TLS.
     TlsTooOld,
+    /// It has no client certificate where one is required.
+    NoClientCertificate,
+    /// Its client certificate is not accepted.
+    ClientCertificate,
     /// The TLS handshake failed for another reason.
     TlsHandshake,
     /// It speaks another protocol than the listener.
@@ -38,6 +42,8 @@ impl ClientRefusal {
             Self::NoTls => "no-tls",
             Self::TlsNotOffered => "tls-not-offered",
             Self::TlsTooOld => "tls-too-old",
+            Self::NoClientCertificate => "no-client-certificate",
+            Self::ClientCertificate => "client-certificate",
             Self::TlsHandshake => "tls-handshake",
             Self::Speaks(Protocol::Tls) => "speaks-tls",
             Self::Speaks(Protocol::Ssh) => "speaks-ssh",

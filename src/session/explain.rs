@@ -1,5 +1,6 @@
 //! What the gateway would decide for a login and an operation, without either: `lockgate explain`.
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 
 use jiff::Timestamp;
@@ -7,7 +8,7 @@ use jiff::Timestamp;
 use super::Gateway;
 use crate::op::{Effect, RemotePath};
 use crate::policy::{CommandDenial, End, Explanation, Names, Protocol, SessionFacts};
-use crate::route::{Access, Account, Choice, LoginRequest, MapError, PathMap, Root};
+use crate::route::{Access, Account, Authenticator, Choice, LoginRequest, MapError, PathMap, Root};
 
 /// A login, and perhaps an operation.
 pub struct Query {
@@ -50,7 +51,7 @@ pub struct ExplainedLogin {
     /// Its backend's name.
     pub backend: String,
     /// Who checks the password, and with which account the backend is used.
-    pub identity: &'static str,
+    pub identity: Cow<'static, str>,
     /// The folder that the client sees as `/`; or why the login is refused.
     pub root: Result<Root, String>,
     /// The paths of the operation that the route's `rewrite` changes, and the backend's below that folder.
@@ -91,8 +92,20 @@ impl Gateway {
         let users = self.passwords.users();
         let known = users.get(&choice.user);
         let (identity, groups) = match (&choice.backend.access, known) {
-            (Access::Backend, _) => ("the backend checks the password", Vec::new()),
-            (Access::Gateway { .. }, None) => ("the gateway does not know the user", Vec::new()),
+            (Access::Backend, _) => ("the backend checks the password".into(), Vec::new()),
+            (Access::Gateway { by: Authenticator::Anonymous, .. }, _) => {
+                ("anonymous FTP: nobody checks the password".into(), Vec::new())
+            }
+            (Access::Gateway { by: Authenticator::Hook(hook), .. }, _) => {
+                let identity = format!(
+                    "the login hook \"{hook}\" decides, which is not asked here; its answer may have groups, and \
+                     another user, backend and root"
+                );
+                (identity.into(), Vec::new())
+            }
+            (Access::Gateway { .. }, None) => {
+                ("the gateway does not know the user".into(), Vec::new())
+            }
             (Access::Gateway { account, .. }, Some(user)) => {
                 let identity = match account {
                     Account::PassThrough => {
@@ -106,7 +119,7 @@ impl Gateway {
                     }
                     Account::None => "the gateway checks the user",
                 };
-                (identity, user.groups.clone())
+                (Cow::Borrowed(identity), user.groups.clone())
             }
         };
         let facts = SessionFacts {
@@ -133,7 +146,12 @@ impl Gateway {
             }
         });
         let refusal = match (&choice.backend.access, known) {
-            (Access::Backend, _) | (_, Some(_)) => None,
+            (
+                Access::Backend
+                | Access::Gateway { by: Authenticator::Hook(_) | Authenticator::Anonymous, .. },
+                _,
+            )
+            | (_, Some(_)) => None,
             (_, None) => Some("the user is not in `users`".to_owned()),
         };
         let paths =

@@ -9,6 +9,7 @@ use ipnet::IpNet;
 use super::Limits;
 use super::client_info::ClientInfo;
 use super::client_refusal::ClientRefusal;
+use super::login_hooks::LoginHooks;
 use super::metrics::{Metrics, OpenSession};
 use crate::audit::{Audit, Event, What};
 use crate::auth::{KeyTrust, LoginGuard, PasswordCheck};
@@ -25,6 +26,8 @@ pub struct Gateway {
     pub passwords: PasswordCheck,
     /// Whose certificates, and which keys, each SFTP listener accepts; by the listener's name.
     pub key_trust: HashMap<String, KeyTrust>,
+    /// The programs that decide about logins of routes with `authenticate: http`.
+    pub login_hooks: LoginHooks,
     /// Delays and bans after failed logins (`login_guard`).
     pub guard: Arc<LoginGuard>,
     /// The `routes`; the first match applies.
@@ -104,8 +107,11 @@ fn refused(reason: &str) -> Failure {
 
 mod authenticate;
 mod backend_login;
+mod certificate;
 mod choice;
+mod destination;
 mod guessing;
+mod hook;
 mod login;
 mod progress;
 
@@ -113,3 +119,5 @@ pub use guessing::BANNED;
 
 #[cfg(test)]
 mod tests;
+
+pub use certificate::PasswordNeed;

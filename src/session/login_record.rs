@@ -21,7 +21,7 @@ impl Metrics {
             (tracing::Level::INFO, "key-offer", info, Some(failure)),
             {
                 fingerprint = info.login.fingerprint.as_deref(),
-                certificate = info.login.certificate.as_ref().map(ToString::to_string),
+                key_certificate = info.login.key_certificate.as_ref().map(ToString::to_string),
                 outcome,
             },
             "public key refused"
@@ -67,11 +67,14 @@ impl LoginRecord {
                     {
                         method = login.method,
                         fingerprint = login.fingerprint.as_deref(),
-                        certificate = login.certificate.as_ref().map(ToString::to_string),
+                        key_certificate = login.key_certificate.as_ref().map(ToString::to_string),
                         backend_certificate = info.minted.get().map(ToString::to_string),
                         encryption = protection.map_or("none".to_owned(), ToString::to_string),
                         post_quantum = protection.and_then(Protection::is_post_quantum),
                         server_name = login.server_name.as_deref(),
+                        certificate = login.certificate.as_ref().map(|it| it.subject.as_str()),
+                        certificate_sha256 =
+                            login.certificate.as_ref().map(|it| it.fingerprint.as_str()),
                         client = login.client.as_deref(),
                         seconds,
                         outcome = outcome_name,

@@ -4,7 +4,8 @@ use zeroize::Zeroizing;
 
 use crate::auth::{Methods, PresentedKey};
 
-/// A user name, and what the client presents to prove that it is this user.
+/// A user name, and what the client presents to prove that it is this user, besides the certificate of its TLS
+/// connection ([`super::ClientInfo`]).
 #[derive(Clone)]
 pub struct Proof {
     /// The user name in bytes, as the client sent it.
@@ -28,6 +29,11 @@ impl Proof {
     /// A password alone.
     pub fn password(user: Vec<u8>, password: Password) -> Self {
         Self { user, password: Some(password), key: None }
+    }
+
+    /// Nothing but the certificate of the TLS connection.
+    pub fn certificate(user: Vec<u8>) -> Self {
+        Self { user, password: None, key: None }
     }
 
     /// A key alone.

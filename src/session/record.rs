@@ -131,6 +131,10 @@ impl Record {
         if !transferred && let Some(permit) = &self.transfer {
             permit.take_back_file();
         }
+        let interrupted = bytes > 0 && !matches!(ended, Outcome::Ok);
+        if interrupted && self.direction == Some(Direction::Upload) {
+            info.note_interrupted_upload();
+        }
         let (outcome, failure, size) = match ended {
             Outcome::Ok => ("ok", None, None),
             Outcome::Partial(size, failure) => ("partial", failure, size),
@@ -139,15 +143,15 @@ impl Record {
         let fault = failure.map_or("none", |f| f.fault.as_str());
         self.metrics
             .operations
-            .with_label_values(&[info.backend.as_str(), self.operation, outcome, fault])
+            .with_label_values(&[info.backend(), self.operation, outcome, fault])
             .inc();
         if let Some(direction) = self.direction {
-            let labels = [info.listener.as_str(), info.backend.as_str(), direction.as_str()];
+            let labels = [info.listener.as_str(), info.backend(), direction.as_str()];
             self.metrics.bytes.with_label_values(&labels).inc_by(bytes);
             let read_back = self.read_back.bytes();
             if read_back > 0 {
                 // Only a file open for reading and writing, which counts as an upload.
-                let labels = [info.listener.as_str(), info.backend.as_str(), "download"];
+                let labels = [info.listener.as_str(), info.backend(), "download"];
                 self.metrics.bytes.with_label_values(&labels).inc_by(read_back);
                 info.totals.add_download(read_back);
             }

@@ -16,8 +16,8 @@ macro_rules! record_line {
             peer = %$info.peer,
             listener = $info.listener,
             protocol = $info.protocol,
-            user = $info.user.as_slice(),
-            backend = $info.backend,
+            user = $info.user(),
+            backend = $info.backend(),
             $($fields)*
             fault = failure.map(|f| f.fault.as_str()),
             reason = failure.map(|f| f.message.as_str()),

@@ -1,8 +1,8 @@
 //! The fields that all records of a session share, and its totals.
 
 use std::net::SocketAddr;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use tracing::Span;
 
@@ -11,6 +11,8 @@ use super::end::EndSlot;
 use super::proof::Proof;
 use crate::audit::{self, Audit};
 use crate::auth::{CertificateSummary, PresentedKey};
+use crate::backend::ResumeNote;
+use crate::net::tls::ClientCertificate;
 use crate::net::{Peer, Protection};
 use crate::route::{Access, Authenticator, Choice};
 
@@ -23,9 +25,13 @@ pub(super) struct SessionInfo {
     pub local: SocketAddr,
     pub listener: String,
     pub protocol: &'static str,
-    pub user: Vec<u8>,
-    pub backend: String,
+    /// The name of the login, without the backend's on a route with `user_at_backend`.
+    pub name: Vec<u8>,
+    /// The route's backend.
+    pub route_backend: String,
     pub login: LoginDetails,
+    /// What a login hook has made of both.
+    pub granted: OnceLock<Granted>,
     /// Known once the login has succeeded.
     pub established: OnceLock<Established>,
     /// The certificate that the gateway signed for the login at the backend.
@@ -38,22 +44,32 @@ pub(super) struct SessionInfo {
 /// How a user logs in.
 #[derive(Default)]
 pub(super) struct LoginDetails {
-    /// `password`, `publickey` or both.
+    /// `password`, `publickey`, both separated by a comma, `certificate` or `anonymous`.
     pub method: String,
-    /// Who checks that; `None` without a route.
+    /// Who checks that; `None` without a route, or if nobody does.
     pub checked_by: Option<&'static str>,
+    /// The name of the login hook that does.
+    pub hook: Option<String>,
     /// Of the public key.
     pub fingerprint: Option<String>,
     /// The key's certificate.
-    pub certificate: Option<CertificateSummary>,
+    pub key_certificate: Option<CertificateSummary>,
     /// The index of the route in the configuration; `None`: none matches.
     pub route: Option<usize>,
     /// What protects the connection; `None`: it is in clear.
     pub protection: Option<Protection>,
     /// That the client sent under TLS (SNI).
     pub server_name: Option<String>,
+    /// The client's, of its TLS connection.
+    pub certificate: Option<ClientCertificate>,
     /// The client program, from its SSH identification.
     pub client: Option<String>,
+}
+
+/// The user and the backend in a login hook's answer.
+pub(super) struct Granted {
+    pub user: Vec<u8>,
+    pub backend: String,
 }
 
 /// What a successful login adds.
@@ -62,23 +78,37 @@ pub(super) struct Established {
     pub groups: Vec<String>,
     /// The backend's server.
     pub peer: Option<Peer>,
+    /// Gets told of interrupted uploads.
+    pub resume_note: Option<Arc<ResumeNote>>,
 }
 
 impl LoginDetails {
     pub(super) fn new(client: &ClientInfo, proof: &Proof, choice: Option<&Choice>) -> Self {
         let key = proof.key.as_deref();
-        let checked_by = |choice: &Choice| match choice.backend.access {
-            Access::Backend => "backend",
-            Access::Gateway { by: Authenticator::Users, .. } => "gateway",
+        let checked_by = |choice: &Choice| match &choice.backend.access {
+            Access::Backend => Some("backend"),
+            Access::Gateway { by: Authenticator::Users, .. } => Some("gateway"),
+            Access::Gateway { by: Authenticator::Hook(_), .. } => Some("hook"),
+            Access::Gateway { by: Authenticator::Anonymous, .. } => None,
         };
+        let checked_by = choice.map(checked_by);
         Self {
-            method: proof.methods().to_string(),
-            checked_by: choice.map(checked_by),
+            method: match checked_by {
+                Some(None) if key.is_none() => "anonymous".to_owned(),
+                _ if proof.methods().is_empty() => "certificate".to_owned(),
+                _ => proof.methods().to_string(),
+            },
+            checked_by: checked_by.flatten(),
+            hook: choice.and_then(|choice| match &choice.backend.access {
+                Access::Gateway { by: Authenticator::Hook(hook), .. } => Some(hook.to_string()),
+                _ => None,
+            }),
             fingerprint: key.map(PresentedKey::fingerprint),
-            certificate: key.and_then(PresentedKey::certificate),
+            key_certificate: key.and_then(PresentedKey::certificate),
             route: choice.map(|choice| choice.number),
             protection: client.encryption.get().cloned(),
             server_name: client.server_name.get().cloned(),
+            certificate: client.certificate.get().cloned(),
             client: client.client.get().cloned(),
         }
     }
@@ -98,9 +128,10 @@ impl SessionInfo {
             local: client.local,
             listener: client.listener.clone(),
             protocol: client.protocol,
-            user: choice.map_or(&proof.user, |choice| &choice.user).to_vec(),
-            backend: choice.map(|choice| choice.backend.name.clone()).unwrap_or_default(),
+            name: choice.map_or(&proof.user, |choice| &choice.user).to_vec(),
+            route_backend: choice.map(|choice| choice.backend.name.clone()).unwrap_or_default(),
             login: LoginDetails::new(client, proof, choice),
+            granted: OnceLock::new(),
             established: OnceLock::new(),
             minted: OnceLock::new(),
             audit: audit.clone(),
@@ -109,11 +140,27 @@ impl SessionInfo {
         }
     }
 
+    /// The user, for policy and records.
+    pub(super) fn user(&self) -> &[u8] {
+        self.granted.get().map_or(&self.name, |granted| &granted.user)
+    }
+
+    /// The backend's name in the configuration; empty without a route.
+    pub(super) fn backend(&self) -> &str {
+        self.granted.get().map_or(&self.route_backend, |granted| &granted.backend)
+    }
+
     /// As [`ClientInfo::span`], with the user and the backend.
     pub(super) fn span(&self) -> Span {
-        let Self { session, peer, listener, backend, .. } = self;
-        let user = self.user.as_slice();
+        let Self { session, peer, listener, .. } = self;
+        let (user, backend) = (self.user(), self.backend());
         tracing::error_span!(parent: None, "session", session, %peer, listener, user, backend)
+    }
+
+    /// The user's next session should get the server that has the part of the file.
+    pub(super) fn note_interrupted_upload(&self) {
+        let note = self.established.get().and_then(|it| it.resume_note.as_ref());
+        note.into_iter().for_each(|note| note.upload_interrupted());
     }
 
     /// As the audit sees it.
@@ -121,7 +168,7 @@ impl SessionInfo {
         let login = &self.login;
         let established = self.established.get();
         let backend = login.route.map(|_| audit::BackendServer {
-            name: &self.backend,
+            name: self.backend(),
             peer: established.and_then(|established| established.peer.as_ref()),
             certificate: self.minted.get(),
         });
@@ -134,13 +181,16 @@ impl SessionInfo {
             software: login.client.as_deref(),
             protection: login.protection.as_ref(),
             server_name: login.server_name.as_deref(),
+            certificate: login.certificate.as_ref().map(audit::Certificate::from),
             account: Some(audit::Account {
-                user: &self.user,
+                user: self.user(),
+                login_name: Some(self.name.as_slice()).filter(|name| *name != self.user()),
                 groups: established.map_or(&[], |established| &established.groups),
                 method: &login.method,
                 checked_by: login.checked_by,
+                hook: login.hook.as_deref(),
                 fingerprint: login.fingerprint.as_deref(),
-                certificate: login.certificate.as_ref(),
+                certificate: login.key_certificate.as_ref(),
                 route: login.route,
                 backend,
             }),

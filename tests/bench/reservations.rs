@@ -11,7 +11,7 @@ use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use lockgate::data::{
     ClientMatch, Pool, PoolMetrics, PoolSettings, PortRequest, Ports, Reservation,
 };
-use lockgate::net::tls::{ControlTls, ServerCertificate, ServerTls};
+use lockgate::net::tls::{CertificateAndKey, ControlTls, ServerTls};
 use tokio::runtime::Runtime;
 
 const LIVE: [u32; 3] = [10, 1_000, 100_000];
@@ -46,8 +46,8 @@ fn listener() -> ServerTls {
     let (chain, key) = (folder.path().join("chain"), folder.path().join("key"));
     std::fs::write(&chain, made.cert.pem()).expect("writing");
     std::fs::write(&key, made.signing_key.serialize_pem()).expect("writing");
-    let certificate = ServerCertificate::load(&chain, &key).expect("the certificate");
-    ServerTls::new(certificate).expect("a TLS listener")
+    let certificate = CertificateAndKey::load(&chain, &key).expect("the certificate");
+    ServerTls::new(certificate, None).expect("a TLS listener")
 }
 
 fn by_address(criterion: &mut Criterion) {

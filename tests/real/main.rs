@@ -21,6 +21,7 @@ mod firewall;
 mod lifecycle;
 mod limits;
 mod log;
+mod login_hook;
 mod matrix;
 mod memory;
 mod policy;

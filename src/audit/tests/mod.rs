@@ -30,6 +30,7 @@ fn subject(user: &[u8]) -> Subject<'_> {
         software: None,
         protection: None,
         server_name: None,
+        certificate: None,
         account: Some(Account {
             user,
             groups: &[],
@@ -38,6 +39,8 @@ fn subject(user: &[u8]) -> Subject<'_> {
             fingerprint: None,
             certificate: None,
             route: Some(0),
+            login_name: None,
+            hook: None,
             backend: Some(BackendServer { name: "files", peer: None, certificate: None }),
         }),
     }

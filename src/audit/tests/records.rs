@@ -74,11 +74,17 @@ fn every_kind_of_record_fits_the_schema() {
         software: Some("SSH-2.0-x"),
         protection: Some(&tls),
         server_name: Some("ftp.example"),
+        certificate: Some(Certificate {
+            subject: "CN=alice",
+            fingerprint: "a1b2c3d4a1b2c3d4a1b2c3d4a1b2c3d4a1b2c3d4a1b2c3d4a1b2c3d4a1b2c3d4",
+        }),
         account: Some(Account {
             user: b"caf\xe9",
+            login_name: Some(b"caf\xe9@example"),
             groups: &groups,
             method: "publickey",
-            checked_by: Some("gateway"),
+            checked_by: Some("hook"),
+            hook: Some("directory"),
             fingerprint: Some("SHA256:7TJTftCboJeWgImhO60Auf1uIL7rkdJp9FdpJ0JZG3o"),
             certificate: Some(&certificate),
             route: Some(3),
@@ -125,6 +131,7 @@ fn every_kind_of_record_fits_the_schema() {
     assert_eq!(login["time"], "2026-09-21T14:13:20.123456Z");
     assert_eq!(login["user"], "caf\\xe9");
     assert_eq!(name(login, "user"), b"caf\xe9");
+    assert_eq!(name(login, "login_name"), b"caf\xe9@example");
     assert_eq!(login["encryption"]["post_quantum"], true);
     assert!(login["backend"]["encryption"]["post_quantum"].is_null());
     assert_eq!(login["backend"]["address"], "192.0.2.1");

@@ -153,7 +153,7 @@ async fn the_state_is_bounded_and_keeps_the_newest() {
     }
     fail(&guard, (0x0a00_0000 + 49_999_u32).to_be_bytes(), 9);
     assert!(guard.is_banned(address((0x0a00_0000 + 49_999_u32).to_be_bytes())));
-    for n in 0..BANS_MAX as u32 + 1 {
+    for n in 0..=BANS_MAX as u32 {
         let ban =
             BanEntry { failures: 10, until: Instant::now() + Duration::from_millis(n.into()) };
         guard.state().ban(Source::of(address((0x0b00_0000 + n).to_be_bytes())), ban);

@@ -174,8 +174,8 @@ fn scheme(text: &str) -> Result<Scheme, HashError> {
         return Ok(Scheme::Pbkdf2);
     }
     // LDAP's and htpasswd's form.
-    if text.starts_with('{') {
-        let kind = text[1..].split('}').next().filter(|kind| kind.len() < 20);
+    if let Some(rest) = text.strip_prefix('{') {
+        let kind = rest.split('}').next().filter(|kind| kind.len() < 20);
         return refused(&format!("{{{}}}", kind.unwrap_or("…")), UNSALTED);
     }
     let Some(rest) = text.strip_prefix('$') else {
@@ -215,7 +215,7 @@ fn scheme(text: &str) -> Result<Scheme, HashError> {
 
 /// Whether a derived key has a usual length; others are damaged. A shorter one is guessed by chance.
 fn is_key_length(length: usize) -> bool {
-    (16..=64).contains(&length) && length % 16 == 0
+    (16..=64).contains(&length) && length.is_multiple_of(16)
 }
 
 /// crypt(3)'s base 64.

@@ -114,7 +114,9 @@ impl FtpBackend {
     ) -> Self {
         let Settings { name, addresses, connects_at_once, .. } = &settings;
         let shared = Shared {
-            connector: connectors.connector(name, addresses, *connects_at_once),
+            connector: connectors
+                .connector(name, addresses, *connects_at_once)
+                .from_address(settings.source_address),
             servers: Servers::default(),
             attributes: AttributePolicy::new(name, settings.unsupported_attributes, ignored),
         };
@@ -138,6 +140,10 @@ impl Backend for FtpBackend {
         let queue_budget = data::Budget::new(QUEUED_WRITES_MAX);
         let cache = Arc::new(Cache::new(pool.account().changes().clone()));
         Ok(Box::new(FtpSession { pool, cache, exact_times: Arc::default(), queue_budget }))
+    }
+
+    async fn greet(&self) -> Result<(), Failure> {
+        login::greet(&self.settings, &self.shared).await
     }
 
     fn names(&self) -> Names {

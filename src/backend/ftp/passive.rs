@@ -56,8 +56,7 @@ pub(super) async fn start(
     }
     loop {
         let (command, address) = attempts.next(connection).await?;
-        let (header, limit) = (connection.proxy_header(), connection.settings.connect_timeout);
-        let connecting = connect(address, header, limit);
+        let connecting = connect(&connection.settings, address, connection.proxy_header());
         let has_other = !attempts.remaining.is_empty();
         let start = attempts.passive_start(connection, transfer, connecting, has_other);
         match start.run(connection).await {

@@ -21,8 +21,7 @@ pub(super) fn prepare(mut guard: ConnectionGuard) {
         let mut attempts = Attempts::new(&guard);
         match attempts.next(&mut guard).await {
             Ok((command, address)) => {
-                let (header, limit) = (guard.proxy_header(), guard.settings.connect_timeout);
-                let connecting = connect(address, header, limit);
+                let connecting = connect(&guard.settings, address, guard.proxy_header());
                 guard.prepared = Some(Prepared::start(command, connecting));
             }
             Err(failure) => {

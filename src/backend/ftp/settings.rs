@@ -1,5 +1,6 @@
 //! The settings of an `ftp` backend.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -47,8 +48,12 @@ pub struct Settings {
     pub connections: usize,
     /// The most control connections being established to each address at once, at least 1.
     pub connects_at_once: usize,
+    /// The address of this machine that connections come from; `None`: the system chooses it.
+    pub source_address: Option<IpAddr>,
     /// For the TCP connection and, again, for the TLS handshake.
     pub connect_timeout: Duration,
+    /// For the greeting, where another server can be tried. `None`: as for any reply.
+    pub greeting_timeout: Option<Duration>,
     /// For one reply on the control connection.
     pub reply_timeout: Duration,
     /// For progress of transfers that the backend itself drives.

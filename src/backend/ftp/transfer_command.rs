@@ -1,7 +1,7 @@
 //! Sends the commands of transfers, in the order relative to their data connections that the server
 //! supports (RFC 959).
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use tokio::io::AsyncWriteExt;
@@ -11,6 +11,7 @@ use tokio::time::timeout;
 use super::abort;
 use super::connection::Connection;
 use super::failures::no_data_connection;
+use super::settings::Settings;
 use crate::net::{self, Stream};
 use crate::op::{Failure, PeerReply};
 
@@ -222,13 +223,23 @@ async fn give_up_waiting(
     Started::OutOfSync(failure)
 }
 
-pub(super) async fn connect(
+pub(super) fn connect(
+    settings: &Settings,
     address: SocketAddr,
     header: Vec<u8>,
+) -> impl Future<Output = Result<TcpStream, Failure>> + Send + 'static {
+    let (source, limit) = (settings.source_address, settings.connect_timeout);
+    async move { connect_within(limit, source, address, header).await }
+}
+
+async fn connect_within(
     limit: Duration,
+    source: Option<IpAddr>,
+    address: SocketAddr,
+    header: Vec<u8>,
 ) -> Result<TcpStream, Failure> {
     let with_connection = timeout(limit, async {
-        let mut tcp = TcpStream::connect(address).await?;
+        let mut tcp = net::connect_from(source, address).await?;
         net::prepare(&tcp);
         net::reset_on_drop(&tcp);
         tcp.write_all(&header).await?;

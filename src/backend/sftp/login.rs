@@ -61,6 +61,20 @@ pub(super) async fn login(
     })
 }
 
+/// Connects up to the key exchange, with the check of the host key, and leaves.
+pub(super) async fn greet(
+    settings: &Arc<Settings>,
+    connector: &Connector,
+    header: &[u8],
+    unpinned: &Unpinned,
+) -> Result<(), Failure> {
+    let connection = connect(settings, connector, header, unpinned).await?;
+    let ended = CancellationToken::new();
+    ended.cancel();
+    connection.end_with(ended);
+    Ok(())
+}
+
 /// A connection to an authenticated server. `connect_timeout` applies to each address, and again to each
 /// key exchange.
 async fn connect(

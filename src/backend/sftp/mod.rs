@@ -76,7 +76,9 @@ impl SftpBackend {
     pub fn new(settings: Settings, connectors: &Connectors, ignored: &IgnoredAttributes) -> Self {
         let Settings { name, addresses, connects_at_once, .. } = &settings;
         let attributes = AttributePolicy::new(name, settings.unsupported_attributes, ignored);
-        let connector = connectors.connector(name, addresses, *connects_at_once);
+        let connector = connectors
+            .connector(name, addresses, *connects_at_once)
+            .from_address(settings.source_address);
         let (settings, leases) = (Arc::new(settings), Arc::default());
         Self { settings, connector, unpinned: Unpinned::default(), leases, attributes }
     }
@@ -98,6 +100,12 @@ impl Backend for SftpBackend {
         let account = Account::new(&self.leases, &credentials.user);
         let server = server.with_account(account).with_policy(self.attributes.clone());
         Ok(Box::new(SftpSession { server: Arc::new(server) }))
+    }
+
+    async fn greet(&self) -> Result<(), Failure> {
+        let header = self.settings.send_proxy_protocol.then(|| Origin::CHECK.header());
+        let header = header.unwrap_or_default();
+        login::greet(&self.settings, &self.connector, &header, &self.unpinned).await
     }
 
     fn names(&self) -> Names {

@@ -1,5 +1,6 @@
 //! An `sftp` backend's settings.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use super::KnownHosts;
@@ -31,6 +32,8 @@ pub struct Settings {
     pub send_proxy_protocol: bool,
     /// Connections being established to each address at once, at least 1.
     pub connects_at_once: usize,
+    /// The address of this machine that connections come from; `None`: the system chooses it.
+    pub source_address: Option<IpAddr>,
     /// For the TCP connection to each address and, separately, for the key exchange.
     pub connect_timeout: Duration,
     /// For the login after the key exchange, and for the response to one request; ten times as long where

@@ -8,7 +8,7 @@ use crate::config::machine::Machine;
 use crate::config::report::Problems;
 use crate::config::schema::File;
 use crate::config::values::{BackendTlsMode, FileName, ListenerTlsMode};
-use crate::net::tls::{CertificateSummary, calendar_date, certificate_summaries};
+use crate::net::tls::{CertificateSummary, Crl, calendar_date, certificate_summaries};
 
 const DAY: i64 = 24 * 60 * 60;
 /// Warns this long before a certificate expires.
@@ -18,7 +18,10 @@ const EXPIRY_WARNING_PERIOD: i64 = 30 * DAY;
 #[derive(Clone, Copy)]
 enum Role {
     Own,
+    /// The gateway's, as a client.
+    OwnForServer,
     ServersAuthority,
+    ClientsAuthority,
 }
 
 pub(super) fn warn(file: &File, folder: &Path, machine: &Machine, problems: &mut Problems) {
@@ -32,14 +35,24 @@ pub(super) fn warn(file: &File, folder: &Path, machine: &Machine, problems: &mut
                     warn_of_file(leaf, Role::Own, folder, now, problems);
                 }
             }
+            for leaf in tls.client_ca.iter().flat_map(|files| &files.items) {
+                warn_of_file(leaf, Role::ClientsAuthority, folder, now, problems);
+            }
+            for leaf in tls.client_crl.iter().flat_map(|files| &files.items) {
+                warn_of_crl(leaf, folder, now, problems);
+            }
         }
     }
     for (_, backend) in entries(&file.backends) {
         if let Some(tls) = &backend.tls
             && value(&tls.mode).is_some_and(|mode| *mode != BackendTlsMode::None)
-            && let Some(leaf) = &tls.ca
         {
-            warn_of_file(leaf, Role::ServersAuthority, folder, now, problems);
+            if let Some(leaf) = &tls.ca {
+                warn_of_file(leaf, Role::ServersAuthority, folder, now, problems);
+            }
+            if let Some(leaf) = &tls.certificate {
+                warn_of_file(leaf, Role::OwnForServer, folder, now, problems);
+            }
         }
     }
 }
@@ -62,11 +75,34 @@ fn warn_of_file(
     }
 }
 
+/// Warns of lists after whose date no certificate of their authority is accepted.
+fn warn_of_crl(leaf: &Leaf<FileName>, folder: &Path, now: i64, problems: &mut Problems) {
+    let Some(name) = &leaf.value else { return };
+    let path = folder.join(&name.0);
+    // An unreadable file has been reported.
+    for crl in Crl::load(&path).unwrap_or_default() {
+        let Some(due) = crl.due.filter(|due| *due < now) else { continue };
+        let message = format!(
+            "{}: the list of \"{}\" expired on {} (UTC), and none of that authority's certificates is \
+             accepted: get its new list",
+            path.display(),
+            crl.name.escape_debug(),
+            calendar_date(due)
+        );
+        problems.warning(&leaf.at, message);
+    }
+}
+
 /// The warning about a certificate, if any.
 fn expiry_warning(certificate: &CertificateSummary, role: Role, now: i64) -> Option<String> {
     let subject = certificate.display_name().escape_debug();
     let (refusal, remedy) = match role {
         Role::Own => ("clients refuse it", "replace it and restart the gateway"),
+        Role::OwnForServer => ("the server may refuse it", "replace it and restart the gateway"),
+        Role::ClientsAuthority => (
+            "the certificates that it issued should be renewed",
+            "get the authority's new certificate",
+        ),
         Role::ServersAuthority => (
             "certificates signed by it may be refused",
             "get the authority's new certificate from the server's operator",

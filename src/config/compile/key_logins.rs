@@ -60,16 +60,17 @@ pub(super) fn warn_unused(
     }
 }
 
-fn matches_user(route: &Route, name: &str, user: &User, sftp: &[&str]) -> bool {
+/// Whether a route of the gateway's users is for this one at one of these listeners, without a server name.
+pub(super) fn matches_user(route: &Route, name: &str, user: &User, listeners: &[&str]) -> bool {
     value(&route.authenticate) == Some(&Authenticate::Gateway)
-        && route.r#match.as_ref().is_none_or(|given| covers(given, name, user, sftp))
+        && route.r#match.as_ref().is_none_or(|given| covers(given, name, user, listeners))
 }
 
-fn covers(given: &Match, name: &str, user: &User, sftp: &[&str]) -> bool {
+fn covers(given: &Match, name: &str, user: &User, own: &[&str]) -> bool {
     let listener = given.listeners.as_ref().is_none_or(|listeners| {
-        listeners.values().any(|(_, listener)| sftp.contains(&listener.0.as_str()))
+        listeners.values().any(|(_, listener)| own.contains(&listener.0.as_str()))
     });
-    // SSH has no server names.
+    // Not all clients send a server name, and SSH has none.
     let unnamed = given.server_names.is_none();
     let named = given.users.as_ref().is_none_or(|users| {
         users.values().any(|(_, pattern)| pattern.0.compile_matcher().is_match(name))
@@ -81,7 +82,8 @@ fn covers(given: &Match, name: &str, user: &User, sftp: &[&str]) -> bool {
     listener && unnamed && named && grouped
 }
 
-fn needs_password(route: &Route, login_modes: &HashMap<String, LoginMode>) -> bool {
+/// Whether all its backends get the client's password.
+pub(super) fn needs_password(route: &Route, login_modes: &HashMap<String, LoginMode>) -> bool {
     let mut backends = named_backends(route).peekable();
     let passes = |(_, backend)| matches!(login_modes.get(backend), Some(LoginMode::PassThrough));
     // With both, the password is passed on.

@@ -2,14 +2,15 @@
 
 use std::path::Path;
 
-use super::{key_files, value};
+use super::certificate_files::load;
+use super::{client_auth, value};
 use crate::config::leaf::Leaf;
 use crate::config::read::Many;
 use crate::config::report::{Location, Problems};
 use crate::config::schema::{ListenerCertificate, ListenerTls};
 use crate::config::values::{DataSessions, FileName, ListenerTlsMode};
 use crate::front::ftp::{TlsPolicy, TlsSettings};
-use crate::net::tls::{PemError, ServerCertificate, ServerCertificates, ServerTls};
+use crate::net::tls::{CertificateAndKey, ServerCertificates, ServerTls};
 
 pub(super) fn policy(
     tls: &ListenerTls,
@@ -50,13 +51,15 @@ fn refuse_without_tls(tls: &ListenerTls, problems: &mut Problems) {
         tls.certificates.as_ref().map(|list| &list.at),
         tls.data_sessions.as_ref().map(|leaf| &leaf.at),
         tls.require_close_notify.as_ref().map(|leaf| &leaf.at),
+        tls.client_certificate.as_ref().map(|leaf| &leaf.at),
     ];
-    for at in locations.into_iter().flatten() {
+    for at in locations.into_iter().chain(client_auth::keys(tls)).flatten() {
         problems.error(at, "has no effect with `mode: none`; change the mode or remove this");
     }
 }
 
 fn server(tls: &ListenerTls, folder: &Path, problems: &mut Problems) -> Option<ServerTls> {
+    let client_auth = client_auth::compile(tls, folder, problems);
     let certificates: ServerCertificates = match &tls.certificates {
         Some(list) => {
             if tls.certificate.is_some() || tls.key.is_some() {
@@ -78,7 +81,7 @@ fn server(tls: &ListenerTls, folder: &Path, problems: &mut Problems) -> Option<S
         }
     };
     let refused = |e| problems.error(&tls.at, format!("cannot be used: {e}"));
-    ServerTls::new(certificates).map_err(refused).ok()
+    ServerTls::new(certificates, client_auth?).map_err(refused).ok()
 }
 
 fn listed(
@@ -106,7 +109,7 @@ fn listed(
     certificates
 }
 
-fn warn_never_chosen(certificate: &ServerCertificate, at: &Location, problems: &mut Problems) {
+fn warn_never_chosen(certificate: &CertificateAndKey, at: &Location, problems: &mut Problems) {
     let message = match certificate.names() {
         [] => "is never used: the certificate has no DNS name (subject alternative name) that a \
                client could send; put it first, remove it, or get one with names"
@@ -118,33 +121,4 @@ fn warn_never_chosen(certificate: &ServerCertificate, at: &Location, problems: &
         ),
     };
     problems.warning(at, message);
-}
-
-fn load(
-    certificate: &Leaf<FileName>,
-    key: &Leaf<FileName>,
-    folder: &Path,
-    problems: &mut Problems,
-) -> Option<ServerCertificate> {
-    let certificate_file = folder.join(&certificate.value.as_ref()?.0);
-    let key_file = folder.join(&key.value.as_ref()?.0);
-    key_files::warn_if_exposed(&key_file, &key.at, problems);
-    match ServerCertificate::load(&certificate_file, &key_file) {
-        Ok(loaded) => Some(loaded),
-        Err(errors) => {
-            for error in errors {
-                let at_key = key_is_at_fault(&error, &key_file);
-                problems.error(if at_key { &key.at } else { &certificate.at }, error.to_string());
-            }
-            None
-        }
-    }
-}
-
-fn key_is_at_fault(error: &PemError, key_file: &Path) -> bool {
-    match error {
-        PemError::Unreadable { path, .. } => path == key_file,
-        PemError::NoCertificate(_) => false,
-        PemError::NoKey(_) | PemError::EncryptedKey(_) | PemError::Mismatch { .. } => true,
-    }
 }

@@ -46,10 +46,10 @@ pub(super) fn required(
         (Some(list), None) => ("methods", list),
         (None, Some(list)) => ("require", list),
     };
-    if value(&route.authenticate) == Some(&Authenticate::Backend) {
+    if value(&route.authenticate).is_some_and(|it| *it != Authenticate::Gateway) {
         let message = format!(
-            "`{key}` needs `authenticate: gateway`: with `authenticate: backend` there are only passwords, \
-             which the backend checks"
+            "`{key}` needs `authenticate: gateway`: otherwise the backend, or the login hook, decides what is \
+             enough"
         );
         problems.error(&list.at, message);
         return Methods::NONE;
@@ -153,7 +153,10 @@ fn of_route(
     match value(&route.authenticate) {
         Some(Authenticate::Backend) => return Methods::PASSWORD,
         Some(Authenticate::Gateway) => {}
-        None => return Methods::ALL,
+        // FTP only.
+        Some(Authenticate::Anonymous) => return Methods::NONE,
+        // The hook knows.
+        Some(Authenticate::Http) | None => return Methods::ALL,
     }
     let passes =
         |(_, name): (_, &str)| matches!(login_modes.get(name), Some(LoginMode::PassThrough));

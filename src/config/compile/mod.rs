@@ -17,7 +17,9 @@ mod admin;
 mod algorithms;
 mod audit;
 mod backends;
+mod certificate_files;
 mod certificates;
+mod client_auth;
 mod conditions;
 mod descriptors;
 mod folders;
@@ -26,6 +28,7 @@ mod key_files;
 mod key_logins;
 mod listener_tls;
 mod listeners;
+mod login_hooks;
 mod machine_checks;
 mod methods;
 mod own_address;
@@ -52,14 +55,18 @@ pub(super) fn compile(
     let pools = pools::compile(file, machine, problems);
     let listeners = listeners::compile(file, folder, problems);
     let mut sftp_listeners = sftp_listeners::compile(file, folder, problems);
-    let (backends, login_modes) = backends::compile(file, folder, problems);
+    let backends = backends::compile(file, folder, problems);
+    let login_modes = &backends.login_modes;
     let users = users::compile(file, folder, problems);
-    key_logins::warn_unused(file, &login_modes, problems);
-    let routes = routes::compile(file, &login_modes, problems);
-    let offered = methods::offered(file, &login_modes, problems);
+    let login_hooks = login_hooks::compile(file, folder, problems);
+    client_auth::warn_unused(file, login_modes, problems);
+    key_logins::warn_unused(file, login_modes, problems);
+    let routes = routes::compile(file, login_modes, problems);
+    let offered = methods::offered(file, login_modes, problems);
     for listener in &mut sftp_listeners {
         listener.methods = offered.get(&listener.name).copied().unwrap_or(listener.methods);
     }
+    let accounts = login_hooks::accounts(file, login_modes);
     let policy_limits = policy::limits(file, problems);
     let state_dir = state_dir::compile(file, folder, &policy_limits, machine, problems);
     let policy = policy::compile(file, problems);
@@ -89,8 +96,12 @@ pub(super) fn compile(
         listeners,
         sftp_listeners,
         pools,
-        backends,
+        backends: backends.settings,
+        servers: backends.servers,
+        groups: backends.groups,
         users,
+        login_hooks,
+        accounts,
         users_files: None,
         routes,
         policy,

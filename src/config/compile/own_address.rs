@@ -36,11 +36,11 @@ pub(super) fn warn(file: &File, names: &Names, machine: &Machine, problems: &mut
     }
 }
 
-/// `None` for a local folder.
-fn default_port(backend: &Backend) -> Option<u16> {
+/// `None` for a backend without an address.
+pub(super) fn default_port(backend: &Backend) -> Option<u16> {
     let tls = backend.tls.as_ref().and_then(|tls| value(&tls.mode));
     match value(&backend.protocol)? {
-        BackendProtocol::Local => None,
+        BackendProtocol::Local | BackendProtocol::Group => None,
         BackendProtocol::Sftp => Some(22),
         BackendProtocol::Ftp if tls == Some(&BackendTlsMode::Implicit) => Some(990),
         BackendProtocol::Ftp => Some(21),

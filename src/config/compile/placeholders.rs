@@ -96,6 +96,10 @@ fn files(file: &File, problems: &mut Problems) {
     for (_, user) in entries(&file.users) {
         list(&user.authorized_keys, plain, problems);
     }
+    for (_, hook) in entries(&file.login_hooks) {
+        let leaves = [&hook.socket, &hook.ca, &hook.token_file];
+        leaves.into_iter().for_each(|leaf| one(leaf.as_ref(), plain, problems));
+    }
     list(&file.users_file, plain, problems);
     one(file.admin.as_ref().and_then(|admin| admin.socket.as_ref()), plain, problems);
 }

@@ -7,9 +7,11 @@ use super::backends::LoginMode;
 use super::{methods, value};
 use crate::config::report::{Location, Problems};
 use crate::config::schema::{self, File};
+use crate::config::values::Authenticate;
 use crate::op::RemotePath;
 use crate::route::{Root, RootSetting, Route, RouteTable};
 
+mod anonymous;
 mod backends;
 mod greeting;
 mod matches;
@@ -34,6 +36,7 @@ pub(super) fn compile(
     let compiled = routes.iter().filter_map(|it| compile_route(file, it, login_modes, problems));
     let compiled = compiled.collect();
     unused::warn(file, routes, problems);
+    anonymous::warn_of_users(file, routes, problems);
     RouteTable(compiled)
 }
 
@@ -65,7 +68,10 @@ fn compile_route(
 fn refuse_unreachable(routes: &[schema::Route], problems: &mut Problems) {
     let mut catch_all = None;
     let mut taken: BTreeSet<&str> = BTreeSet::new();
-    for route in routes {
+    // A route for anonymous users takes no others, and no other route takes them by a missing `match`.
+    let is_for_others =
+        |route: &&schema::Route| value(&route.authenticate) != Some(&Authenticate::Anonymous);
+    for route in routes.iter().filter(is_for_others) {
         let is_taken = |(_, name): (&Location, &str)| taken.contains(name);
         if let Some(line) = catch_all {
             let message = format!(

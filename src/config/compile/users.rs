@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::conditions::texts;
 use super::key_files::warn_if_exposed;
 use super::{entries, methods, user_keys, value};
-use crate::auth::{AuthorizedKeys, PasswordHash, User, UserTable};
+use crate::auth::{AuthorizedKeys, PasswordHash, User, UserCertificate, UserTable};
 use crate::config::leaf::{Leaf, OneOrMore};
 use crate::config::report::{Location, Problems};
 use crate::config::schema::{self, File};
@@ -37,9 +37,15 @@ pub(in crate::config) fn compile_user(
     if name.is_empty() || name.chars().any(char::is_control) {
         problems.error(&user.at, "a user name must not be empty or contain control characters");
     }
-    if user.password_hash.is_none() && user.authorized_keys.is_none() && !certified {
-        let message = "has neither `password_hash` nor `authorized_keys`, and no listener accepts \
-                       certificates (`trusted_user_ca_keys`): this user could never log in";
+    let certificate = value(&user.certificate).copied();
+    if user.password_hash.is_none()
+        && user.authorized_keys.is_none()
+        && certificate != Some(UserCertificate::Sufficient)
+        && !certified
+    {
+        let message = "has neither `password_hash` nor `authorized_keys` nor `certificate: \
+                       sufficient`, and no listener accepts SSH certificates \
+                       (`trusted_user_ca_keys`): this user could never log in";
         problems.error(&user.at, message);
     }
     if let Some(principals) = &user.principals
@@ -61,6 +67,7 @@ pub(in crate::config) fn compile_user(
         keys,
         principals: texts(&user.principals).unwrap_or_default(),
         required: methods::set(&user.require),
+        certificate,
     }
 }
 

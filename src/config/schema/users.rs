@@ -1,6 +1,6 @@
 //! `users`, and the files of `users_file`.
 
-use crate::auth::PasswordHash;
+use crate::auth::{PasswordHash, UserCertificate};
 use crate::config::leaf::{Leaf, OneOrMore};
 use crate::config::read::{Named, section};
 use crate::config::values::{FileName, Method, Text};
@@ -21,6 +21,10 @@ section! {
         /// Methods that are all required, in any order: publickey, password, or both in a list. Absent: any
         /// one.
         require: OneOrMore<Method>,
+        /// What a TLS client certificate that names this user is for: sufficient (no password is needed),
+        /// or required (a password counts only together with it). Absent: the password alone counts, and a
+        /// listener's client_certificate comes on top.
+        certificate: Leaf<UserCertificate>,
         /// Groups that routes can match.
         groups: OneOrMore<Text>,
     }

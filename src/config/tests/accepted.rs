@@ -189,7 +189,9 @@ fn pool(config: &Compiled) {
 
 fn backends(config: &Compiled) {
     let BackendSettings::Ftp(mapped) = &config.backends[0].1 else { panic!() };
-    assert_eq!(mapped.addresses, ["ftp.example.com:990", "[2001:db8::1]:2121"]);
+    assert_eq!(mapped.addresses, ["ftp.example.com:990"]);
+    let BackendSettings::Ftp(second) = &config.backends[1].1 else { panic!() };
+    assert_eq!(second.addresses, ["[2001:db8::1]:2121"]);
     assert!(matches!(mapped.tls, TlsMode::Implicit(_)) && mapped.trust_pasv_address);
     assert_eq!(
         (mapped.data_mode, mapped.data_ports.as_deref()),
@@ -202,14 +204,14 @@ fn backends(config: &Compiled) {
     assert_eq!(mapped.unchecked_rename, UncheckedRename::Refuse);
     assert_eq!(mapped.login_folder.as_ref().map(RemotePath::as_bytes), Some(&b"/data"[..]));
     assert_eq!((mapped.connect_timeout.as_secs(), mapped.reply_timeout.as_secs()), (90, 5));
-    let BackendSettings::Ftp(from_env) = &config.backends[1].1 else { panic!() };
+    let BackendSettings::Ftp(from_env) = &config.backends[2].1 else { panic!() };
     assert!(matches!(from_env.tls, TlsMode::Explicit(_)) && from_env.login_folder.is_none());
     assert_eq!((from_env.passive_command, from_env.connects_at_once), (PassiveCommand::Pasv, 5));
-    let BackendSettings::Ftp(through) = &config.backends[2].1 else { panic!() };
+    let BackendSettings::Ftp(through) = &config.backends[3].1 else { panic!() };
     assert_eq!(through.send_proxy_protocol, SendProxyProtocol::All);
     assert_eq!(through.passive_command, PassiveCommand::Epsv);
     assert_eq!(through.unchecked_rename, UncheckedRename::Allow);
-    let (name, BackendSettings::Local(files)) = &config.backends[3] else { panic!() };
+    let (name, BackendSettings::Local(files)) = &config.backends[4] else { panic!() };
     assert_eq!((name.as_str(), files.partial_uploads), ("files", PartialUploads::Delete));
     assert!(files.folder.is_absolute() && files.folder.ends_with("files"));
 }

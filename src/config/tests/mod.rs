@@ -8,10 +8,14 @@ use super::machine::{Availability, Machine};
 use super::{Compiled, Report, load, load_file};
 
 mod accepted;
+mod anonymous;
 mod audit;
 mod certificates;
+mod client_certificates;
 mod data_ports;
+mod groups;
 mod limits;
+mod login_hooks;
 mod machine;
 mod mistakes;
 mod policy;
@@ -48,9 +52,11 @@ fn folder() -> tempfile::TempDir {
     let made = rcgen::generate_simple_self_signed(vec!["exchange.example.com".into()]).unwrap();
     write("tls.crt", &made.cert.pem());
     write("tls.key", &made.signing_key.serialize_pem());
-    for (name, names) in
-        [("second", ["*.example.com", "files.example.net"]), ("nameless", ["192.0.2.1", "::1"])]
-    {
+    for (name, names) in [
+        ("second", ["*.example.com", "files.example.net"]),
+        ("nameless", ["192.0.2.1", "::1"]),
+        ("gateway", ["gateway.example.com", "192.0.2.1"]),
+    ] {
         let made = rcgen::generate_simple_self_signed(names.map(String::from)).unwrap();
         write(&format!("{name}.crt"), &made.cert.pem());
         write(&format!("{name}.key"), &made.signing_key.serialize_pem());
@@ -68,6 +74,7 @@ fn folder() -> tempfile::TempDir {
     write("exchange.password", "open sesame\r\n");
     write("empty.password", "\n");
     write("lines.password", "one\ntwo\n");
+    write("login-hook.token", "b3BlbiBzZXNhbWU=\n");
     write("exchange.passphrase", "open sesame\n");
     let names = "server.example.com,[10.1.2.3]:2222,files-a.example.com,[files-b.example.com]:2222";
     write("known_hosts", &format!("{names} {PUBLIC_KEY}"));
@@ -79,12 +86,15 @@ fn folder() -> tempfile::TempDir {
     for (name, key) in SSH_KEYS {
         write(name, key);
     }
+    client_certificates::add_authorities(folder.path());
     let secrets = SSH_KEYS.map(|(name, _)| name).into_iter().chain([
         "tls.key",
         "other.key",
         "second.key",
         "nameless.key",
+        "gateway.key",
         "exchange.password",
+        "login-hook.token",
         "exchange.passphrase",
     ]);
     secrets.for_each(|name| mode(&folder.path().join(name), 0o600));

@@ -47,7 +47,7 @@ routes:
     lockgate.yaml:11:5: backends.nas.host: unknown key: the host is part of `address`
        11 |     host: 10.0.0.9
           |     ^^^^
-    lockgate.yaml:12:5: backends.nas.timeout: unknown key; known are: protocol, address, tls, data_mode, data_ports, passive_command, trust_pasv_address, unchecked_rename, connections, tail_copy_max, host_key, known_hosts, danger_accept_any_host_key, algorithms, keepalive, send_proxy_protocol, login_folder, names, partial_uploads, unsupported_attributes, login, connects_at_once, connect_timeout, reply_timeout, folder
+    lockgate.yaml:12:5: backends.nas.timeout: unknown key: write connect_timeout or reply_timeout
        12 |     timeout: 30
           |     ^^^^^^^
     lockgate.yaml:14:5: routes[0].listener: unknown key (did you mean "match.listeners"?)
@@ -130,7 +130,7 @@ limits:
   idle_timeout: 300
 ";
     insta::assert_snapshot!(report(text), @r#"
-    lockgate.yaml:5:10: listeners.public.tls: expected a mapping with the keys mode, certificate, key, certificates, data_sessions, require_close_notify
+    lockgate.yaml:5:10: listeners.public.tls: expected a mapping with the keys mode, certificate, key, certificates, data_sessions, require_close_notify, client_certificate, client_ca, client_crl, certificate_user
         5 |     tls: on
           |          ^^
     lockgate.yaml:7:13: listeners.public.active: expected a mapping with the keys allowed, source_ports
@@ -157,7 +157,7 @@ limits:
     lockgate.yaml:22:5: routes[0].listeners: belongs one level deeper, under `match`
        22 |     listeners: public
           |     ^^^^^^^^^
-    lockgate.yaml:23:19: routes[0].authenticate: "yes" is not one of backend, gateway
+    lockgate.yaml:23:19: routes[0].authenticate: "yes" is not one of backend, gateway, http, anonymous
        23 |     authenticate: yes
           |                   ^^^
     lockgate.yaml:24:14: routes[0].backend: there is no backend "file" (did you mean "files"?)

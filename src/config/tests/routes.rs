@@ -12,7 +12,7 @@ fn with(keys: &str) -> String {
 
 /// Expects these warnings and no others.
 #[track_caller]
-fn warned(text: &str, expected: &[&str]) {
+pub(super) fn warned(text: &str, expected: &[&str]) {
     let warnings = compiled(text).warnings.to_string();
     assert_eq!(warnings.matches("warning: ").count(), expected.len(), "{warnings}");
     for expected in expected {

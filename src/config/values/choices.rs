@@ -2,14 +2,15 @@
 
 use serde_json::{Value as Json, json};
 
+use crate::auth::UserCertificate;
 use crate::backend::ftp::{DataMode, PassiveCommand, UncheckedRename};
-use crate::backend::{PartialUploads, SendProxyProtocol, UnsupportedAttributes};
+use crate::backend::{PartialUploads, SendProxyProtocol, UnsupportedAttributes, group};
 use crate::config::leaf::{Choice, Invalid, Value};
 use crate::config::nearest::nearest;
 use crate::config::{LogFormat, LogLevel};
 use crate::data::ClientMatch;
 use crate::net::ssh::Base;
-use crate::net::tls::SessionReuse;
+use crate::net::tls::{CertificateUser, SessionReuse};
 
 #[derive(Clone, Copy, PartialEq)]
 pub(in crate::config) enum ListenerProtocol {
@@ -22,6 +23,7 @@ pub(in crate::config) enum BackendProtocol {
     Ftp,
     Sftp,
     Local,
+    Group,
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -30,6 +32,13 @@ pub(in crate::config) enum ListenerTlsMode {
     Optional,
     Required,
     Implicit,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+pub(in crate::config) enum ClientCertificateMode {
+    None,
+    Optional,
+    Required,
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -49,6 +58,8 @@ pub(in crate::config) enum DataSessions {
 pub(in crate::config) enum Authenticate {
     Backend,
     Gateway,
+    Http,
+    Anonymous,
 }
 
 /// A method of `methods` and `require`.
@@ -92,7 +103,7 @@ impl ListenerProtocol {
 
 impl BackendProtocol {
     const ALL: &[(&str, Self)] =
-        &[("ftp", Self::Ftp), ("sftp", Self::Sftp), ("local", Self::Local)];
+        &[("ftp", Self::Ftp), ("sftp", Self::Sftp), ("local", Self::Local), ("group", Self::Group)];
 
     pub(in crate::config) fn word(self) -> &'static str {
         word(Self::ALL, self)
@@ -148,6 +159,16 @@ fn words<T>(known: &[(&str, T)]) -> Json {
     json!({ "enum": known.iter().map(|(word, _)| *word).collect::<Vec<_>>() })
 }
 
+impl Choice for group::Choice {
+    const ALL: &'static [(&'static str, Self)] = &[
+        ("failover", Self::Failover),
+        ("round-robin", Self::RoundRobin),
+        ("least-sessions", Self::LeastSessions),
+        ("user", Self::User),
+        ("source", Self::Source),
+    ];
+}
+
 impl Choice for Base {
     const ALL: &'static [(&'static str, Self)] =
         &[("strict", Self::Strict), ("modern", Self::Modern), ("legacy", Self::Legacy)];
@@ -162,6 +183,26 @@ impl Choice for ListenerTlsMode {
     ];
 }
 
+impl Choice for ClientCertificateMode {
+    const ALL: &'static [(&'static str, Self)] =
+        &[("none", Self::None), ("optional", Self::Optional), ("required", Self::Required)];
+}
+
+impl Choice for CertificateUser {
+    const ALL: &'static [(&'static str, Self)] = &[
+        ("common-name", Self::CommonName),
+        ("email", Self::Email),
+        ("dns", Self::Dns),
+        ("upn", Self::Upn),
+        ("any", Self::Any),
+    ];
+}
+
+impl Choice for UserCertificate {
+    const ALL: &'static [(&'static str, Self)] =
+        &[("required", Self::Required), ("sufficient", Self::Sufficient)];
+}
+
 impl Choice for BackendTlsMode {
     const ALL: &'static [(&'static str, Self)] =
         &[("none", Self::None), ("required", Self::Required), ("implicit", Self::Implicit)];
@@ -172,8 +213,12 @@ impl Choice for DataSessions {
 }
 
 impl Choice for Authenticate {
-    const ALL: &'static [(&'static str, Self)] =
-        &[("backend", Self::Backend), ("gateway", Self::Gateway)];
+    const ALL: &'static [(&'static str, Self)] = &[
+        ("backend", Self::Backend),
+        ("gateway", Self::Gateway),
+        ("http", Self::Http),
+        ("anonymous", Self::Anonymous),
+    ];
 }
 
 impl Choice for SessionReuse {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::{Value as Json, json};
 
 use crate::config::leaf::{Invalid, Value};
-use crate::op::RemotePath;
+use crate::op::{RemotePath, TextPathError};
 
 impl Value for bool {
     fn parse(text: &str) -> Result<Self, Invalid> {
@@ -181,17 +181,9 @@ impl Value for UserGlob {
 
 impl Value for RemotePath {
     fn parse(text: &str) -> Result<Self, Invalid> {
-        let Text(path) = Text::parse(text)?;
-        if !path.starts_with('/') {
-            return Invalid::with_suggestion(
-                "must be absolute, starting with a slash",
-                format!("/{path}"),
-            );
-        }
-        if path.split('/').any(|part| part == "..") {
-            return Invalid::new("must not contain \"..\"");
-        }
-        RemotePath::resolve(&RemotePath::root(), path.as_bytes())
-            .or_else(|e| Invalid::new(e.to_string()))
+        Self::from_text(text).map_err(|wrong| {
+            let suggestion = (wrong == TextPathError::Relative).then(|| format!("/{text}"));
+            Invalid { message: wrong.to_string(), suggestion }
+        })
     }
 }

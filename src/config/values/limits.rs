@@ -4,6 +4,7 @@ use serde_json::{Value as Json, json};
 
 use super::common::{Count, parse_bytes};
 use crate::config::leaf::{Choice, Invalid, Value};
+use crate::data::{BANDWIDTH_MAX, BANDWIDTH_MIN};
 use crate::policy::limits::{OperationPeriod, OperationRate, Per};
 
 impl Choice for Per {
@@ -28,9 +29,6 @@ const BANDWIDTH_UNITS: [(&str, u64); 6] = [
     ("Mbit/s", 125_000),
     ("Gbit/s", 125_000_000),
 ];
-/// 64 kbit/s: slower, and one request of an SFTP client takes longer than many clients wait.
-const BANDWIDTH_MIN: u64 = 8000;
-const BANDWIDTH_MAX: u64 = 1 << 40;
 
 impl Value for Bandwidth {
     fn parse(text: &str) -> Result<Self, Invalid> {

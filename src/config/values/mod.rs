@@ -3,6 +3,7 @@
 mod audit;
 mod choices;
 mod common;
+mod hook;
 mod limits;
 mod net;
 mod password;
@@ -13,10 +14,11 @@ mod ssh;
 
 pub(super) use audit::SyslogTls;
 pub(super) use choices::{
-    Authenticate, BackendProtocol, BackendTlsMode, DataSessions, ListenerProtocol, ListenerTlsMode,
-    Method,
+    Authenticate, BackendProtocol, BackendTlsMode, ClientCertificateMode, DataSessions,
+    ListenerProtocol, ListenerTlsMode, Method,
 };
 pub(super) use common::{Bytes, Count, FileName, Positive, Text, UpTo, UserGlob};
+pub(super) use hook::{HookPath, HookUrl};
 pub(super) use limits::{Bandwidth, DailyBytes};
 pub(super) use net::{
     AdvertisedHost, HostPort, INDEX_PLACEHOLDER, PortOffset, PortRange, ServerNamePattern,

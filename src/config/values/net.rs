@@ -256,7 +256,7 @@ impl Value for HostPort {
     }
 }
 
-fn is_host(host: &str) -> bool {
+pub(super) fn is_host(host: &str) -> bool {
     let character = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_');
     // Otherwise "10.1.2.300" would be looked up as a name.
     let numeric = host.bytes().all(|b| b.is_ascii_digit() || b == b'.');

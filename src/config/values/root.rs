@@ -3,30 +3,21 @@
 use serde_json::{Value as Json, json};
 
 use crate::config::leaf::{Invalid, Value};
-use crate::op::RemotePath;
-use crate::route::{Root, RootSetting, USER_PLACEHOLDER, UserFolder};
+use crate::op::TextPathError;
+use crate::route::{RootSetting, RootTextError, USER_PLACEHOLDER};
 
 const HOME: &str = "home";
 
 impl Value for RootSetting {
     fn parse(text: &str) -> Result<Self, Invalid> {
-        if text == HOME {
-            return Ok(Self::Same(Root::Home));
-        }
-        if let Some(wrong) = other_braces(text) {
-            let message = format!(
-                "`{wrong}` is not replaced: only `{USER_PLACEHOLDER}` is, by the user's name; no other \
-                 brace is possible in a root"
-            );
-            return Err(Invalid { message, suggestion: meant(text, wrong) });
-        }
-        let path = RemotePath::parse(text).map_err(|wrong| match text {
-            "~" | "~/" | "Home" | "HOME" => Invalid { suggestion: Some(HOME.into()), ..wrong },
-            _ => wrong,
-        })?;
-        Ok(match UserFolder::new(path.clone()) {
-            Some(folder) => Self::EachUser(folder),
-            None => Self::Same(Root::Path(path)),
+        Self::from_text(text).map_err(|wrong| {
+            let suggestion = match (&wrong, text) {
+                (RootTextError::Braces(wrong), _) => meant(text, wrong),
+                (_, "~" | "~/" | "Home" | "HOME") => Some(HOME.into()),
+                (RootTextError::Path(TextPathError::Relative), _) => Some(format!("/{text}")),
+                _ => None,
+            };
+            Invalid { message: wrong.to_string(), suggestion }
         })
     }
 
@@ -35,27 +26,6 @@ impl Value for RootSetting {
             { "type": "string", "const": HOME },
             { "type": "string", "pattern": r"^/([^{}]|\{user\})*$" },
         ] })
-    }
-}
-
-/// The first brace that is not part of `{user}`, with the placeholder that it seems to belong to;
-/// `${user}` and `%{user}` are those of other programs.
-pub(super) fn other_braces(text: &str) -> Option<&str> {
-    let mut at = 0;
-    loop {
-        let start = at + text[at..].find(['{', '}'])?;
-        let before = text[..start].chars().next_back().filter(|c| matches!(c, '$' | '%'));
-        let rest = &text[start..];
-        if rest.starts_with(USER_PLACEHOLDER) && before.is_none() {
-            at = start + USER_PLACEHOLDER.len();
-            continue;
-        }
-        let component = &rest[..rest.find('/').unwrap_or(rest.len())];
-        let length = component.find('}').map_or(1, |end| {
-            // `{{user}}`
-            component[end..].find(|c| c != '}').unwrap_or(component.len() - end) + end
-        });
-        return Some(&text[start - before.map_or(0, char::len_utf8)..start + length]);
     }
 }
 

@@ -7,7 +7,6 @@ use russh::keys::{HashAlg, PublicKey};
 use serde_json::{Value as Json, json};
 
 use super::common::{Text, parse_bytes};
-use super::root::other_braces;
 use crate::config::leaf::{Invalid, Value};
 use crate::config::nearest::nearest;
 use crate::net::ssh::{algorithm_by_name, all_algorithms};
@@ -78,12 +77,11 @@ impl Value for AlgorithmName {
 impl Value for AccountName {
     fn parse(text: &str) -> Result<Self, Invalid> {
         Text::parse(text)?;
-        if let Some(wrong) = other_braces(text) {
-            return Invalid::new(format!(
+        Self::from_text(text).or_else(|wrong| {
+            Invalid::new(format!(
                 "`{wrong}` is not replaced: only `{USER_PLACEHOLDER}` is, by the user's name"
-            ));
-        }
-        Ok(Self::new(text))
+            ))
+        })
     }
 
     fn schema() -> Json {

@@ -6,7 +6,9 @@ use tokio_util::sync::CancellationToken;
 use super::*;
 use crate::data::{Pool, PoolMetrics, PoolSettings, Ports};
 use crate::net::poll_once;
-use crate::net::tls::{ClientTls, Direction, ServerCertificate, ServerTls, SessionReuse};
+use crate::net::tls::{
+    CertificateAndKey, ClientTls, DataHandshake, Direction, ServerTls, SessionReuse,
+};
 
 const LOCALHOST: &str = "127.0.0.1";
 
@@ -180,8 +182,8 @@ impl Tls {
         let (chain, key) = (folder.path().join("chain"), folder.path().join("key"));
         std::fs::write(&chain, made.cert.pem()).unwrap();
         std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
-        let certificate = ServerCertificate::load(&chain, &key).unwrap();
-        Self { server: ServerTls::new(certificate).unwrap(), roots }
+        let certificate = CertificateAndKey::load(&chain, &key).unwrap();
+        Self { server: ServerTls::new(certificate, None).unwrap(), roots }
     }
 
     /// A control connection, and the client's TLS state that its data connections use.
@@ -227,7 +229,7 @@ async fn transfer(reservation: &mut Reservation, control: &ControlTls, client: &
     let Arrived { tcp, read, .. } = arrived.unwrap();
     let accepted = control.accept_data((tcp, read), since, Direction::Upload).await;
     near.await.unwrap().unwrap();
-    accepted.unwrap().1
+    accepted.unwrap().resumed
 }
 
 /// One client may use one store for both.
@@ -332,7 +334,7 @@ async fn tls_sessions_of_one_address_share_a_port_and_get_their_own_connections(
         let reservation = reservation.as_mut().unwrap();
         let Arrived { tcp, read, .. } = reservation.arrived().await.unwrap();
         let accepted = control.accept_data((tcp, read), Instant::now(), Direction::Upload).await;
-        let (mut stream, resumed) = accepted.unwrap();
+        let DataHandshake { mut stream, resumed, .. } = accepted.unwrap();
         let mut byte = [0];
         stream.read_exact(&mut byte).await.unwrap();
         assert_eq!((resumed, byte[0]), (true, number as u8));

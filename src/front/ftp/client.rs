@@ -64,6 +64,8 @@ pub(super) struct LoggedIn {
     pub(super) session: Session,
     pub(super) directory: RemotePath,
     pub(super) rename_from: Option<RemotePath>,
+    /// Without PASS.
+    pub(super) by_certificate: bool,
 }
 
 /// The parameters of the next transfer.

@@ -12,7 +12,7 @@ use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::{sleep, timeout};
 
 use crate::data::{ActiveGuard, Arrived, Reservation};
-use crate::net::tls::{ControlTls, Direction};
+use crate::net::tls::{ControlTls, DataHandshake, Direction, RefusedCertificate};
 use crate::net::{self, Stream};
 use crate::op::{Failure, FailureKind};
 
@@ -250,22 +250,42 @@ async fn handshake(
     direction: Direction,
     protection: &Protection<'_>,
 ) -> Result<Stream, Failure> {
-    let (stream, resumed) = protection
+    let DataHandshake { stream, resumed, is_foreign } = protection
         .tls
         .accept_data((arrived.tcp, arrived.read), since, direction)
         .await
-        .map_err(|e| refused(format!("TLS handshake failed: {e}")))?;
-    if protection.require_resumed && !resumed {
-        stream.reset_on_drop();
-        return Err(not_resumed());
+        .map_err(|error| handshake_failed(&error))?;
+    let refusal = match (resumed, is_foreign) {
+        (false, true) => foreign(),
+        (false, false) if protection.require_resumed => not_resumed(),
+        _ => return Ok(stream),
+    };
+    stream.reset_on_drop();
+    Err(refusal)
+}
+
+fn handshake_failed(error: &io::Error) -> Failure {
+    if let Some(refused) = RefusedCertificate::of(error) {
+        return foreign().with_detail(refused);
     }
-    Ok(stream)
+    let tls = error.get_ref().and_then(|inner| inner.downcast_ref());
+    match tls {
+        Some(rustls::Error::NoCertificatesPresented) => foreign(),
+        _ => refused(format!("TLS handshake failed: {error}")),
+    }
 }
 
 fn not_resumed() -> Failure {
     refused(
         "TLS session reuse required (tls.data_sessions: resumed); enable session resumption in the \
          client, with the same server name (SNI) for both connections",
+    )
+}
+
+fn foreign() -> Failure {
+    refused(
+        "another client certificate than on the control connection, or none (tls.client_certificate); use \
+         the same one for both, or enable session resumption in the client",
     )
 }
 

@@ -9,7 +9,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use crate::net::Stream;
-use crate::net::tls::ControlTls;
+use crate::net::tls::{ControlTls, RefusedCertificate};
 use crate::session::{ClientInfo, ClientRefusal, Gateway};
 use crate::wire::first_bytes::{MAX_FIRST_BYTES, Protocol, old_tls_version, protocol};
 
@@ -40,6 +40,9 @@ pub(super) async fn accept(
             }
             if let Some(name) = stream.server_name() {
                 let _ = client_info.server_name.set(name.to_owned());
+            }
+            if let Some(certificate) = tls.certificate() {
+                let _ = client_info.certificate.set(certificate.clone());
             }
             return Some(stream);
         }
@@ -104,6 +107,9 @@ fn explain(error: &io::Error, first: &[u8]) -> (ClientRefusal, String) {
         let reason = format!("the client offers {version} at most; TLS 1.2 is the minimum");
         return (R::TlsTooOld, reason);
     }
+    if let Some(refused) = RefusedCertificate::of(error) {
+        return (R::ClientCertificate, refused.to_string());
+    }
     let tls = error.get_ref().and_then(|inner| inner.downcast_ref::<Error>());
     match tls {
         Some(Error::PeerIncompatible(
@@ -111,6 +117,11 @@ fn explain(error: &io::Error, first: &[u8]) -> (ClientRefusal, String) {
             | PeerIncompatible::NoKxGroupsInCommon
             | PeerIncompatible::NoSignatureSchemesInCommon,
         )) => (R::TlsHandshake, format!("no TLS algorithm in common: {error}")),
+        Some(Error::NoCertificatesPresented) => {
+            let reason = "the client has no certificate, and the listener has `tls.client_certificate: \
+                          required`; configure one in the client";
+            (R::NoClientCertificate, reason.to_owned())
+        }
         Some(Error::AlertReceived(
             alert @ (AlertDescription::UnknownCA
             | AlertDescription::BadCertificate

@@ -35,6 +35,7 @@ impl Reply {
     pub(super) const UTIME: Self = Self::fixed(200, "SITE UTIME command ok.");
     pub(super) const ALLO: Self = Self::fixed(202, "ALLO command ignored.");
     pub(super) const ACCT_SUPERFLUOUS: Self = Self::fixed(202, "No account needed.");
+    pub(super) const PASS_SUPERFLUOUS: Self = Self::fixed(202, "No password needed: logged in.");
     pub(super) const TIME_SET: Self = Self::fixed(213, "File modification time set.");
     pub(super) const SITE_HELP: Self = Self::fixed(214, "SITE commands: CHMOD HELP UTIME");
     pub(super) const SYSTEM: Self = Self::fixed(215, "UNIX Type: L8");
@@ -46,6 +47,8 @@ impl Reply {
     pub(super) const LISTING_COMPLETE: Self = Self::fixed(226, "Directory send OK.");
     pub(super) const ABORTED: Self = Self::fixed(226, "ABOR successful.");
     pub(super) const LOGGED_IN: Self = Self::fixed(230, "Login successful.");
+    pub(super) const LOGGED_IN_BY_CERTIFICATE: Self =
+        Self::fixed(232, "Login successful, by the client certificate.");
     pub(super) const START_TLS: Self = Self::fixed(234, "Proceed with negotiation.");
     pub(super) const DIRECTORY_CHANGED: Self = Self::fixed(250, "Directory successfully changed.");
     pub(super) const DELETED: Self = Self::fixed(250, "Delete operation successful.");
@@ -54,6 +57,8 @@ impl Reply {
     pub(super) const RENAMED: Self = Self::fixed(250, "Rename successful.");
 
     pub(super) const PASSWORD: Self = Self::fixed(331, "Please specify the password.");
+    pub(super) const MAIL_ADDRESS: Self =
+        Self::fixed(331, "Guest login ok, send your complete e-mail address as password.");
     pub(super) const READY_FOR_RNTO: Self = Self::fixed(350, "Ready for RNTO.");
 
     pub(super) const SHUTTING_DOWN: Self =

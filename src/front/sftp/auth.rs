@@ -93,7 +93,12 @@ impl Logins {
     }
 
     /// SSH_MSG_USERAUTH_PK_OK or a failure (RFC 4252 section 7). `key` may be that of a certificate.
-    pub(super) fn offer(&mut self, user: &str, key: &PublicKey, signature: &Algorithm) -> Auth {
+    pub(super) async fn offer(
+        &mut self,
+        user: &str,
+        key: &PublicKey,
+        signature: &Algorithm,
+    ) -> Auth {
         if self.connection.is_ending() || !self.methods(user).publickey {
             return self.reject(user);
         }
@@ -104,12 +109,37 @@ impl Logins {
         }
         self.connection.note_client();
         let Connection { shared, client_info, .. } = &*self.connection;
-        let admitted = self
-            .check_signature(signature)
-            .and_then(|()| shared.gateway.admits_offer(client_info, user.as_bytes(), key));
-        match admitted {
-            Ok(()) => Auth::Accept,
-            Err(failure) => self.key_refused(user, PresentedKey::Key(key.clone()), &failure),
+        let gateway = &shared.gateway;
+        let judged = self.check_signature(signature);
+        let admits = async {
+            judged?;
+            gateway.admits_offer(client_info, user.as_bytes(), key).await
+        };
+        match self.while_connected(admits).await {
+            Some(Ok(())) => Auth::Accept,
+            Some(Err(failure)) => self.key_refused(user, PresentedKey::Key(key.clone()), &failure),
+            None => self.reject(user),
+        }
+    }
+
+    /// `None` if the connection ends meanwhile: a login hook may take its time.
+    async fn while_connected(
+        &self,
+        judging: impl Future<Output = Result<(), Failure>>,
+    ) -> Option<Result<(), Failure>> {
+        let connection = &self.connection;
+        tokio::select! {
+            biased;
+            () = connection.closing.cancelled() => None,
+            () = connection.closed_by_client() => None,
+            judged = tokio::time::timeout_at(connection.login_deadline(), judging) => {
+                Some(judged.unwrap_or_else(|_| {
+                    let message = "the login took too long; try again";
+                    Err(Failure::gateway(FailureKind::Unavailable, message).with_detail(
+                        "a login hook had not answered yet (limits.login_timeout)",
+                    ))
+                }))
+            }
         }
     }
 
@@ -138,17 +168,27 @@ impl Logins {
             return self.reject(user);
         }
         let Connection { shared, client_info, .. } = &*self.connection;
-        if let Err(failure) = shared.gateway.admits_key(client_info, user.as_bytes(), &key) {
-            return self.key_refused(user, key, &failure);
+        // Otherwise the offer was judged.
+        if shared.gateway.accepts_certificates(client_info) {
+            let admits = shared.gateway.admits_key(client_info, user.as_bytes(), &key);
+            match self.while_connected(admits).await {
+                Some(Ok(())) => {}
+                Some(Err(failure)) => return self.key_refused(user, key, &failure),
+                None => return self.reject(user),
+            }
         }
         self.log_in(Proof::public_key(user.as_bytes().to_vec(), key)).await
     }
 
     fn key_refused(&mut self, user: &str, key: PresentedKey, failure: &Failure) -> Auth {
-        self.key_refused = true;
         let Connection { shared, client_info, .. } = &*self.connection;
         self.connection.note_login_logged();
         shared.gateway.key_refused(client_info, user.as_bytes(), key, failure);
+        if failure.kind == FailureKind::Unavailable {
+            self.end_unavailable(failure);
+        } else {
+            self.key_refused = true;
+        }
         self.reject(user)
     }
 
@@ -214,12 +254,16 @@ impl Logins {
     fn login_failed(&mut self, failure: &Failure) {
         self.failed += 1;
         if matches!(failure.kind, FailureKind::Unavailable | FailureKind::TimedOut) {
-            // SSH can report a reason only with the end of the connection.
-            let end = SessionEnd::by(failure.fault, failure.message.clone());
-            self.connection.end(Disconnect::ServiceNotAvailable, end);
+            self.end_unavailable(failure);
         } else if self.failed >= self.connection.shared.gateway.limits.login_attempts {
             self.disconnect("too many failed logins (limits.login_attempts)");
         }
+    }
+
+    /// SSH can report a reason only with the end of the connection.
+    fn end_unavailable(&self, failure: &Failure) {
+        let end = SessionEnd::by(failure.fault, failure.message.clone());
+        self.connection.end(Disconnect::ServiceNotAvailable, end);
     }
 
     fn disconnect(&self, reason: &'static str) {

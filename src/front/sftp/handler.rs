@@ -127,7 +127,7 @@ impl russh::server::Handler for Handler {
         user: &str,
         offer: PublicKeyOffer<'_>,
     ) -> Result<Auth, Error> {
-        Ok(self.logins.offer(user, offer.public_key, offer.algorithm))
+        Ok(self.logins.offer(user, offer.public_key, offer.algorithm).await)
     }
 
     async fn auth_publickey(

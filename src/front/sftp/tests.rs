@@ -294,10 +294,10 @@ async fn a_known_key_with_a_sha1_signature_is_refused() {
     shared.gateway = Arc::new(gateway);
     let mut logins = Logins::new(connection(shared));
     let old = Algorithm::Rsa { hash: None };
-    assert!(matches!(logins.offer("u", &key, &old), Auth::Reject { .. }));
+    assert!(matches!(logins.offer("u", &key, &old).await, Auth::Reject { .. }));
     assert!(matches!(logins.public_key("u", &key, &old).await, Auth::Reject { .. }));
     let new = Algorithm::Rsa { hash: Some(HashAlg::Sha256) };
-    assert!(matches!(logins.offer("u", &key, &new), Auth::Accept));
+    assert!(matches!(logins.offer("u", &key, &new).await, Auth::Accept));
     assert!(matches!(logins.public_key("u", &key, &new).await, Auth::Accept));
 }
 

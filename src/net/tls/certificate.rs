@@ -95,7 +95,8 @@ fn name(name: &GeneralName<'_>) -> Option<String> {
     }
 }
 
-fn short(text: &str) -> String {
+/// Cut after [`NAME_MAX`] characters.
+pub(super) fn short(text: &str) -> String {
     match text.char_indices().nth(NAME_MAX) {
         Some((end, _)) => format!("{}…", &text[..end]),
         None => text.to_owned(),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 
-use super::files::ServerCertificate;
+use super::files::CertificateAndKey;
 use super::names::ServerNames;
 
 /// One certificate or more. The first is for clients without a server name, or with an unknown one.
@@ -17,7 +17,7 @@ pub struct ServerCertificates {
 
 impl ServerCertificates {
     /// Adds a further certificate. Returns whether any of its names is new: otherwise no client gets it.
-    pub fn add(&mut self, certificate: &ServerCertificate) -> bool {
+    pub fn add(&mut self, certificate: &CertificateAndKey) -> bool {
         let mut is_new = false;
         for name in certificate.names() {
             is_new |= self.by_name.insert(name, certificate.certified.clone());
@@ -30,8 +30,8 @@ impl ServerCertificates {
     }
 }
 
-impl From<ServerCertificate> for ServerCertificates {
-    fn from(first: ServerCertificate) -> Self {
+impl From<CertificateAndKey> for ServerCertificates {
+    fn from(first: CertificateAndKey) -> Self {
         let mut certificates =
             Self { default: first.certified.clone(), by_name: ServerNames::default() };
         certificates.add(&first);
@@ -76,11 +76,11 @@ mod tests {
 
     use super::*;
 
-    fn certificate(names: &[&str]) -> ServerCertificate {
+    fn certificate(names: &[&str]) -> CertificateAndKey {
         let names: Vec<_> = names.iter().map(|name| (*name).to_owned()).collect();
         let made = rcgen::generate_simple_self_signed(names).unwrap();
         let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
-        ServerCertificate::new(vec![made.cert.der().clone()], key).unwrap()
+        CertificateAndKey::new(vec![made.cert.der().clone()], key).unwrap()
     }
 
     #[test]

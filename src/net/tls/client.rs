@@ -7,12 +7,14 @@ use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, Server
 use rustls::client::{Resumption, VerifierBuilderError, WebPkiServerVerifier};
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{
     ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme, SupportedProtocolVersion,
 };
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
+use super::files::CertificateAndKey;
 use super::trust::Verifier;
 use crate::net::Stream;
 use crate::net::buffered::{BufferedTcp, DATA_BUFFER_SIZE};
@@ -94,6 +96,28 @@ impl ClientTls {
             SessionReuse::None => (config(&[&TLS13, &TLS12])?, None),
         };
         Ok(Self { preferred, fallback, server_name, reuse })
+    }
+
+    /// Authenticates the gateway with a certificate, where the server asks for one.
+    pub fn with_certificate(mut self, certificate: &CertificateAndKey) -> Self {
+        let certified = CertifiedKey::clone(&certificate.certified);
+        let resolver = Arc::new(SingleCertAndKey::from(certified));
+        for config in [Some(&mut self.preferred), self.fallback.as_mut()].into_iter().flatten() {
+            Arc::make_mut(config).client_auth_cert_resolver = resolver.clone();
+        }
+        self
+    }
+
+    /// Whether it has a certificate of its own.
+    pub fn has_certificate(&self) -> bool {
+        self.preferred.client_auth_cert_resolver.has_certs()
+    }
+
+    /// For another server, whose certificate must be for this name.
+    pub fn with_server_name(&self, name: &str) -> Result<Self, ClientTlsError> {
+        let server_name = ServerName::try_from(name.to_owned())
+            .map_err(|_| ClientTlsError::ServerName(name.to_owned()))?;
+        Ok(Self { server_name, ..self.clone() })
     }
 
     /// The TLS of one control connection and its data connections, which share a private session store.

@@ -47,12 +47,12 @@ pub enum PemError {
 
 /// A certificate chain with its private key.
 #[derive(Debug, Clone)]
-pub struct ServerCertificate {
+pub struct CertificateAndKey {
     pub(super) certified: Arc<CertifiedKey>,
     names: Vec<String>,
 }
 
-impl ServerCertificate {
+impl CertificateAndKey {
     /// Reads PEM files and checks that the key belongs to the first certificate. Reports the errors of
     /// both files.
     pub fn load(certificate: &Path, key: &Path) -> Result<Self, Vec<PemError>> {

@@ -3,6 +3,7 @@
 mod certificate;
 mod certificates;
 mod client;
+mod client_auth;
 mod files;
 mod hello;
 mod names;
@@ -16,10 +17,14 @@ mod trust;
 pub use certificate::{CertificateSummary, calendar_date, certificate_summaries};
 pub use certificates::ServerCertificates;
 pub use client::{ClientTls, ClientTlsError, SessionReuse};
-pub use files::{PemError, ServerCertificate, load_ca};
+pub use client_auth::{
+    Authority, AuthorityError, CertificateUser, CertificateUsers, ClientAuth, ClientCertificate,
+    Crl, RefusedCertificate,
+};
+pub use files::{CertificateAndKey, PemError, load_ca};
 pub use hello::{FirstFlight, OfferedSessions};
 pub use names::ServerNames;
 pub use resumption::ResumptionEvidence;
-pub use server::{ControlTls, Direction, ServerTls};
+pub use server::{ControlTls, DataHandshake, Direction, ServerTls};
 pub use ticket::SessionId;
 pub use trust::{Distrust, DistrustedCertificate};

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
+use rustls::pki_types::CertificateDer;
 use rustls::server::{ProducesTickets, StoresServerSessions};
 use rustls::{HandshakeKind, ServerConfig};
 use socket2::SockRef;
@@ -12,6 +13,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 
 use super::certificates::{CertificateChoice, ServerCertificates};
+use super::client_auth::{ClientAuth, ClientCertificate};
 use super::hello::OfferedSessions;
 use super::resumption::ResumptionEvidence;
 use super::sessions::{SessionState, Sessions};
@@ -31,11 +33,14 @@ const ACCEPT_DELAY_MAX: Duration = Duration::from_millis(500);
 /// The client may have sent its first command under TLS before it read its tickets, but not the second.
 const COMMANDS_UNTIL_TICKETS_STORED: u8 = 2;
 
+type ServerStream = tokio_rustls::server::TlsStream<BufferedTcp>;
+
 /// A listener's TLS: its certificates, the shared ticketer and its control sessions.
 #[derive(Clone)]
 pub struct ServerTls {
     base: Arc<ServerConfig>,
     certificates: Arc<ServerCertificates>,
+    client_auth: Option<ClientAuth>,
     ticketer: Arc<dyn ProducesTickets>,
     session_ids: Arc<SessionIdIndex>,
     sessions: Arc<Sessions>,
@@ -49,6 +54,8 @@ pub struct ControlTls {
     state: Arc<SessionState>,
     /// That the client sent on the control connection (SNI).
     server_name: OnceLock<String>,
+    /// The client's, verified on the control connection.
+    certificate: OnceLock<ClientCertificate>,
     /// Commands received under TLS, up to [`COMMANDS_UNTIL_TICKETS_STORED`].
     commands: AtomicU8,
     /// Whether the last data connection resumed it.
@@ -77,20 +84,40 @@ pub enum Direction {
     Upload,
 }
 
+/// An accepted data connection.
+pub struct DataHandshake {
+    /// Its bytes.
+    pub stream: Stream,
+    /// It resumed the control session or a related one: one of a chain of sessions that resumed one
+    /// another, or one of the same certificate, where certificates name users.
+    pub resumed: bool,
+    /// The listener asks for certificates, and it neither resumed a related session nor has the control
+    /// connection's certificate: it is another client's.
+    pub is_foreign: bool,
+}
+
 impl ServerTls {
-    /// TLS 1.2 and 1.3 with one certificate or several, without client certificates.
-    pub fn new(certificates: impl Into<ServerCertificates>) -> Result<Self, rustls::Error> {
+    /// TLS 1.2 and 1.3 with one certificate or several. `client_auth`: `None` if clients are not asked for
+    /// a certificate.
+    pub fn new(
+        certificates: impl Into<ServerCertificates>,
+        client_auth: Option<ClientAuth>,
+    ) -> Result<Self, rustls::Error> {
         let certificates = Arc::new(certificates.into());
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let builder = ServerConfig::builder_with_provider(provider)
-            .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])?
-            .with_no_client_auth();
+            .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])?;
+        let builder = match &client_auth {
+            Some(client_auth) => builder.with_client_cert_verifier(client_auth.verifier()),
+            None => builder.with_no_client_auth(),
+        };
         let choice = CertificateChoice::for_control(certificates.clone());
         let mut base = builder.with_cert_resolver(Arc::new(choice));
         base.send_tls13_tickets = TICKETS_PER_CONTROL_CONNECTION;
         Ok(Self {
             base: Arc::new(base),
             certificates,
+            client_auth,
             ticketer: ticketer::weekly()?,
             session_ids: Arc::default(),
             sessions: Arc::default(),
@@ -106,6 +133,7 @@ impl ServerTls {
             store: Arc::new(SessionStore::new(id, self.session_ids.clone())),
             state: self.sessions.start(id),
             server_name: OnceLock::new(),
+            certificate: OnceLock::new(),
             commands: AtomicU8::new(0),
             resumes: false.into(),
             times: Mutex::default(),
@@ -207,16 +235,22 @@ impl ControlTls {
         self.times().handshake_started.get_or_insert(earliest);
     }
 
+    /// The client's certificate, once the handshake of the control connection has verified it.
+    pub fn certificate(&self) -> Option<&ClientCertificate> {
+        self.certificate.get()
+    }
+
     /// The server's half of the handshake on the control connection. `None`: the client closed as soon
-    /// as its half was done, as load balancers' TLS checks do.
+    /// as its half was done, as load balancers' TLS checks do. Where certificates are asked for, it is
+    /// always a full one: a resumed session's certificate is not verified again.
     pub async fn accept_control(&self, tcp: TcpStream) -> io::Result<Option<Stream>> {
         self.note_implicit_tls();
         let lookups = Arc::new(LookupRecorder::new(self.store.clone()));
-        let (config, ticketer) = self.config(
-            TICKETS_PER_CONTROL_CONNECTION,
-            TicketOwner::control(self.id),
-            lookups.clone(),
-        );
+        let ticketer = self.ticketer(TicketOwner::control(self.id));
+        let is_resumable = self.listener.client_auth.is_none();
+        let ticketer = if is_resumable { ticketer } else { ticketer.without_resumption() };
+        let ticketer = Arc::new(ticketer);
+        let config = self.config(TICKETS_PER_CONTROL_CONNECTION, ticketer.clone(), lookups.clone());
         let tcp = BufferedTcp::for_control(tcp).with_quickack();
         let accepted = TlsAcceptor::from(Arc::new(config)).accept(tcp).await;
         let tickets = ticketer.used();
@@ -237,6 +271,9 @@ impl ControlTls {
         if let Some(name) = tls.get_ref().1.server_name() {
             let _ = self.server_name.set(name.to_owned());
         }
+        if let (Some(client_auth), Some(leaf)) = (&self.listener.client_auth, leaf(&tls)) {
+            let _ = self.certificate.set(client_auth.certificate(leaf));
+        }
         self.times().single_use_tickets =
             tls.get_ref().1.protocol_version() == Some(rustls::ProtocolVersion::TLSv1_3);
         if is_resumed(&tls)
@@ -249,14 +286,13 @@ impl ControlTls {
     }
 
     /// The server's half of the handshake on a data connection, of which `read` has been read before. The
-    /// reply after which the client may connect was sent after `requested`. Also returns whether it resumed this control session
-    /// or a related one: one of a chain of sessions that resumed one another.
+    /// reply after which the client may connect was sent after `requested`.
     pub async fn accept_data(
         &self,
         (tcp, read): (TcpStream, Vec<u8>),
         requested: Instant,
         direction: Direction,
-    ) -> io::Result<(Stream, bool)> {
+    ) -> io::Result<DataHandshake> {
         let tickets = match direction {
             Direction::Download => 1,
             Direction::Upload => 0,
@@ -264,7 +300,8 @@ impl ControlTls {
         let connection = rand::random();
         let owner = TicketOwner { session: self.id, connection };
         let store = Arc::new(ReadOnlyStore(self.store.clone()));
-        let (mut config, ticketer) = self.config(tickets, owner, store);
+        let ticketer = Arc::new(self.ticketer(owner));
+        let mut config = self.config(tickets, ticketer.clone(), store);
         config.cert_resolver = Arc::new(CertificateChoice::for_data(
             self.listener.certificates.clone(),
             self.server_name.get().map(String::as_str),
@@ -279,6 +316,7 @@ impl ControlTls {
         }
         tls.get_mut().1.set_buffer_limit(Some(DATA_BUFFER_SIZE));
         let resumed = is_resumed(&tls);
+        let same_certificate = self.has_same_certificate(&tls);
         let (resumed_own, resumed_related) = match ticketer.used().owner {
             // By session id: the store holds only this session's.
             None => (resumed, resumed),
@@ -287,7 +325,8 @@ impl ControlTls {
                     self.listener.note_shared_store(&self.id, &[owner.session]);
                 }
                 let other = self.listener.sessions.verified_owner(owner).filter(|_| resumed);
-                let resumed_related = other.is_some_and(|other| other.root() == self.state.root());
+                let resumed_related = other.is_some_and(|other| other.root() == self.state.root())
+                    || resumed && same_certificate && self.certificates_name_users();
                 (resumed_related && owner.session == self.id, resumed_related)
             }
         };
@@ -296,22 +335,41 @@ impl ControlTls {
         }
         self.resumes.store(resumed_own, Ordering::Relaxed);
         self.times().resumed_since = resumed_own.then_some(requested);
-        Ok((Stream::Tls(Box::new(tls.into())), resumed_related))
+        Ok(DataHandshake {
+            stream: Stream::Tls(Box::new(tls.into())),
+            resumed: resumed_related,
+            is_foreign: self.listener.client_auth.is_some()
+                && !resumed_related
+                && !same_certificate,
+        })
+    }
+
+    /// Whether both connections have the same certificate, or neither has one.
+    fn has_same_certificate(&self, tls: &ServerStream) -> bool {
+        leaf(tls).map(|leaf| &**leaf) == self.certificate().map(ClientCertificate::der)
+    }
+
+    fn certificates_name_users(&self) -> bool {
+        self.certificate().is_some()
+            && self.listener.client_auth.as_ref().is_some_and(ClientAuth::names_users)
     }
 
     /// `owner`: of the tickets that it issues.
+    fn ticketer(&self, owner: TicketOwner) -> OwnedTicketer {
+        OwnedTicketer::new(self.listener.ticketer.clone(), owner)
+    }
+
     fn config(
         &self,
         tickets: usize,
-        owner: TicketOwner,
+        ticketer: Arc<OwnedTicketer>,
         store: Arc<dyn StoresServerSessions>,
-    ) -> (ServerConfig, Arc<OwnedTicketer>) {
-        let ticketer = Arc::new(OwnedTicketer::new(self.listener.ticketer.clone(), owner));
+    ) -> ServerConfig {
         let mut config = ServerConfig::clone(&self.listener.base);
         config.send_tls13_tickets = tickets;
-        config.ticketer = ticketer.clone();
+        config.ticketer = ticketer;
         config.session_storage = store;
-        (config, ticketer)
+        config
     }
 }
 
@@ -326,8 +384,13 @@ fn is_closed_by_peer(error: &io::Error) -> bool {
     matches!(error.kind(), K::ConnectionReset | K::ConnectionAborted | K::BrokenPipe)
 }
 
-fn is_resumed(tls: &tokio_rustls::server::TlsStream<BufferedTcp>) -> bool {
+fn is_resumed(tls: &ServerStream) -> bool {
     tls.get_ref().1.handshake_kind() == Some(HandshakeKind::Resumed)
+}
+
+/// The client's certificate; of a resumed session, the one of its first handshake.
+fn leaf(tls: &ServerStream) -> Option<&CertificateDer<'static>> {
+    tls.get_ref().1.peer_certificates()?.first()
 }
 
 #[cfg(test)]

@@ -47,6 +47,8 @@ pub(super) fn open(
 pub(super) struct OwnedTicketer {
     shared: Arc<dyn ProducesTickets>,
     owner: TicketOwner,
+    /// Whether tickets are resumed, not only recorded.
+    resumes: bool,
     used: Mutex<TicketUse>,
 }
 
@@ -64,7 +66,12 @@ pub(super) struct TicketUse {
 
 impl OwnedTicketer {
     pub(super) fn new(shared: Arc<dyn ProducesTickets>, owner: TicketOwner) -> Self {
-        Self { shared, owner, used: Mutex::default() }
+        Self { shared, owner, resumes: true, used: Mutex::default() }
+    }
+
+    /// For a connection whose handshake must be a full one.
+    pub(super) fn without_resumption(self) -> Self {
+        Self { resumes: false, ..self }
     }
 
     pub(super) fn used(&self) -> TicketUse {
@@ -93,7 +100,7 @@ impl ProducesTickets for OwnedTicketer {
         used.offered = true;
         let (owner, plain) = opened?;
         used.owner = Some(owner);
-        Some(plain)
+        self.resumes.then_some(plain)
     }
 }
 
@@ -268,6 +275,17 @@ mod tests {
         let owner = Some(TicketOwner { session: [1; 16], connection: [3; 16] });
         assert_eq!(bob.used(), TicketUse { offered: true, owner, issued: false });
         assert!(alice.used().issued);
+    }
+
+    #[test]
+    fn a_full_handshake_records_the_offered_ticket() {
+        let shared = crate::net::tls::ticketer::weekly().unwrap();
+        let made = || OwnedTicketer::new(shared.clone(), TicketOwner::control([1; 16]));
+        let ticket = made().encrypt(b"secrets").unwrap();
+        let full = made().without_resumption();
+        assert_eq!(full.decrypt(&ticket), None);
+        assert_eq!(full.used().owner, Some(TicketOwner::control([1; 16])));
+        assert!(made().decrypt(&ticket).is_some());
     }
 
     #[test]

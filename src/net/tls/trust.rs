@@ -89,7 +89,7 @@ impl DistrustedCertificate {
 }
 
 /// Subject, names, issuer and days of validity.
-fn describe(certificate: &CertificateSummary) -> String {
+pub(super) fn describe(certificate: &CertificateSummary) -> String {
     let CertificateSummary { subject, issuer, names, from, until } = certificate;
     let names = if names.is_empty() { String::new() } else { format!(" for {}", names.join(", ")) };
     let (from, until) = (calendar_date(*from), calendar_date(*until));

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::bucket::{Bucket, Rate};
 use super::counters::{Counter, SessionCount};
-use super::metrics::OfLimit;
+use super::metrics::{LimitMetrics, OfLimit};
 use super::refusal::Refused;
 use super::setting::{Limit, OperationRate};
 use crate::op::{Direction, Failure};
@@ -30,6 +30,11 @@ pub(super) struct Applied {
 }
 
 impl Configured {
+    pub(super) fn new(limit: Limit, metrics: Option<&LimitMetrics>) -> Arc<Self> {
+        let metrics = OfLimit::new(&limit, metrics);
+        Arc::new(Self { limit, metrics })
+    }
+
     /// Counts a refusal; returns it.
     pub(super) fn refuse(&self, kind: Refused) -> Failure {
         self.metrics.refused(kind);

@@ -17,7 +17,7 @@ pub struct LimitMetrics {
 /// The metrics of one limit.
 pub(super) struct OfLimit {
     name: String,
-    all: LimitMetrics,
+    all: Option<LimitMetrics>,
 }
 
 impl LimitMetrics {
@@ -41,25 +41,26 @@ impl LimitMetrics {
         registry.register(Box::new(waited.clone()))?;
         Ok(Self { refused, waited })
     }
-
-    pub(super) fn of(&self, limit: &Limit) -> OfLimit {
-        let name = limit.name.as_str();
-        // From the start, so that the first refusal is visible as an increase.
-        for kind in Refused::ALL.into_iter().filter(|kind| kind.is_possible(limit)) {
-            self.refused.with_label_values(&[name, kind.key()]);
-        }
-        OfLimit { name: name.to_owned(), all: self.clone() }
-    }
 }
 
 impl OfLimit {
+    pub(super) fn new(limit: &Limit, all: Option<&LimitMetrics>) -> Self {
+        let name = limit.name.as_str();
+        // From the start, so that the first refusal is visible as an increase.
+        for kind in Refused::ALL.into_iter().filter(|kind| kind.is_possible(limit)) {
+            all.inspect(|all| drop(all.refused.with_label_values(&[name, kind.key()])));
+        }
+        Self { name: name.to_owned(), all: all.cloned() }
+    }
+
     pub(super) fn refused(&self, kind: Refused) {
-        self.all.refused.with_label_values(&[self.name.as_str(), kind.key()]).inc();
+        let Some(all) = &self.all else { return };
+        all.refused.with_label_values(&[self.name.as_str(), kind.key()]).inc();
     }
 
     /// `kind`: `bandwidth` or `operations`.
     pub(super) fn waited(&self, kind: &str, time: Duration) {
-        let waited = self.all.waited.with_label_values(&[self.name.as_str(), kind]);
-        waited.inc_by(time.as_secs_f64());
+        let Some(all) = &self.all else { return };
+        all.waited.with_label_values(&[self.name.as_str(), kind]).inc_by(time.as_secs_f64());
     }
 }

@@ -35,16 +35,16 @@ use setting::Size;
 pub struct Limits {
     configured: Vec<Arc<Configured>>,
     counters: Arc<Counters>,
+    /// `None`: limits of answers are not counted in metrics.
+    metrics: Option<LimitMetrics>,
 }
 
 impl Limits {
     /// Limits that go on with these counters: those of an earlier configuration, or new ones.
     pub fn new(limits: Vec<Limit>, counters: Arc<Counters>, metrics: &LimitMetrics) -> Self {
-        let configured = limits.into_iter().map(|limit| {
-            let metrics = metrics.of(&limit);
-            Arc::new(Configured { limit, metrics })
-        });
-        Self { configured: configured.collect(), counters }
+        let metrics = Some(metrics.clone());
+        let configured = limits.into_iter().map(|limit| Configured::new(limit, metrics.as_ref()));
+        Self { configured: configured.collect(), counters, metrics }
     }
 
     /// What they count, for the limits of another configuration, or to be saved.
@@ -52,7 +52,7 @@ impl Limits {
         &self.counters
     }
 
-    /// Counts a session of an authenticated user. `session`: its number.
+    /// Counts a session of an authenticated user. `session`: its number. `further`: a limit of this user.
     ///
     /// # Errors
     /// As many sessions are open as a limit allows: the failure ends the connection.
@@ -60,9 +60,11 @@ impl Limits {
         &self,
         facts: &SessionFacts,
         session: u64,
+        further: Option<&Limit>,
     ) -> Result<SessionLimits, Failure> {
+        let further = further.map(|it| Configured::new(it.clone(), self.metrics.as_ref()));
         let mut applied = Vec::new();
-        for configured in self.covering(facts) {
+        for configured in self.covering(facts).chain(&further) {
             let (key, max) = (key(&configured.limit, facts, session), configured.limit.sessions);
             let counted = self.counters.add_session(key, max);
             let session = counted.ok_or_else(|| configured.refuse(Refused::Session))?;

@@ -51,7 +51,8 @@ impl Refused {
         };
         let name = &limit.name;
         let setting = format!(
-            "limit \"{name}\" (policy.limits) has {}: {value}, per {}",
+            "limit \"{name}\" ({}) has {}: {value}, per {}",
+            if limit.is_answered { "`limits` of its answer" } else { "policy.limits" },
             self.key(),
             limit.per.as_str()
         );

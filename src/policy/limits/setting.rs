@@ -10,6 +10,8 @@ use crate::policy::SessionConditions;
 pub struct Limit {
     /// Its name in messages, metrics and the saved quotas: unique.
     pub name: String,
+    /// A login hook's answer has it, not the configuration.
+    pub is_answered: bool,
     /// The sessions that it covers.
     pub matches: SessionConditions,
     /// Who shares it.

@@ -35,7 +35,7 @@ fn limits(all: impl IntoIterator<Item = Limit>) -> Limits {
 /// With a number of its own.
 fn session(limits: &Limits, user: &str) -> SessionLimits {
     static NEXT: AtomicU64 = AtomicU64::new(1000);
-    limits.open_session(&facts(user), NEXT.fetch_add(1, Ordering::Relaxed)).unwrap()
+    limits.open_session(&facts(user), NEXT.fetch_add(1, Ordering::Relaxed), None).unwrap()
 }
 
 fn download(session: &SessionLimits) -> (TransferPermit, Arc<dyn Throttle>) {
@@ -165,7 +165,7 @@ fn sessions_and_transfers_are_refused_above_their_number() {
         Limit { sessions: Some(2), transfers: Some(1), ..named("partners") },
     ]);
     let (first, _second) = (session(&limits, "a"), session(&limits, "a"));
-    let refused = limits.open_session(&facts("a"), 3).err().unwrap();
+    let refused = limits.open_session(&facts("a"), 3, None).err().unwrap();
     assert_eq!((refused.kind, refused.fault), (FailureKind::Unavailable, Fault::Policy));
     assert!(!refused.message.contains("partners"), "{refused}");
     let detail = refused.detail.unwrap();
@@ -180,9 +180,9 @@ fn sessions_and_transfers_are_refused_above_their_number() {
     // A transfer that outlives the rest of its session still counts.
     let permit = first.transfer().unwrap();
     drop(first);
-    assert!(limits.open_session(&facts("a"), 3).is_err());
+    assert!(limits.open_session(&facts("a"), 3, None).is_err());
     drop(permit);
-    assert!(limits.open_session(&facts("a"), 3).is_ok());
+    assert!(limits.open_session(&facts("a"), 3, None).is_ok());
 }
 
 #[tokio::test(start_paused = true)]
@@ -262,11 +262,11 @@ fn another_configuration_goes_on_with_the_counters() {
     drop(open.transfer().unwrap());
     let after = Limits::new(vec![limit(2), named("new")], before.counters().clone(), &metrics);
     let second = session(&after, "a");
-    assert!(after.open_session(&facts("a"), 1).is_err(), "the session from before counts");
+    assert!(after.open_session(&facts("a"), 1, None).is_err(), "the session from before counts");
     assert!(second.transfer().is_ok(), "one more file");
     assert!(second.transfer().is_err());
     drop(open);
-    assert!(after.open_session(&facts("a"), 1).is_ok());
+    assert!(after.open_session(&facts("a"), 1, None).is_ok());
 }
 
 #[test]
@@ -280,13 +280,13 @@ fn those_who_share_a_limit_are_as_configured() {
         (per(Per::Session), [false, false, false]),
     ] {
         let limits = limits([limit.clone()]);
-        let _first = limits.open_session(&facts("a"), 1).unwrap();
+        let _first = limits.open_session(&facts("a"), 1, None).unwrap();
         let others = [
             facts("b"),
             SessionFacts { listener: "inside".into(), ..facts("a") },
             SessionFacts { backend: "other".into(), ..facts("a") },
         ];
-        let refused = others.map(|facts| limits.open_session(&facts, 2).is_err());
+        let refused = others.map(|facts| limits.open_session(&facts, 2, None).is_err());
         assert_eq!(refused, shared, "{}", limit.name);
     }
 }

@@ -1,16 +1,22 @@
 //! Who logs in: passwords and public keys of the gateway's `users`.
 
+use std::sync::Arc;
+
 use russh::keys::PublicKey;
 
 use super::super::client_info::ClientInfo;
+use super::super::login_record::LoginRecord;
 use super::super::proof::Proof;
 use super::super::session_info::SessionInfo;
-use super::{Gateway, refused};
+use super::backend_login::KEY_NOT_FORWARDED;
+use super::destination::Destination;
+use super::{Gateway, certificate, refused};
 use crate::auth::{KeyTrust, Methods, PresentedKey, UserTable};
 use crate::op::{Failure, FailureKind};
-use crate::route::{Access, Account, Authenticator, Chosen};
+use crate::route::{Access, Account, Authenticator, Choice, Chosen};
 
-pub(super) const KEY_NOT_FORWARDED: &str = "a public key cannot be passed through to a backend";
+pub(super) const CERTIFICATE_AND_HOOK: &str =
+    "the route has `authenticate: http`, and a login hook gets plain keys, not SSH certificates";
 
 const PASSWORD_ONLY: &str = "a password is required, and keys are not accepted (`require` or `methods` of the route or user)";
 
@@ -18,6 +24,8 @@ const PASSWORD_ONLY: &str = "a password is required, and keys are not accepted (
 pub(super) struct Authenticated {
     /// For routes, policy and limits.
     pub(super) groups: Vec<String>,
+    /// Where the login leads; `None`: where the route says.
+    pub(super) destination: Option<Destination>,
 }
 
 impl Gateway {
@@ -30,10 +38,21 @@ impl Gateway {
         client: &ClientInfo,
         proof: &Proof,
     ) -> Result<Option<Authenticated>, Failure> {
-        match chosen.choice.as_ref().map(|choice| &choice.backend.access) {
-            Some(Access::Backend) => Ok(None),
+        match chosen.choice.as_ref().map(|choice| (choice, &choice.backend.access)) {
+            Some((choice, Access::Backend)) => {
+                // Before the backend gets the password.
+                certificate::check_name(client, &choice.user)?;
+                Ok(None)
+            }
+            Some((choice, Access::Gateway { by: Authenticator::Hook(hook), .. })) => {
+                certificate::check_name(client, &choice.user)?;
+                self.ask_hook(hook, choice, client, proof).await.map(Some)
+            }
+            Some((choice, Access::Gateway { by: Authenticator::Anonymous, .. })) => {
+                authenticate_anonymous(choice, client, proof).map(Some)
+            }
             // Without a route, too: the reply and its time must not depend on whether the user exists.
-            None | Some(Access::Gateway { by: Authenticator::Users, .. }) => {
+            None | Some((_, Access::Gateway { by: Authenticator::Users, .. })) => {
                 self.authenticate_user(users, chosen, client, proof).await.map(Some)
             }
         }
@@ -57,42 +76,83 @@ impl Gateway {
             }
             None => true,
         };
-        if let Some(key) = &proof.key {
-            self.judge_key(users, client, &proof.user, key)?;
-        }
         let Some(choice) = &chosen.choice else { return Err(self.without_route(chosen)) };
+        if let Some(key) = &proof.key {
+            self.admits_users_key(users, choice, client, key)?;
+        }
         // A name that no user can have is told as that.
         Self::paths(choice)?;
-        let user = users.get(name).filter(|_| password_is_right);
+        certificate::check_name(client, name)?;
+        let user = if proof.methods().is_empty() {
+            certificate::user_by_certificate(users, client, choice)
+        } else {
+            users.get(name).filter(|_| password_is_right).cloned()
+        };
         let user = user.ok_or_else(|| refused("unknown user or wrong password"))?;
+        if proof.key.is_none() {
+            certificate::check_required(client, name, &user)?;
+        }
         check_methods(choice.route.required | user.required, proof.methods(), client)?;
-        Ok(Authenticated { groups: user.groups.clone() })
+        Ok(Authenticated { groups: user.groups.clone(), destination: None })
     }
 
-    /// Whether the gateway would accept a login with this key or certificate, perhaps with a password, too.
-    pub fn admits_key(
+    /// Whether the gateway would accept a login with this key or certificate, perhaps with a password, too. A
+    /// login hook is asked as long as the caller waits.
+    pub async fn admits_key(
         &self,
         client: &ClientInfo,
         user: &[u8],
         key: &PresentedKey,
     ) -> Result<(), Failure> {
-        self.judge_key(&self.passwords.users(), client, user, key)
+        let users = self.passwords.users();
+        let chosen = self.choose_among(&users, client.login(user));
+        let Some(choice) = &chosen.choice else { return Err(self.without_route(&chosen)) };
+        match &choice.backend.access {
+            Access::Gateway { by: Authenticator::Anonymous, .. } => {
+                Err(refused("the route has `authenticate: anonymous`: FTP without keys"))
+            }
+            Access::Gateway { by: Authenticator::Hook(hook), .. } => {
+                self.refuse_banned(client)?;
+                match key {
+                    PresentedKey::Key(key) => self.offer_to_hook(hook, choice, client, key).await,
+                    PresentedKey::Certificate(_) => Err(refused(CERTIFICATE_AND_HOOK)),
+                }
+            }
+            Access::Gateway { by: Authenticator::Users, .. } => {
+                self.admits_users_key(&users, choice, client, key)
+            }
+            Access::Backend => {
+                Err(refused("the route has `authenticate: backend`, which accepts no public keys"))
+            }
+        }
     }
 
-    fn judge_key(
+    /// Whether a client should sign with this key. It may be that of a certificate, which is not visible
+    /// before the signature: where certificates are accepted, the client signs in any case.
+    pub async fn admits_offer(
+        &self,
+        client: &ClientInfo,
+        user: &[u8],
+        key: &PublicKey,
+    ) -> Result<(), Failure> {
+        if self.accepts_certificates(client) {
+            return Ok(());
+        }
+        self.admits_key(client, user, &PresentedKey::Key(key.clone())).await
+    }
+
+    /// Whether the client's listener accepts certificates of users.
+    pub fn accepts_certificates(&self, client: &ClientInfo) -> bool {
+        self.key_trust(client).accepts_certificates()
+    }
+
+    fn admits_users_key(
         &self,
         users: &UserTable,
+        choice: &Choice<'_>,
         client: &ClientInfo,
-        user: &[u8],
         key: &PresentedKey,
     ) -> Result<(), Failure> {
-        let chosen = self.choose_among(users, client.login(user));
-        let Some(choice) = &chosen.choice else { return Err(self.without_route(&chosen)) };
-        let Access::Gateway { account, .. } = &choice.backend.access else {
-            return Err(refused(
-                "the route has `authenticate: backend`, which accepts no public keys",
-            ));
-        };
         Self::paths(choice)?;
         let known = users.get(&choice.user).ok_or_else(|| refused("unknown user"))?;
         let required = choice.route.required | known.required;
@@ -100,25 +160,13 @@ impl Gateway {
             return Err(refused(PASSWORD_ONLY));
         }
         // A password besides the key can be.
-        if matches!(account, Account::PassThrough) && !required.password {
+        if let Access::Gateway { account: Account::PassThrough, .. } = choice.backend.access
+            && !required.password
+        {
             return Err(refused(KEY_NOT_FORWARDED));
         }
         let admitted = self.key_trust(client).admits(known, &choice.user, key, client.peer.ip());
         admitted.map_err(|refusal| refused(&refusal.to_string()))
-    }
-
-    /// Whether a client should sign with this key. It may be that of a certificate, which is not visible
-    /// before the signature: where certificates are accepted, the client signs in any case.
-    pub fn admits_offer(
-        &self,
-        client: &ClientInfo,
-        user: &[u8],
-        key: &PublicKey,
-    ) -> Result<(), Failure> {
-        if self.key_trust(client).accepts_certificates() {
-            return Ok(());
-        }
-        self.admits_key(client, user, &PresentedKey::Key(key.clone()))
     }
 
     fn key_trust(&self, client: &ClientInfo) -> &KeyTrust {
@@ -126,7 +174,8 @@ impl Gateway {
         self.key_trust.get(&client.listener).unwrap_or(&NONE)
     }
 
-    /// Records a key that was refused without a login: most clients have several.
+    /// Records a key that was refused without a login, as most clients have several; or a login that
+    /// failed since nobody could decide about the key.
     pub fn key_refused(
         &self,
         client: &ClientInfo,
@@ -137,16 +186,32 @@ impl Gateway {
         let choice = self.choose(client.login(user)).choice;
         let proof = Proof::public_key(user.to_vec(), key);
         let info = SessionInfo::new(client, &proof, choice.as_ref(), &self.audit);
-        self.metrics.key_refused(&info, failure);
+        if failure.kind == FailureKind::Unavailable {
+            LoginRecord::new(Arc::new(info), self.metrics.clone()).done(Err(failure));
+        } else {
+            self.metrics.key_refused(&info, failure);
+        }
     }
+}
+
+/// Whoever knows the name; a certificate of somebody else still counts.
+fn authenticate_anonymous(
+    choice: &Choice<'_>,
+    client: &ClientInfo,
+    proof: &Proof,
+) -> Result<Authenticated, Failure> {
+    if proof.password.is_none() {
+        return Err(refused(
+            "an anonymous user sends a password: anything, by convention a mail address",
+        ));
+    }
+    certificate::check_name(client, &choice.user)?;
+    Ok(Authenticated { groups: Vec::new(), destination: None })
 }
 
 /// `present` has been checked.
 fn check_methods(required: Methods, present: Methods, client: &ClientInfo) -> Result<(), Failure> {
-    if present.is_empty() {
-        return Err(refused("nothing that proves the user was presented"));
-    }
-    if required.is_empty() || required.without(present).is_empty() {
+    if required.without(present).is_empty() {
         return Ok(());
     }
     let setting = "`require` or `methods` of the route or user";

@@ -1,11 +1,10 @@
 //! The login at the backend of a user's route.
 
-use std::fmt::Display;
-
 use super::super::client_info::ClientInfo;
 use super::super::proof::Proof;
 use super::super::root;
-use super::authenticate::{Authenticated, KEY_NOT_FORWARDED};
+use super::authenticate::Authenticated;
+use super::destination::Destination;
 use super::progress::Progress;
 use super::{Gateway, refused};
 use crate::auth::{CertificateSummary, Credentials, Identity};
@@ -14,10 +13,9 @@ use crate::op::escape::printable;
 use crate::op::{Failure, FailureKind, Fault, Outage};
 use crate::policy::limits::SessionLimits;
 use crate::policy::{Protocol, SessionFacts};
-use crate::route::{
-    Access, Account, Backends, Choice, MintedAccountError, Rewrite, Root, USER_PLACEHOLDER,
-    UserFolderError,
-};
+use crate::route::{Account, Backends, Choice, MintedAccountError, Root};
+
+pub(super) const KEY_NOT_FORWARDED: &str = "a public key cannot be passed through to a backend";
 
 /// A login that the backend has accepted.
 pub(super) struct LoggedIn {
@@ -37,29 +35,36 @@ impl Gateway {
         proof: Proof,
         progress: &Progress,
     ) -> Result<LoggedIn, Failure> {
-        let (root, rewrites) = Self::paths(choice)?;
-        let place = choice.backend.name.as_str();
-        let backend = self.backends.get(place).ok_or_else(|| {
+        let (is_authenticated, groups, destination) = match user {
+            Some(user) => (true, user.groups, user.destination),
+            None => (false, Vec::new(), None),
+        };
+        let destination = destination.map_or_else(|| Destination::of(choice), Ok)?;
+        let Destination { user, backend: place, account, is_own_account, root, rewrites, limit } =
+            destination;
+        let backend = self.backends.get(&place).ok_or_else(|| {
             Failure::gateway(FailureKind::Internal, "the route's backend does not exist")
         })?;
-        let login = login(choice, client, proof, progress)?;
+        let login = login(&user, account, client, proof, progress)?;
         // Before the backend is involved, but not before the user is known: a wrong password takes no
         // user's place.
-        let (authenticated, groups) = match user {
-            Some(user) => (true, user.groups),
-            None => (false, Vec::new()),
-        };
-        let facts = facts(client, Identity { user: choice.user.clone(), groups }, place);
-        let admit = || self.policy_limits.open_session(&facts, client.session);
-        let early = authenticated.then(admit).transpose()?;
+        let facts = facts(client, Identity { user, groups }, &place);
+        let admit = || self.policy_limits.open_session(&facts, client.session, limit.as_ref());
+        let early = is_authenticated.then(admit).transpose()?;
         let rooted = matches!(&root, Root::Path(path) if !path.is_root());
-        let origin = Origin { client: client.peer, local: client.local, rooted };
+        let origin = Origin { client: client.peer, local: client.local, rooted, is_check: false };
         progress.reached_backend();
-        let session = backend.login(&login, origin).await;
-        let session = session.map_err(|failure| refusal(failure, choice, &login))?;
+        let session = backend.login_as(&facts.user, &login, origin).await;
+        let session = session.map_err(|failure| {
+            if is_own_account {
+                own_account_refusal(failure)
+            } else {
+                refusal(failure, choice, &login)
+            }
+        })?;
         let ready = async {
             let limits = early.map_or_else(admit, Ok)?;
-            root::check(&*session, &root, (place, choice.number)).await?;
+            root::check(&*session, &root, (&place, choice.number)).await?;
             Ok(limits)
         };
         match ready.await {
@@ -74,45 +79,26 @@ impl Gateway {
             }
         }
     }
-
-    /// The root of a user's session, and the paths that differ below it.
-    pub(in crate::session) fn paths(choice: &Choice) -> Result<(Root, Vec<Rewrite>), Failure> {
-        let Choice { route, number, user, .. } = choice;
-        let refused = |key: String, setting: &dyn Display, why: UserFolderError| {
-            refused(&format!(
-                "the user's name cannot replace `{USER_PLACEHOLDER}` in routes[{number}].{key} ({setting}): it \
-                 {why}; if the user is genuine, add a route for this name before that one",
-            ))
-        };
-        let root =
-            route.root.of(user).map_err(|why| refused("root".to_owned(), &route.root, why))?;
-        let rewrites = route.rewrites.iter().enumerate().map(|(index, rewrite)| {
-            let key = || format!("rewrite[{index}].to");
-            rewrite.of(user).map_err(|why| refused(key(), &rewrite.to, why))
-        });
-        Ok((root, rewrites.collect::<Result<_, _>>()?))
-    }
 }
 
 /// What the backend gets.
 fn login(
-    choice: &Choice<'_>,
+    user: &[u8],
+    account: Account,
     client: &ClientInfo,
     proof: Proof,
     progress: &Progress,
 ) -> Result<Login, Failure> {
-    match &choice.backend.access {
-        Access::Backend | Access::Gateway { account: Account::PassThrough, .. } => {
+    match account {
+        Account::PassThrough => {
             let given = proof.password.ok_or_else(|| refused(KEY_NOT_FORWARDED))?;
-            let user = choice.user.clone();
+            let user = user.to_vec();
             let (password, account) = (given.password, given.account);
             Ok(Login::Unverified(Credentials { user, password, account, key: None }))
         }
-        Access::Gateway { account: Account::Mapped(account), .. } => {
-            Ok(Login::Authenticated(Some(account.clone())))
-        }
-        Access::Gateway { account: Account::Minted(account), .. } => {
-            let made = account.mint(&choice.user, key_id(choice, client));
+        Account::Mapped(account) => Ok(Login::Authenticated(Some(account))),
+        Account::Minted(account) => {
+            let made = account.mint(user, key_id(user, client));
             let credentials = made.map_err(|error| match error {
                 MintedAccountError::Name(_) => refused(&error.to_string()),
                 MintedAccountError::Mint(_) => {
@@ -126,15 +112,15 @@ fn login(
             }
             Ok(Login::Authenticated(Some(credentials)))
         }
-        Access::Gateway { account: Account::None, .. } => Ok(Login::Authenticated(None)),
+        Account::None => Ok(Login::Authenticated(None)),
     }
 }
 
 /// For the server's log, which has it with each login: what finds the login in the gateway's. The user's name
 /// is last, since it may contain anything.
-fn key_id(choice: &Choice<'_>, client: &ClientInfo) -> String {
+fn key_id(user: &[u8], client: &ClientInfo) -> String {
     let (session, address) = (client.session, client.peer.ip());
-    format!("lockgate session {session} client {address} user {}", printable(&choice.user))
+    format!("lockgate session {session} client {address} user {}", printable(user))
 }
 
 /// What rules and limits know of a session.
@@ -173,4 +159,22 @@ fn refusal(failure: Failure, choice: &Choice<'_>, login: &Login) -> Failure {
         },
         _ => failure,
     }
+}
+
+/// As [`refusal`], of an account that a login hook has answered: other users have others, so a refused one says
+/// nothing about the backend.
+fn own_account_refusal(failure: Failure) -> Failure {
+    if failure.kind == FailureKind::Unavailable {
+        let outage = failure.outage.unwrap_or(Outage::UnexpectedAnswer);
+        return failure.with_outage(outage);
+    }
+    Failure::new(
+        FailureKind::Unavailable,
+        Fault::Backend,
+        "the backend server refused the gateway's login; contact the operator of the gateway",
+    )
+    .with_detail(format!(
+        "it refused the `account` of the login hook's answer: {}",
+        failure.message
+    ))
 }

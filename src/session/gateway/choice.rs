@@ -5,9 +5,12 @@ use crate::auth::UserTable;
 use crate::op::Failure;
 use crate::route::{Backends, Chosen, LoginRequest, Mismatch};
 
-const RESERVED_NAME: &str = "the name is one of the gateway's `users`, and the matching route has `authenticate: backend`, \
-     which is for other users; remove the name from `users`, or add a route with `authenticate: \
+const RESERVED_NAME: &str = "the name is one of the gateway's `users`, and the matching route has `authenticate: backend` \
+     or `http`, which are for other users; remove the name from `users`, or add a route with `authenticate: \
      gateway`";
+
+const ANONYMOUS: &str = "the name is one of anonymous FTP, and no route for this FTP listener has `authenticate: \
+     anonymous`, or the name literally in its `match.users`";
 
 const NO_ROUTE: &str = "no route matches this user, listener and source address";
 
@@ -28,6 +31,9 @@ impl Gateway {
         let first = |wanted| chosen.passed_over.iter().position(|mismatch| *mismatch == wanted);
         if first(Mismatch::Reserved).is_some() {
             return refused(RESERVED_NAME);
+        }
+        if first(Mismatch::Anonymous).is_some() {
+            return refused(ANONYMOUS);
         }
         let Some(number) = first(Mismatch::NoBackend) else { return refused(NO_ROUTE) };
         let backends = match &self.routes.0[number].backends {

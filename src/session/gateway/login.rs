@@ -9,7 +9,7 @@ use super::super::core::SessionCore;
 use super::super::login_record::LoginRecord;
 use super::super::open_uploads::OpenUploads;
 use super::super::proof::Proof;
-use super::super::session_info::{Established, SessionInfo};
+use super::super::session_info::{Established, Granted, SessionInfo};
 use super::super::session_record::SessionRecord;
 use super::Gateway;
 use super::backend_login::LoggedIn;
@@ -45,23 +45,24 @@ impl Gateway {
         let attempt = Attempt::new(&proof, self.guard.delay(client.peer.ip(), &proof.user));
         let login = async {
             self.pass_guard(client, &attempt).await?;
-            self.log_in(&users, &chosen, client, proof, &progress).await
+            self.log_in(&users, &chosen, client, proof, &info, &progress).await
         };
-        let login = login.instrument(span.clone());
+        let login = login.instrument(span);
         let outcome = tokio::time::timeout_at(deadline, login);
-        let outcome = outcome.await.unwrap_or_else(|_| {
-            Err(too_long(progress.is_at_backend().then_some(info.backend.as_str())))
-        });
+        let outcome = outcome
+            .await
+            .unwrap_or_else(|_| Err(too_long(progress.is_at_backend().then_some(info.backend()))));
         if let Some(certificate) = progress.into_minted() {
             let _ = info.minted.set(certificate);
         }
         if let Ok(LoggedIn { facts, backend, .. }) = &outcome {
             let (groups, peer) = (facts.groups.clone(), backend.peer());
-            let _ = info.established.set(Established { groups, peer });
+            let resume_note = backend.resume_note();
+            let _ = info.established.set(Established { groups, peer, resume_note });
         }
         record.done(outcome.as_ref().map(|_| ()));
-        if let (Err(failure), Some(backend)) = (&outcome, self.backends.get(&info.backend)) {
-            self.metrics.outages.note(&info.backend, backend.addresses(), failure);
+        if let (Err(failure), Some(backend)) = (&outcome, self.backends.get(info.backend())) {
+            self.metrics.outages.note(info.backend(), backend.addresses(), failure);
         }
         if let Err(failure) = &outcome {
             self.login_failed(client, &attempt, failure, deadline).await;
@@ -71,8 +72,9 @@ impl Gateway {
             policy: self.session_policy(facts),
             limits,
             record: SessionRecord::new(info.clone()),
+            // A login hook may have changed what it shows.
+            span: info.span(),
             info,
-            span,
             metrics: self.metrics.clone(),
             root,
             backend,
@@ -87,9 +89,15 @@ impl Gateway {
         chosen: &Chosen<'_>,
         client: &ClientInfo,
         proof: Proof,
+        info: &SessionInfo,
         progress: &Progress,
     ) -> Result<LoggedIn, Failure> {
         let user = self.authenticate(users, chosen, client, &proof).await?;
+        if let Some(destination) = user.as_ref().and_then(|user| user.destination.as_ref()) {
+            let granted =
+                Granted { user: destination.user.clone(), backend: destination.backend.clone() };
+            let _ = info.granted.set(granted);
+        }
         let Some(choice) = &chosen.choice else { return Err(self.without_route(chosen)) };
         self.log_in_at_backend(choice, client, user, proof, progress).await
     }
@@ -107,7 +115,8 @@ fn too_long(backend: Option<&str>) -> Failure {
             .with_outage(Outage::Timeout),
         None => Failure::gateway(FailureKind::Unavailable, message).with_detail(
             "the gateway had not checked the password yet, or still waited for the checks of other \
-             logins; no backend was involved",
+             logins, or a login hook had not answered yet (its `timeout` and \
+             `requests_at_once`); no backend was involved",
         ),
     }
 }

@@ -29,6 +29,7 @@ use crate::route::{
 };
 use crate::session::{Proof, Session};
 
+mod hook;
 mod methods;
 mod rewrites;
 mod session_limits;
@@ -153,6 +154,7 @@ fn gateway_with(access: Access, keys: AuthorizedKeys) -> Gateway {
     Gateway {
         guard: LoginGuard::new(GuardSettings::default(), &Registry::new()).unwrap(),
         passwords: PasswordCheck::new(UserTable::new(HashMap::from([(b"alice".to_vec(), alice)]))),
+        login_hooks: Default::default(),
         routes: RouteTable(vec![route]),
         backends: HashMap::from([("files".to_owned(), Arc::new(Silent) as Arc<dyn Backend>)]),
         key_trust: HashMap::new(),
@@ -217,16 +219,16 @@ async fn a_user_of_the_gateway_is_refused_where_only_a_backend_route_matches() {
     }
 }
 
-#[test]
-fn a_refused_key_is_recorded_with_the_reason() {
+#[tokio::test]
+async fn a_refused_key_is_recorded_with_the_reason() {
     let key = |seed| PublicKey::from(Ed25519Keypair::from_seed(&[seed; 32]).public);
     let (own, other) = (key(1), key(2));
     let keys = |options: &str| {
         AuthorizedKeys::parse(&format!("{options} {}", own.to_openssh().unwrap())).unwrap()
     };
-    let detail = |access, options: &str, user: &str, key: &PublicKey| {
+    let detail = async |access, options: &str, user: &str, key: &PublicKey| {
         let gateway = gateway_with(access, keys(options));
-        let judged = gateway.admits_offer(&client_info(), user.as_bytes(), key);
+        let judged = gateway.admits_offer(&client_info(), user.as_bytes(), key).await;
         judged.map_err(|failure| {
             assert_eq!(failure.message, "login incorrect");
             let key = PresentedKey::Key(key.clone());
@@ -236,7 +238,7 @@ fn a_refused_key_is_recorded_with_the_reason() {
             failure.detail.unwrap()
         })
     };
-    assert_eq!(detail(Access::of_users(Account::None), "", "alice", &own), Ok(()));
+    assert_eq!(detail(Access::of_users(Account::None), "", "alice", &own).await, Ok(()));
     for (access, options, user, key, expected) in [
         (Access::of_users(Account::None), "", "bob", &own, "unknown user"),
         (
@@ -258,7 +260,7 @@ fn a_refused_key_is_recorded_with_the_reason() {
         (Access::Backend, "", "bob", &own, "accepts no public keys"),
         (Access::Backend, "", "alice", &own, "`users`"),
     ] {
-        let detail = detail(access, options, user, key).unwrap_err();
+        let detail = detail(access, options, user, key).await.unwrap_err();
         assert!(detail.contains(expected), "{expected}: {detail}");
     }
 }

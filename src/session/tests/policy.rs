@@ -294,7 +294,7 @@ fn no_sequence_of_operations_has_an_effect_that_no_rule_allows() {
     }
     // Not everything is refused.
     let each = effects.get() as f64 / f64::from(cases);
-    assert!(each > 3.0, "{each} effects in each case");
+    assert!(each > 2.0, "{each} effects in each case");
 }
 
 /// With everything allowed nothing is refused by the rules.

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
-use super::v2::{PROXY, SIGNATURE, TCP4, TCP6};
+use super::v2::{LOCAL, PROXY, SIGNATURE, TCP4, TCP6, UNSPEC};
 
 /// A header of version 2 (section 2.2): the client `source` has connected to `destination`. Addresses of
 /// different families are sent as IPv6.
@@ -24,6 +24,11 @@ pub fn encode(source: SocketAddr, destination: SocketAddr) -> Vec<u8> {
     header.extend(source.port().to_be_bytes());
     header.extend(destination.port().to_be_bytes());
     header
+}
+
+/// A header for a connection of the sender itself, such as a health check: the command LOCAL, without addresses.
+pub fn encode_local() -> Vec<u8> {
+    [&SIGNATURE[..], &[LOCAL, UNSPEC, 0, 0]].concat()
 }
 
 fn v6(address: IpAddr) -> Ipv6Addr {

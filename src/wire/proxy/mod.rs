@@ -9,7 +9,7 @@ mod v2;
 
 use std::net::SocketAddr;
 
-pub use encode::encode;
+pub use encode::{encode, encode_local};
 
 /// The longest header of version 1, in bytes (section 2.1).
 pub const MAX_V1_HEADER: usize = 107;

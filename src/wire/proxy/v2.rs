@@ -7,6 +7,7 @@ use super::{Decoded, Header, HeaderError, MAX_V2_HEADER, canonical};
 pub(super) const SIGNATURE: &[u8; 12] = b"\r\n\r\n\0\r\nQUIT\n";
 pub(super) const LOCAL: u8 = 0x20;
 pub(super) const PROXY: u8 = 0x21;
+pub(super) const UNSPEC: u8 = 0x00;
 pub(super) const TCP4: u8 = 0x11;
 pub(super) const TCP6: u8 = 0x21;
 
@@ -32,7 +33,7 @@ fn addresses(family: u8, bytes: &[u8]) -> Result<Header, HeaderError> {
         TCP4 => pair::<4>(bytes),
         TCP6 => pair::<16>(bytes),
         // Unspecified, datagrams and Unix sockets: valid, but not TCP addresses.
-        0x00 | 0x12 | 0x22 | 0x31 | 0x32 => return Ok(Header::Unknown),
+        UNSPEC | 0x12 | 0x22 | 0x31 | 0x32 => return Ok(Header::Unknown),
         _ => return Err(HeaderError::Family),
     };
     let (source, destination) = addresses.ok_or(HeaderError::TooShort)?;

@@ -3,8 +3,10 @@
 mod active;
 mod big;
 mod bursts;
+mod client_certificate;
 mod cut_policies;
 mod cuts;
+mod groups;
 mod keepalive;
 mod login_folder;
 mod logins;

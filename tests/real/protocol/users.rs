@@ -134,9 +134,9 @@ fn a_changed_users_file_applies_and_a_broken_one_does_not() {
     assert_eq!((log_in(&gateway, USER, PASSWORD), log_in(&gateway, "other", PASSWORD)), (530, 230));
     assert_eq!(gateway.metric("lockgate_users_file_broken"), Some(1));
 
-    write(gateway.folder(), &users(USER));
-    let again = |event: &serde_json::Value| read(event) && of("ok") == Some(2);
-    gateway.await_log(again, TIMEOUT);
+    let two = format!("{}  third: {{ password_hash: '{hash}' }}\n", users(USER));
+    write(gateway.folder(), &two);
+    gateway.await_log(|event| read(event) && event["users"] == 2, TIMEOUT);
     assert_eq!((log_in(&gateway, USER, PASSWORD), log_in(&gateway, "other", PASSWORD)), (230, 530));
     assert_eq!(gateway.metric("lockgate_users_file_broken"), Some(0));
     assert_eq!(of("failed"), Some(1), "a broken file is told once");

@@ -40,7 +40,7 @@ fn a_certificate_of_a_trusted_authority_logs_in() {
     let login = site.gateway.await_log(|it| it["event"] == "login", TIMEOUT);
     let expected =
         format!("ID alice@laptop (serial 18446744073709551615) CA {}", fingerprint(&authority.key));
-    assert_eq!(login["certificate"], expected, "{login}");
+    assert_eq!(login["key_certificate"], expected, "{login}");
     let record = await_record(&site.audit(), |record| record["event"] == "login");
     Schema::load().validate(&record);
     let authentication = &record["authentication"];
@@ -117,7 +117,7 @@ fn other_certificates_are_refused() {
         let Some(reason) = reason else { continue };
         let says = |line: &Value| {
             line["event"] == "key-offer"
-                && line["certificate"].is_string()
+                && line["key_certificate"].is_string()
                 && line["detail"].as_str().is_some_and(|detail| detail.contains(reason))
         };
         site.gateway.await_log(says, TIMEOUT);

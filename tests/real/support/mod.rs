@@ -5,6 +5,7 @@ pub mod audit;
 pub mod backend_fixture;
 pub mod big_file;
 pub mod cells;
+pub mod client_pki;
 pub mod clients;
 pub mod gateway;
 pub mod haproxy;

@@ -17,6 +17,9 @@ pub struct Pki {
     pub key: PathBuf,
     /// Certificate and key in one file, as pure-ftpd needs it.
     pub both: PathBuf,
+    /// A client's certificate of the same CA.
+    pub client: PathBuf,
+    pub client_key: PathBuf,
     _folder: SharedFolder,
 }
 
@@ -42,6 +45,12 @@ fn make() -> anyhow::Result<Pki> {
     params.use_authority_key_identifier_extension = true;
     let pem = params.signed_by(&key, &issuer)?.pem();
 
+    let client_key = KeyPair::generate()?;
+    let mut params = CertificateParams::default();
+    params.distinguished_name.push(DnType::CommonName, "gateway");
+    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+    let client_pem = params.signed_by(&client_key, &issuer)?.pem();
+
     let folder = SharedFolder::new()?;
     let file = |name: &str, text: &str| -> anyhow::Result<PathBuf> {
         let path = folder.path().join(name);
@@ -54,6 +63,8 @@ fn make() -> anyhow::Result<Pki> {
         certificate: file("server.pem", &pem)?,
         key: file("server.key", &key.serialize_pem())?,
         both: file("both.pem", &format!("{pem}{}", key.serialize_pem()))?,
+        client: file("client.pem", &client_pem)?,
+        client_key: file("client.key", &client_key.serialize_pem())?,
         _folder: folder,
     })
 }

@@ -227,9 +227,20 @@ impl Raw {
 
     /// The handshake alone.
     pub fn start_tls(&mut self) {
+        self.try_start_tls().expect("the TLS handshake");
+    }
+
+    /// As [`Raw::start_tls`], where the handshake may fail.
+    pub fn try_start_tls(&mut self) -> io::Result<()> {
         let wire = std::mem::replace(self.control.get_mut(), Wire::Taken);
         let Wire::Plain(tcp) = wire else { panic!("the connection speaks TLS already") };
-        *self.control.get_mut() = self.handshake(tcp);
+        *self.control.get_mut() = Wire::tls_as(tcp, self.tls.clone(), self.server_name.clone())?;
+        Ok(())
+    }
+
+    /// Whether the control connection resumed an earlier TLS session.
+    pub fn resumed(&self) -> bool {
+        self.control.get_ref().resumed()
     }
 
     pub fn login(&mut self, user: &str, password: &str) {

@@ -6,6 +6,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
+use super::tls_alert;
 use crate::backend::ftp::Shared;
 use crate::backend::ftp::control::Control;
 use crate::backend::ftp::reply;
@@ -13,7 +14,7 @@ use crate::backend::ftp::settings::{Settings, TlsMode};
 use crate::backend::{Origin, SendProxyProtocol};
 use crate::net::Stream;
 use crate::net::tls::{ClientTls, Distrust, DistrustedCertificate};
-use crate::op::{Failure, FailureKind, Outage};
+use crate::op::{Failure, FailureKind, Outage, PeerReply};
 
 /// Opens a control connection up to the greeting, with TLS as configured. If the server supports
 /// none of the preferred TLS versions, the others are tried.
@@ -116,10 +117,13 @@ async fn handshake(
                 "the TLS connection to the backend server failed, or its certificate is not trusted",
             )
             .with_outage(outage(&e));
-            let failure = match DistrustedCertificate::of(&e) {
-                Some(distrusted) => failure.with_detail(format_args!("{server}: {distrusted}")),
-                None => failure.with_detail(format_args!("{server}: {e}")),
+            let detail = match DistrustedCertificate::of(&e) {
+                Some(distrusted) => distrusted.to_string(),
+                None => {
+                    tls_alert::explain(&e, tls.has_certificate()).unwrap_or_else(|| e.to_string())
+                }
             };
+            let failure = failure.with_detail(format_args!("{server}: {detail}"));
             Err(if is_about_versions(&e) {
                 OpenError::Versions(failure)
             } else {
@@ -157,7 +161,7 @@ fn is_about_versions(error: &io::Error) -> bool {
 async fn read_greeting(settings: &Settings, stream: Stream) -> Result<Control, Failure> {
     let mut control = Control::new(stream, settings);
     loop {
-        let reply = control.reply().await.map_err(|failure| {
+        let reply = greeting(settings, &mut control).await.map_err(|failure| {
             let message = "the backend server did not send an FTP greeting; contact the gateway's \
                            operator";
             let detail = failure.detail.unwrap_or(failure.message);
@@ -172,6 +176,15 @@ async fn read_greeting(settings: &Settings, stream: Stream) -> Result<Control, F
             _ => return Err(unreachable(format!("its greeting was {reply}"))),
         }
     }
+}
+
+async fn greeting(settings: &Settings, control: &mut Control) -> Result<PeerReply, Failure> {
+    let Some(limit) = settings.greeting_timeout else { return control.reply().await };
+    timeout(limit, control.reply()).await.unwrap_or_else(|_| {
+        let limit = humantime::format_duration(limit);
+        let detail = format!("no greeting within {limit} (`connect_timeout`)");
+        Err(unreachable(detail).with_outage(Outage::Timeout))
+    })
 }
 
 /// The server is reachable but does not do what is configured: an operator has to fix that.

@@ -1,6 +1,7 @@
 //! Connecting and logging in: RFC 959 section 5.4, RFC 4217.
 
 mod connect;
+mod tls_alert;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -61,6 +62,15 @@ pub(super) async fn login(
             );
         }
     }
+}
+
+/// Connects up to the greeting, with TLS as configured, and leaves.
+pub(super) async fn greet(settings: &Settings, shared: &Shared) -> Result<(), Failure> {
+    let (mut control, _) = connect::open(settings, shared, Origin::CHECK).await?;
+    // Best effort: the reply is not awaited.
+    let _ = control.send("QUIT", None).await;
+    control.shutdown().await;
+    Ok(())
 }
 
 /// Connects with TLS as configured, and authenticates.

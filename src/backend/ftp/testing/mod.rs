@@ -236,6 +236,8 @@ impl Server {
             send_proxy_protocol: SendProxyProtocol::None,
             connections: Settings::DEFAULT_CONNECTIONS_MAX,
             connects_at_once: Connector::DEFAULT_CONNECTS_AT_ONCE_MAX,
+            source_address: None,
+            greeting_timeout: None,
             connect_timeout: Duration::from_secs(5),
             reply_timeout: Duration::from_secs(10),
             stall_timeout: Duration::from_secs(10),

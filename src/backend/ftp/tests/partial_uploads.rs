@@ -207,13 +207,14 @@ async fn of_two_exclusive_creates_the_first_to_close_succeeds() {
 
 /// Both ends of a TLS connection.
 async fn tls_pair() -> (crate::net::Stream, crate::net::Stream) {
-    use crate::net::tls::{ClientTls, Direction, ServerCertificate, ServerTls, SessionReuse};
+    use crate::net::tls::{CertificateAndKey, ClientTls, Direction, ServerTls, SessionReuse};
     let folder = tempfile::tempdir().unwrap();
     let made = rcgen::generate_simple_self_signed(vec!["localhost".into()]).unwrap();
     let (certificate, key) = (folder.path().join("crt"), folder.path().join("key"));
     std::fs::write(&certificate, made.cert.pem()).unwrap();
     std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
-    let server = ServerTls::new(ServerCertificate::load(&certificate, &key).unwrap()).unwrap();
+    let server =
+        ServerTls::new(CertificateAndKey::load(&certificate, &key).unwrap(), None).unwrap();
     let client = ClientTls::new("localhost", None, false, SessionReuse::None).unwrap();
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let near = tokio::net::TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
@@ -223,7 +224,7 @@ async fn tls_pair() -> (crate::net::Stream, crate::net::Stream) {
         client.connect_data(near),
         control.accept_data((far, Vec::new()), std::time::Instant::now(), Direction::Upload)
     );
-    (near.unwrap(), far.unwrap().0)
+    (near.unwrap(), far.unwrap().stream)
 }
 
 #[tokio::test]

@@ -108,6 +108,7 @@ impl Sshd {
             unsupported_attributes: UnsupportedAttributes::Refuse,
             send_proxy_protocol: false,
             connects_at_once: Connector::DEFAULT_CONNECTS_AT_ONCE_MAX,
+            source_address: None,
             connect_timeout: Duration::from_secs(10),
             reply_timeout: Duration::from_secs(20),
             realpath_timeout: Settings::DEFAULT_REALPATH_TIMEOUT,

@@ -32,6 +32,7 @@ fn settings(address: String) -> Settings {
         unsupported_attributes: UnsupportedAttributes::Refuse,
         send_proxy_protocol: false,
         connects_at_once: Connector::DEFAULT_CONNECTS_AT_ONCE_MAX,
+        source_address: None,
         connect_timeout: Duration::from_secs(3),
         reply_timeout: Duration::from_secs(3),
         realpath_timeout: Duration::from_secs(1),

@@ -78,6 +78,7 @@ fn settings(partial_uploads: PartialUploads) -> Arc<Settings> {
         unsupported_attributes: UnsupportedAttributes::Refuse,
         send_proxy_protocol: false,
         connects_at_once: Connector::DEFAULT_CONNECTS_AT_ONCE_MAX,
+        source_address: None,
         connect_timeout: Duration::from_secs(10),
         reply_timeout: Duration::from_secs(10),
         realpath_timeout: Duration::from_secs(1),

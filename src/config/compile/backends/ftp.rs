@@ -5,21 +5,22 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{addresses, value};
+use super::{Address, addresses, value};
 use crate::backend::SendProxyProtocol;
 use crate::backend::ftp::{self, DataMode, PassiveCommand};
+use crate::config::compile::certificate_files;
 use crate::config::report::{Location, Problems};
 use crate::config::schema;
 use crate::config::values::BackendTlsMode;
-use crate::net::tls::{ClientTls, ClientTlsError, load_ca};
+use crate::net::tls::{CertificateAndKey, ClientTls, ClientTlsError, load_ca};
 
 pub(super) fn compile(
     file: &schema::File,
-    name: &str,
-    backend: &schema::Backend,
+    (name, backend): (&str, &schema::Backend),
+    has_substitute: bool,
     folder: &Path,
     problems: &mut Problems,
-) -> Option<ftp::Settings> {
+) -> Option<Vec<ftp::Settings>> {
     check_data_ports(file, backend, problems);
     check_passive_command(backend, problems);
     let tls = tls(backend, folder, problems);
@@ -27,9 +28,10 @@ pub(super) fn compile(
     let addresses = addresses(backend, problems)?;
     let tls = tls?;
     let default_port = if matches!(tls, ftp::TlsMode::Implicit(_)) { 990 } else { 21 };
-    Some(ftp::Settings {
+    let connect_timeout = value(&backend.connect_timeout).map_or(Duration::from_secs(10), |t| t.0);
+    let settings = ftp::Settings {
         name: name.into(),
-        addresses: addresses.iter().map(|a| a.with_default_port(default_port)).collect(),
+        addresses: Vec::new(),
         tls,
         data_mode: value(&backend.data_mode).copied().unwrap_or_default(),
         data_ports: value(&backend.data_ports).map(|pool| pool.0.clone()),
@@ -45,12 +47,45 @@ pub(super) fn compile(
         unsupported_attributes: value(&backend.unsupported_attributes).copied().unwrap_or_default(),
         send_proxy_protocol,
         connects_at_once: super::connects_at_once(backend),
-        connect_timeout: value(&backend.connect_timeout).map_or(Duration::from_secs(10), |t| t.0),
+        source_address: value(&backend.source_address).copied(),
+        connect_timeout,
+        greeting_timeout: has_substitute.then_some(connect_timeout),
         reply_timeout: value(&backend.reply_timeout).map_or(Duration::from_secs(60), |t| t.0),
         stall_timeout: super::super::limits(file).stall_timeout,
         timing: ftp::Timing::default(),
         connections: value(&backend.connections)
             .map_or(ftp::Settings::DEFAULT_CONNECTIONS_MAX, |n| n.0 as usize),
+    };
+    let servers = super::servers(name, &addresses, default_port);
+    let servers = servers.map(|(name, address)| {
+        let tls = tls_of(&settings.tls, backend, address, problems)?;
+        let addresses = vec![address.value.with_default_port(default_port)];
+        Some(ftp::Settings { name, addresses, tls, ..settings.clone() })
+    });
+    servers.collect()
+}
+
+/// TLS with the server at one of the addresses: its certificate is for that host, unless `server_name` is set.
+fn tls_of(
+    tls: &ftp::TlsMode,
+    backend: &schema::Backend,
+    address: &Address<'_>,
+    problems: &mut Problems,
+) -> Option<ftp::TlsMode> {
+    if backend.tls.as_ref().is_some_and(|tls| tls.server_name.is_some()) {
+        return Some(tls.clone());
+    }
+    let mut named = |tls: &ClientTls| match tls.with_server_name(&address.value.host) {
+        Ok(tls) => Some(Arc::new(tls)),
+        Err(error) => {
+            problems.error(address.at, error.to_string());
+            None
+        }
+    };
+    Some(match tls {
+        ftp::TlsMode::None => ftp::TlsMode::None,
+        ftp::TlsMode::Explicit(tls) => ftp::TlsMode::Explicit(named(tls)?),
+        ftp::TlsMode::Implicit(tls) => ftp::TlsMode::Implicit(named(tls)?),
     })
 }
 
@@ -132,6 +167,8 @@ fn refuse_without_tls(tls: &schema::BackendTls, problems: &mut Problems) {
     let locations = [
         tls.ca.as_ref().map(|leaf| &leaf.at),
         tls.server_name.as_ref().map(|leaf| &leaf.at),
+        tls.certificate.as_ref().map(|leaf| &leaf.at),
+        tls.key.as_ref().map(|leaf| &leaf.at),
         tls.session_reuse.as_ref().map(|leaf| &leaf.at),
         tls.danger_accept_any.as_ref().map(|leaf| &leaf.at),
     ];
@@ -157,16 +194,41 @@ fn client(
         }
         None => None,
     };
+    let certificate = certificate(tls, folder, problems)?;
     let (name_at, name) = server_name(backend, tls)?;
     let reuse = value(&tls.session_reuse).copied().unwrap_or_default();
     match ClientTls::new(&name, roots, !accept_any, reuse) {
-        Ok(client) => Some(Arc::new(client)),
+        Ok(client) => Some(Arc::new(match certificate {
+            Some(certificate) => client.with_certificate(&certificate),
+            None => client,
+        })),
         Err(e @ ClientTlsError::ServerName(_)) => {
             problems.error(name_at, e.to_string());
             None
         }
         Err(e) => {
             problems.error(&tls.at, e.to_string());
+            None
+        }
+    }
+}
+
+/// The gateway's certificate; the inner `None`: it has none.
+fn certificate(
+    tls: &schema::BackendTls,
+    folder: &Path,
+    problems: &mut Problems,
+) -> Option<Option<CertificateAndKey>> {
+    match (&tls.certificate, &tls.key) {
+        (None, None) => Some(None),
+        (Some(certificate), Some(key)) => {
+            Some(Some(certificate_files::load(certificate, key, folder, problems)?))
+        }
+        (certificate, _) => {
+            let missing = if certificate.is_none() { "certificate" } else { "key" };
+            let message = "is missing: the gateway's certificate for the server needs `certificate` and \
+                           `key`";
+            problems.error(&tls.at.absent(missing), message);
             None
         }
     }

@@ -20,15 +20,15 @@ pub(super) fn compile(
     backend: &Backend,
     folder: &Path,
     problems: &mut Problems,
-) -> Option<Settings> {
+) -> Option<Vec<Settings>> {
     let addresses = addresses(backend, problems);
     let algorithms = algorithms::compile(&backend.algorithms, Side::Backend, problems);
-    let host_key =
-        host_key(backend, addresses.as_deref().unwrap_or(&[]), &algorithms, folder, problems);
+    let hosts: Vec<_> = addresses.iter().flatten().map(|address| address.value.clone()).collect();
+    let host_key = host_key(backend, &hosts, &algorithms, folder, problems);
     let send_proxy_protocol = send_proxy_protocol(backend, problems);
-    Some(Settings {
+    let settings = Settings {
         name: name.into(),
-        addresses: addresses?.iter().map(|address| address.with_default_port(PORT)).collect(),
+        addresses: Vec::new(),
         host_key: host_key?,
         algorithms,
         login_folder: value(&backend.login_folder).cloned(),
@@ -37,11 +37,18 @@ pub(super) fn compile(
         unsupported_attributes: value(&backend.unsupported_attributes).copied().unwrap_or_default(),
         send_proxy_protocol,
         connects_at_once: super::connects_at_once(backend),
+        source_address: value(&backend.source_address).copied(),
         connect_timeout: value(&backend.connect_timeout).map_or(Duration::from_secs(10), |t| t.0),
         reply_timeout: value(&backend.reply_timeout).map_or(Duration::from_secs(60), |t| t.0),
         realpath_timeout: Settings::DEFAULT_REALPATH_TIMEOUT,
         keepalive: value(&backend.keepalive).map_or(Duration::from_secs(30), |t| t.0),
-    })
+    };
+    let addresses = addresses?;
+    let servers = super::servers(name, &addresses, PORT).map(|(name, address)| {
+        let addresses = vec![address.value.with_default_port(PORT)];
+        Settings { name, addresses, ..settings.clone() }
+    });
+    Some(servers.collect())
 }
 
 fn send_proxy_protocol(backend: &Backend, problems: &mut Problems) -> bool {

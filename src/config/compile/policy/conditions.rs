@@ -32,7 +32,10 @@ pub(in crate::config::compile) fn session(
     check_listeners(file, given.listeners, problems);
     let backends = entries(&file.backends).iter().map(|(name, _)| name.as_str());
     check_names("backend", given.backends, backends, problems);
-    check_groups(file, given.groups, problems);
+    // A login hook tells groups that the file need not know.
+    if entries(&file.login_hooks).is_empty() {
+        check_groups(file, given.groups, problems);
+    }
     warn_of_protocols(file, given, problems);
     SessionConditions {
         users: globs(given.users, |pattern| &pattern.0, problems),

@@ -31,6 +31,7 @@ fn limit(file: &File, given: &schema::PolicyLimit, problems: &mut Problems) -> L
     let rate = |leaf: &Option<Leaf<Bandwidth>>| value(leaf).map(|rate| rate.0);
     let limit = Limit {
         name: value(&given.name).map(|name| name.0.clone()).unwrap_or_default(),
+        is_answered: false,
         matches: matches(file, given.r#match.as_ref(), problems),
         per: value(&given.per).copied().unwrap_or_default(),
         bandwidth: rate(&given.bandwidth),

@@ -1,5 +1,6 @@
 //! `policy`: rules, conditions on uploads, and limits.
 
+mod anonymous;
 mod conditions;
 mod limits;
 mod reach;
@@ -17,8 +18,12 @@ pub(super) use limits::compile as limits;
 
 /// The rules and the conditions on uploads; `None` without rules.
 pub(super) fn compile(file: &File, problems: &mut Problems) -> Option<RuleSet> {
-    let policy = file.policy.as_ref()?;
+    let Some(policy) = &file.policy else {
+        anonymous::warn(file, None, problems);
+        return None;
+    };
     if policy.rules.is_none() {
+        anonymous::warn(file, None, problems);
         if policy.uploads.is_some() || policy.dry_run.is_some() {
             problems.error(&policy.at.absent("rules"), "is missing");
         }
@@ -43,6 +48,7 @@ pub(super) fn compile(file: &File, problems: &mut Problems) -> Option<RuleSet> {
         uploads.iter().map(|entry| compile_upload(file, entry, problems)).collect();
     let (rules, uploads) = (rules?, uploads.into_iter().collect::<Option<Vec<_>>>()?);
     reach::warn(given, &rules, problems);
+    anonymous::warn(file, (!dry_run).then_some((given, &rules)), problems);
     let at = policy.at.clone();
     RuleSet::new(rules, uploads, dry_run).map_err(|e| problems.error(&at, e.to_string())).ok()
 }

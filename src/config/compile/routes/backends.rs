@@ -4,12 +4,13 @@ use std::collections::HashMap;
 
 use super::named_backends;
 use crate::config::compile::backends::LoginMode;
+use crate::config::compile::login_hooks;
 use crate::config::compile::{entries, unknown_name};
 use crate::config::leaf::Leaf;
 use crate::config::report::Problems;
 use crate::config::schema::{File, Route, User};
 use crate::config::values::Authenticate;
-use crate::route::{Access, Account, Backends, RouteBackend};
+use crate::route::{Access, Authenticator, Backends, RouteBackend};
 
 pub(super) fn compile(
     file: &File,
@@ -26,10 +27,11 @@ pub(super) fn compile(
         let message = "there are no `users`, so nobody could log in";
         problems.error(&authenticate.at, message);
     }
+    let hook = login_hooks::of_route(file, route, problems);
     let mut backends = Vec::new();
     for (_, name) in named_backends(route) {
-        let access =
-            login_modes.get(name).and_then(|mode| access(authenticate, name, mode, problems));
+        let mode = login_modes.get(name);
+        let access = mode.and_then(|mode| access(authenticate, hook, name, mode, problems));
         backends.extend(access.map(|access| RouteBackend { name: name.to_owned(), access }));
     }
     if route.user_at_backend.is_some() {
@@ -70,22 +72,29 @@ fn check_names(file: &File, route: &Route, problems: &mut Problems) {
 
 fn access(
     authenticate: &Leaf<Authenticate>,
+    hook: Option<&str>,
     backend: &str,
     login_mode: &LoginMode,
     problems: &mut Problems,
 ) -> Option<Access> {
     match (authenticate.value?, login_mode) {
         (Authenticate::Backend, LoginMode::PassThrough) => Some(Access::Backend),
-        (Authenticate::Gateway, LoginMode::PassThrough) => {
-            Some(Access::of_users(Account::PassThrough))
+        (Authenticate::Gateway, mode) => Some(Access::of_users(mode.account()?)),
+        (Authenticate::Http, mode) => {
+            let by = Authenticator::Hook(hook?.into());
+            Some(Access::Gateway { by, account: mode.account()? })
         }
-        (Authenticate::Gateway, LoginMode::Mapped(credentials)) => {
-            Some(Access::of_users(Account::Mapped(credentials.clone()?)))
+        (Authenticate::Anonymous, LoginMode::Minted(_)) => {
+            let message = format!(
+                "the gateway signs certificates for backend \"{backend}\" (its `login`) only for users who have \
+                 been authenticated"
+            );
+            problems.error(&authenticate.at, message);
+            None
         }
-        (Authenticate::Gateway, LoginMode::Minted(account)) => {
-            Some(Access::of_users(Account::Minted(account.clone()?)))
+        (Authenticate::Anonymous, mode) => {
+            Some(Access::Gateway { by: Authenticator::Anonymous, account: mode.account()? })
         }
-        (Authenticate::Gateway, LoginMode::None) => Some(Access::of_users(Account::None)),
         (Authenticate::Backend, LoginMode::Minted(_)) => {
             let message = format!(
                 "the gateway signs certificates for backend \"{backend}\" (its `login`), only for users whom \

@@ -1,5 +1,6 @@
 //! `routes[].match`.
 
+use super::anonymous;
 use crate::config::compile::conditions::{check_groups, check_listeners, globs, lists, texts};
 use crate::config::compile::{entries, unknown_name, value};
 use crate::config::leaf::OneOrMore;
@@ -10,13 +11,25 @@ use crate::net::tls::ServerNames;
 use crate::route::Match;
 
 pub(super) fn compile(file: &File, route: &schema::Route, problems: &mut Problems) -> Match {
-    let Some(given) = &route.r#match else { return Match::default() };
-    check_listeners(file, &given.listeners, problems);
     let authenticate = value(&route.authenticate).copied();
+    let is_anonymous = authenticate == Some(Authenticate::Anonymous);
+    let Some(given) = &route.r#match else {
+        let listeners = is_anonymous.then(|| anonymous::listeners(file));
+        return Match { listeners, ..Match::default() };
+    };
+    check_listeners(file, &given.listeners, problems);
+    if is_anonymous {
+        anonymous::check(file, given, problems);
+    }
     match &given.groups {
         Some(groups) if authenticate == Some(Authenticate::Backend) => {
             let message = "groups match only users that the gateway authenticates, but this route has \
                            `authenticate: backend`";
+            problems.error(&groups.at, message);
+        }
+        Some(groups) if authenticate == Some(Authenticate::Http) => {
+            let message = "never match: a login hook is asked after the route was chosen, and only then tells \
+                           groups; match `users` or `listeners` here, and groups in `policy`";
             problems.error(&groups.at, message);
         }
         groups => check_groups(file, groups, problems),
@@ -27,8 +40,12 @@ pub(super) fn compile(file: &File, route: &schema::Route, problems: &mut Problem
         check_users(file, users, problems);
     }
     Match {
-        listeners: texts(&given.listeners),
+        listeners: match texts(&given.listeners) {
+            None if is_anonymous => Some(anonymous::listeners(file)),
+            listeners => listeners,
+        },
         users: globs(&given.users, |pattern| &pattern.0, problems),
+        anonymous_names: anonymous::names(&given.users),
         groups: texts(&given.groups),
         sources: given.sources.as_ref().map(|nets| nets.values().map(|(_, net)| *net).collect()),
         server_names: given.server_names.as_ref().map(|names| {

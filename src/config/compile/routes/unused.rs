@@ -1,10 +1,11 @@
 //! Warns of listeners, backends and users without a route.
 
+use super::anonymous;
 use super::backends::warn_ambiguous_user;
 use super::matches::has_tls;
 use super::named_backends;
 use crate::config::compile::conditions::{lists, texts};
-use crate::config::compile::{entries, value};
+use crate::config::compile::{entries, login_hooks, value};
 use crate::config::leaf::OneOrMore;
 use crate::config::report::Problems;
 use crate::config::schema::{self, File};
@@ -13,6 +14,11 @@ use crate::route::USER_PLACEHOLDER;
 
 pub(super) fn warn(file: &File, routes: &[schema::Route], problems: &mut Problems) {
     let is_from = |route: &schema::Route, name: &str, listener: &schema::Listener| {
+        if value(&route.authenticate) == Some(&Authenticate::Anonymous)
+            && !anonymous::is_ftp(listener)
+        {
+            return false;
+        }
         let Some(given) = &route.r#match else { return true };
         lists(&given.listeners, name) && (given.server_names.is_none() || has_tls(listener))
     };
@@ -24,14 +30,26 @@ pub(super) fn warn(file: &File, routes: &[schema::Route], problems: &mut Problem
             );
         }
     }
-    for (name, backend) in entries(&file.backends) {
-        if !routes.iter().flat_map(named_backends).any(|(_, backend)| backend == name) {
+    let is_named = |name: &str| routes.iter().flat_map(named_backends).any(|(_, it)| it == name);
+    let is_in_group = |name: &str| {
+        let groups = entries(&file.backends).iter().filter(|(group, _)| is_named(group));
+        let mut servers = groups.flat_map(|(_, it)| &it.servers).flat_map(|list| list.values());
+        servers.any(|(_, server)| server.0 == name)
+    };
+    // A login hook's answer may name any backend.
+    let named = if entries(&file.login_hooks).is_empty() { entries(&file.backends) } else { &[] };
+    for (name, backend) in named {
+        if !is_named(name) && !is_in_group(name) {
             problems.warning(&backend.at, "no route leads to this backend");
         }
     }
+    login_hooks::warn_unused(file, routes, problems);
     let checked = |route: &schema::Route| {
         // An invalid value may have been meant as `gateway`.
-        route.authenticate.as_ref().is_some_and(|leaf| leaf.value != Some(Authenticate::Backend))
+        route.authenticate.as_ref().is_some_and(|leaf| {
+            use Authenticate::{Anonymous, Backend, Http};
+            !matches!(leaf.value, Some(Backend | Http | Anonymous))
+        })
     };
     if let Some(users) = &file.users
         && !users.items.is_empty()

@@ -185,7 +185,7 @@ fn invalid_backends_are_errors() {
         address,
         &with("tls: { mode: none }"),
         "10:5",
-        "belongs to `protocol: ftp`; a backend of `protocol: sftp` has address, host_key,",
+        "belongs to `protocol: ftp`; a backend of `protocol: sftp` has address, choose,",
     );
     one(address, &with("tail_copy_max: 0"), "10:20", "belongs to `protocol: ftp`");
     one(address, &with("connections: 2"), "10:18", "belongs to `protocol: ftp`");

@@ -5,7 +5,7 @@ use zeroize::Zeroizing;
 use crate::front::ftp::client::{Client, Flow, LoggedIn, LoginState, TransferState};
 use crate::front::ftp::reply::Reply;
 use crate::op::{Failure, FailureKind, Fault, Greeting};
-use crate::session::{ClientRefusal, EndSlot, Password, Proof, SessionEnd};
+use crate::session::{ClientRefusal, EndSlot, Password, PasswordNeed, Proof, SessionEnd};
 
 impl Client {
     pub(super) async fn user(&mut self, name: Vec<u8>) -> Flow {
@@ -20,8 +20,14 @@ impl Client {
                 self.reply(Reply::TLS_REQUIRED).await;
             }
             _ => {
+                let gateway = &self.shared.gateway;
+                let reply = match gateway.password_need(&self.client_info, &name) {
+                    PasswordNeed::Nothing => return self.log_in(name, None).await,
+                    PasswordNeed::Password => Reply::PASSWORD,
+                    PasswordNeed::MailAddress => Reply::MAIL_ADDRESS,
+                };
                 self.login = LoginState::User(name);
-                self.reply(Reply::PASSWORD).await;
+                self.reply(reply).await;
             }
         }
         Flow::Continue
@@ -29,10 +35,17 @@ impl Client {
 
     pub(super) async fn pass(&mut self, password: Zeroizing<Vec<u8>>) -> Flow {
         match std::mem::replace(&mut self.login, LoginState::Initial) {
-            LoginState::User(user) => self.log_in(user, password, None).await,
+            LoginState::User(user) => self.log_in(user, Some(password.into())).await,
             other => {
+                let reply = match &other {
+                    // Some clients send it whatever the reply to USER was.
+                    LoginState::LoggedIn(logged_in) if logged_in.by_certificate => {
+                        Reply::PASS_SUPERFLUOUS
+                    }
+                    _ => Reply::LOGIN_WITH_USER,
+                };
                 self.login = other;
-                self.reply(Reply::LOGIN_WITH_USER).await;
+                self.reply(reply).await;
                 Flow::Continue
             }
         }
@@ -40,7 +53,9 @@ impl Client {
 
     pub(super) async fn acct(&mut self, account: Zeroizing<Vec<u8>>) -> Flow {
         match std::mem::replace(&mut self.login, LoginState::Initial) {
-            LoginState::Account(user, password) => self.log_in(user, password, Some(account)).await,
+            LoginState::Account(user, password) => {
+                self.log_in(user, Some(Password { password, account: Some(account) })).await
+            }
             other => {
                 let reply = match other {
                     LoginState::LoggedIn(_) => Reply::ACCT_SUPERFLUOUS,
@@ -79,14 +94,13 @@ impl Client {
         self.tls_required() && !self.control.is_tls()
     }
 
-    async fn log_in(
-        &mut self,
-        user: Vec<u8>,
-        password: Zeroizing<Vec<u8>>,
-        account: Option<Zeroizing<Vec<u8>>>,
-    ) -> Flow {
-        let given = Password { password: password.clone(), account };
-        let proof = Proof::password(user.clone(), given);
+    /// `given`: `None` if the connection's certificate is enough.
+    async fn log_in(&mut self, user: Vec<u8>, given: Option<Password>) -> Flow {
+        let password = given.as_ref().map(|given| given.password.clone());
+        let (proof, done) = match given {
+            Some(given) => (Proof::password(user.clone(), given), Reply::LOGGED_IN),
+            None => (Proof::certificate(user.clone()), Reply::LOGGED_IN_BY_CERTIFICATE),
+        };
         self.is_recorded = true;
         let gateway = self.shared.gateway.clone();
         let deadline = self.login_deadline();
@@ -96,17 +110,18 @@ impl Client {
         match outcome {
             Ok(session) => {
                 let directory = session.home();
-                let logged_in = LoggedIn { session, directory, rename_from: None };
+                let by_certificate = password.is_none();
+                let logged_in = LoggedIn { session, directory, rename_from: None, by_certificate };
                 let greeting = logged_in.session.greeting();
                 let mut lines: Vec<_> = greeting.map(Greeting::lines).unwrap_or_default().to_vec();
                 // Last, where clients and scripts expect it.
-                lines.push(String::from_utf8_lossy(&Reply::LOGGED_IN.text).into_owned());
+                lines.push(String::from_utf8_lossy(&done.text).into_owned());
                 self.login = LoginState::LoggedIn(Box::new(logged_in));
-                self.control.reply_lines(Reply::LOGGED_IN.code, &lines).await;
+                self.control.reply_lines(done.code, &lines).await;
                 Flow::Continue
             }
             Err(failure) => {
-                if failure.kind == FailureKind::AccountNeeded {
+                if let (FailureKind::AccountNeeded, Some(password)) = (failure.kind, password) {
                     self.login = LoginState::Account(user, password);
                 }
                 self.login_failed(&failure).await

@@ -8,7 +8,7 @@ use rustls::{ClientConfig, ClientConnection, RootCertStore};
 use tokio::net::TcpListener;
 
 use super::*;
-use crate::net::tls::ServerCertificate;
+use crate::net::tls::CertificateAndKey;
 
 /// Like GnuTLS: ChangeCipherSpec alone, then the rest of the last flight.
 fn handshake_in_pieces(mut tcp: std::net::TcpStream, config: Arc<ClientConfig>) {
@@ -43,7 +43,7 @@ fn ends(versions: &[&'static rustls::SupportedProtocolVersion]) -> Ends {
     roots.add(made.cert.der().clone()).unwrap();
     let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
     let chain = vec![made.cert.der().clone()];
-    let server = ServerTls::new(ServerCertificate::new(chain, key).unwrap()).unwrap();
+    let server = ServerTls::new(CertificateAndKey::new(chain, key).unwrap(), None).unwrap();
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let client = ClientConfig::builder_with_provider(provider)
         .with_protocol_versions(versions)
@@ -83,7 +83,7 @@ async fn data(control: &ControlTls, client: &ClientConfig) -> bool {
     let (near, far) = dial(client).await;
     let accepted =
         control.accept_data((far, Vec::new()), Instant::now(), Direction::Download).await;
-    let (mut stream, resumed) = accepted.unwrap();
+    let DataHandshake { mut stream, resumed, .. } = accepted.unwrap();
     tokio::io::AsyncWriteExt::write_u8(&mut stream, 7).await.unwrap();
     tokio::io::AsyncWriteExt::flush(&mut stream).await.unwrap();
     near.await.unwrap();
@@ -140,12 +140,12 @@ async fn a_last_flight_in_pieces_is_acknowledged_at_once() {
         let (far, _) = listener.accept().await.unwrap();
         let control = server.control_session();
         let start = Instant::now();
-        let (stream, _) = control
+        let accepted = control
             .accept_data((far, Vec::new()), Instant::now(), Direction::Download)
             .await
             .unwrap();
         times.push(start.elapsed());
-        drop(stream);
+        drop(accepted.stream);
         peer.join().unwrap();
     }
     times.sort();

@@ -121,8 +121,8 @@ async fn a_password_besides_the_key_is_passed_on() {
     assert_eq!(refused, Err(FailureKind::LoginRefused));
 }
 
-#[test]
-fn offers_are_accepted_where_they_may_be_of_certificates() {
+#[tokio::test]
+async fn offers_are_accepted_where_they_may_be_of_certificates() {
     let (mut gateway, _) = with_alice(Account::None, Methods::NONE, Methods::NONE);
     let authority = private(9);
     let certified = |principal: &str| {
@@ -133,21 +133,21 @@ fn offers_are_accepted_where_they_may_be_of_certificates() {
     };
     let key = private(2).public_key().clone();
     let client = sftp_client();
-    assert!(gateway.admits_offer(&client, b"alice", &key).is_err());
-    assert!(gateway.admits_key(&client, b"alice", &certified("alice")).is_err());
+    assert!(gateway.admits_offer(&client, b"alice", &key).await.is_err());
+    assert!(gateway.admits_key(&client, b"alice", &certified("alice")).await.is_err());
     let authorities = PublicKeys::parse(&authority.public_key().to_openssh().unwrap()).unwrap();
     gateway.key_trust.insert("front".into(), KeyTrust { authorities, revoked: Vec::new() });
     // For whichever user: who exists is not to be learnt.
     for name in ["alice", "bob"] {
-        assert!(gateway.admits_offer(&client, name.as_bytes(), &key).is_ok());
+        assert!(gateway.admits_offer(&client, name.as_bytes(), &key).await.is_ok());
         let plain = PresentedKey::Key(key.clone());
-        assert!(gateway.admits_key(&client, name.as_bytes(), &plain).is_err());
+        assert!(gateway.admits_key(&client, name.as_bytes(), &plain).await.is_err());
     }
-    assert!(gateway.admits_key(&client, b"alice", &certified("alice")).is_ok());
-    assert!(gateway.admits_key(&client, b"alice", &certified("bob")).is_err());
-    assert!(gateway.admits_key(&client, b"bob", &certified("bob")).is_err());
+    assert!(gateway.admits_key(&client, b"alice", &certified("alice")).await.is_ok());
+    assert!(gateway.admits_key(&client, b"alice", &certified("bob")).await.is_err());
+    assert!(gateway.admits_key(&client, b"bob", &certified("bob")).await.is_err());
     let elsewhere = ClientInfo { listener: "other".into(), ..sftp_client() };
-    assert!(gateway.admits_key(&elsewhere, b"alice", &certified("alice")).is_err());
+    assert!(gateway.admits_key(&elsewhere, b"alice", &certified("alice")).await.is_err());
 }
 
 #[tokio::test]

@@ -131,9 +131,23 @@ pub fn endpoint(name: &'static str) -> Endpoint {
     Endpoint { software, port, tls, home: &server.home, server }
 }
 
+/// A vsftpd without TLS on this port, which the test may break.
+pub fn private_vsftpd(port: u16) -> Server {
+    vsftpd::start_on(vsftpd::Mode::Plain, port)
+}
+
 /// An sshd with these lines in its sshd_config.
 pub fn sshd_with(more: &str) -> Server {
     sshd::start(more)
+}
+
+/// A server that wants a client certificate of the tests' CA from all, and AUTH TLS.
+pub fn with_client_certificates(software: Software) -> Server {
+    match software {
+        Software::Vsftpd => vsftpd::start(vsftpd::Mode::ClientCertificate),
+        Software::ProFtpd => proftpd::start_with_client_certificates(),
+        other => panic!("not with {}", other.name()),
+    }
 }
 
 /// A server that no other test uses and that the test may break.

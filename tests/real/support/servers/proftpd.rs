@@ -11,6 +11,17 @@ use crate::support::{PASSWORD, USER, ports};
 /// One instance: plain and AUTH TLS on one port, implicit TLS on another. Data connections must
 /// resume the control connection's TLS session, as is its default.
 pub fn start() -> Server {
+    start_with("TLSRequired off\n")
+}
+
+/// It wants a client certificate of the tests' CA.
+pub fn start_with_client_certificates() -> Server {
+    let ca = pki().ca.display();
+    start_with(&format!("TLSRequired on\nTLSVerifyClient on\nTLSCACertificateFile {ca}\n"))
+}
+
+/// `more`: of the first port.
+fn start_with(more: &str) -> Server {
     let server_folder = ServerFolder::new("proftpd");
     let users = server_folder.write("users", &format!("{}\n", user_line(&server_folder)));
     // Active data connections come from the port below: it must be free too.
@@ -23,7 +34,7 @@ pub fn start() -> Server {
          PidFile {folder}/pid\nScoreboardFile {folder}/scoreboard\n\
          User {OWNER}\nGroup {OWNER}\nWtmpLog off\nTransferLog none\n\
          SystemLog {log}\nMaxInstances 200\n\
-         Port {port}\n{common}TLSRequired off\n\
+         Port {port}\n{common}{more}\
          <VirtualHost 127.0.0.1>\nPort {implicit}\n{common}TLSOptions UseImplicitSSL\n\
          </VirtualHost>\n",
         log = server_folder.log.display(),

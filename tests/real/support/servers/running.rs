@@ -9,10 +9,11 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use rustix::process::{Signal, kill_process};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
-use crate::support::process::{CleanupGuard, POLL, kill_group, spawn};
+use crate::support::process::{CleanupGuard, POLL, kill_group, pid, spawn};
 
 /// The owner of every server's files: a user of every system with a home that exists, as vsftpd
 /// changes to it first.
@@ -48,9 +49,20 @@ impl Server {
         self.ports.ssh.expect("a server that speaks SSH")
     }
 
+    /// The port of FTP, with or without AUTH TLS.
+    pub fn ftp_port(&self) -> u16 {
+        self.ports.clear.expect("a server that speaks FTP")
+    }
+
     /// The id of the listening process.
     pub fn id(&self) -> u32 {
         self.child.as_ref().expect("a server with a process of its own").id()
+    }
+
+    /// Sends a signal to the listening process.
+    pub fn signal(&self, signal: Signal) {
+        let child = self.child.as_ref().expect("a server with a process of its own");
+        kill_process(pid(child), signal).expect("sending a signal");
     }
 
     pub fn log_tail(&self, lines: usize) -> String {

@@ -15,15 +15,21 @@ pub enum Mode {
     Implicit,
     /// TLS forced, and data connections must resume the control connection's session.
     Reuse,
+    /// TLS forced, with a client certificate of the tests' CA.
+    ClientCertificate,
 }
 
 const PAM_SERVICE: &str = "lockgate-test";
 
 pub fn start(mode: Mode) -> Server {
+    start_on(mode, ports::one())
+}
+
+/// On this port, such as that of a server that has ended.
+pub fn start_on(mode: Mode, port: u16) -> Server {
     let pam = Path::new("/etc/pam.d").join(PAM_SERVICE);
     assert!(pam.exists(), "{} is missing: run tests/install", pam.display());
     let server_folder = ServerFolder::new("vsftpd");
-    let port = ports::one();
     let passive = ports::block(40);
     // vsftpd needs an empty folder that its user cannot write to.
     fs::create_dir(server_folder.path("empty")).expect("making an empty folder");
@@ -54,6 +60,17 @@ pub fn start(mode: Mode) -> Server {
     server_folder.start(Command::new(program("vsftpd")).arg(file), ports)
 }
 
+fn client_certificate(mode: Mode) -> String {
+    if mode != Mode::ClientCertificate {
+        return String::new();
+    }
+    let ca = pki().ca.display();
+    format!(
+        "ssl_request_cert=YES\nrequire_cert=YES\nvalidate_cert=YES\nca_certs_file={ca}\n\
+         force_local_data_ssl=YES\nforce_local_logins_ssl=YES\n"
+    )
+}
+
 fn tls(mode: Mode) -> String {
     let yes = |on: bool| if on { "YES" } else { "NO" };
     let reuse = yes(mode == Mode::Reuse);
@@ -64,5 +81,5 @@ fn tls(mode: Mode) -> String {
         pki().certificate.display(),
         pki().key.display(),
         yes(mode == Mode::Implicit),
-    )
+    ) + &client_certificate(mode)
 }

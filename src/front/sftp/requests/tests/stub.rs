@@ -248,6 +248,7 @@ pub(in crate::front::sftp) fn gateway(stub: &Arc<Stub>) -> Gateway {
     let backend: Arc<dyn Backend> = Arc::new(StubHandle(stub.clone()));
     Gateway {
         passwords: PasswordCheck::new(UserTable::default()),
+        login_hooks: Default::default(),
         guard: LoginGuard::new(GuardSettings::default(), &Registry::new()).unwrap(),
         routes: RouteTable(vec![Route {
             matches: Match::default(),

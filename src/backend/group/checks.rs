@@ -1,0 +1,79 @@
+//! Checks of a server: up to its greeting, or with a login and a listing.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
+
+use super::server::Server;
+use crate::auth::Credentials;
+use crate::backend::{BackendSession, Login, Origin};
+use crate::net::task;
+use crate::op::{Failure, FailureKind, ListDirectory, Outage, RemotePath};
+use crate::policy::Permit;
+use crate::route::{PathMap, Target};
+
+/// How a server is checked (`health`).
+#[derive(Clone)]
+pub struct Checks {
+    /// From the end of one check to the next.
+    pub every: Duration,
+    /// For a whole check.
+    pub timeout: Duration,
+    /// Logs in with this account and lists its folder. `None`: without a login.
+    pub login: Option<Credentials>,
+}
+
+impl Server {
+    /// Checks the server until `stop`; at once without settings for that.
+    pub(super) fn check_until(self: Arc<Self>, stop: CancellationToken) {
+        let Some(checks) = self.checks().cloned() else { return };
+        task::spawn(stop.run_until_cancelled_owned(async move {
+            loop {
+                // Not all servers at the same time.
+                sleep(checks.every.mul_f64(rand::random_range(0.9..1.1))).await;
+                match self.check(&checks).await {
+                    Ok(()) => self.note_success(),
+                    Err(failure) => self.note_failure(&failure),
+                }
+            }
+        }));
+    }
+
+    async fn check(&self, checks: &Checks) -> Result<(), Failure> {
+        let checked = timeout(checks.timeout, self.ask(checks)).await;
+        checked.unwrap_or_else(|_| {
+            let limit = humantime::format_duration(checks.timeout);
+            let detail = format!("the check took longer than {limit} (health.timeout)");
+            Err(Failure::backend(FailureKind::Unavailable, "the check took too long")
+                .with_detail(detail)
+                .with_outage(Outage::Timeout))
+        })
+    }
+
+    async fn ask(&self, checks: &Checks) -> Result<(), Failure> {
+        let Some(account) = &checks.login else { return self.backend().greet().await };
+        let login = Login::Authenticated(Some(account.clone()));
+        let refused = |failure: Failure| match failure.outage {
+            Some(_) => failure,
+            // The account of the checks can log in where the server works.
+            None => failure.with_outage(Outage::AccountRefused),
+        };
+        let session = self.backend().login(&login, Origin::CHECK).await.map_err(refused)?;
+        let listed = list(&*session).await;
+        session.close().await;
+        listed
+    }
+}
+
+/// Lists the login folder to its end.
+async fn list(session: &dyn BackendSession) -> Result<(), Failure> {
+    let permit = Permit::internal(ListDirectory { path: RemotePath::root() });
+    let folder = PathMap::root_only(session.home().path());
+    let target = Target::new(permit, &folder)
+        .map_err(|error| Failure::gateway(FailureKind::Internal, error.to_string()))?;
+    let mut listing = session.list(&target).await?;
+    while listing.next().await?.is_some() {}
+    Ok(())
+}

@@ -1,0 +1,149 @@
+//! A backend as routes name it: one server, or several that stand in for each other.
+
+mod checks;
+mod choice;
+mod metrics;
+mod resumable;
+mod server;
+mod session;
+mod state;
+#[cfg(test)]
+mod tests;
+mod view;
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use async_trait::async_trait;
+
+use super::{Backend, BackendSession, Login, Origin};
+use crate::op::{Failure, FailureKind, Outage};
+use crate::policy::Names;
+use session::GroupSession;
+
+pub use checks::Checks;
+pub use choice::Choice;
+pub use metrics::GroupMetrics;
+pub use resumable::ResumeNote;
+pub use server::{Server, ServerSettings};
+pub use view::{ServerView, Servers};
+
+/// A backend of the configuration.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The backend's name in the configuration.
+    pub name: String,
+    /// The names of its servers, in the order of the configuration.
+    pub servers: Vec<String>,
+    /// Which server a session gets (`choose`).
+    pub choice: Choice,
+}
+
+/// The servers of a backend, and the choice among them.
+pub struct Group {
+    name: String,
+    servers: Vec<Arc<Server>>,
+    chooser: choice::Chooser,
+    resumable: Arc<resumable::Resumable>,
+    /// Of all servers, for the log.
+    addresses: Vec<String>,
+}
+
+impl Group {
+    /// A backend with these servers, at least one.
+    pub fn new(settings: Settings, servers: Vec<Arc<Server>>) -> Self {
+        let addresses = servers.iter().flat_map(|server| server.backend().addresses());
+        Self {
+            addresses: addresses.cloned().collect(),
+            name: settings.name,
+            chooser: choice::Chooser::new(settings.choice),
+            resumable: Arc::default(),
+            servers,
+        }
+    }
+
+    /// The servers to try, in order: those that may get a new session.
+    fn candidates(&self, user: &[u8], origin: Origin) -> Vec<Arc<Server>> {
+        let now = Instant::now();
+        let available = self.servers.iter().filter(|server| server.is_available());
+        let mut servers =
+            self.chooser.order(available.cloned().collect(), user, origin.client.ip(), now);
+        if let Some(name) = self.resumable.server_of(user, now) {
+            // Stable: the others keep their order.
+            servers.sort_by_key(|server| server.name() != name);
+        }
+        servers
+    }
+
+    /// Why no server could be tried.
+    fn none_available(&self) -> Failure {
+        let states: Vec<_> = self.servers.iter().map(|server| server.why_unavailable()).collect();
+        Failure::backend(
+            FailureKind::Unavailable,
+            "no server is available for this login at present; try again later or contact the gateway's \
+             operator",
+        )
+        .with_detail(format!("backend \"{}\": {}", self.name, states.join("; ")))
+        .with_outage(Outage::Unreachable)
+    }
+}
+
+#[async_trait]
+impl Backend for Group {
+    async fn login(
+        &self,
+        login: &Login,
+        origin: Origin,
+    ) -> Result<Box<dyn BackendSession>, Failure> {
+        self.login_as(b"", login, origin).await
+    }
+
+    /// Tries the next server only where one cannot be used: never after a refused login, which would ask
+    /// several servers the same wrong password.
+    async fn login_as(
+        &self,
+        user: &[u8],
+        login: &Login,
+        origin: Origin,
+    ) -> Result<Box<dyn BackendSession>, Failure> {
+        let mut failed: Option<Failure> = None;
+        for server in self.candidates(user, origin) {
+            let Some(place) = server.take_place() else { continue };
+            match server.login(login, origin).await {
+                Ok(session) => {
+                    let note = ResumeNote::new(&self.resumable, user, server.name());
+                    let note = (self.servers.len() > 1).then(|| Arc::new(note));
+                    return Ok(Box::new(GroupSession::new(session, place, note)));
+                }
+                Err(failure) if is_unavailable(&failure) => {
+                    failed = Some(match failed {
+                        Some(first) => both(first, server.name(), &failure),
+                        None => failure,
+                    });
+                }
+                Err(failure) => return Err(failure),
+            }
+        }
+        Err(failed.unwrap_or_else(|| self.none_available()))
+    }
+
+    fn names(&self) -> Names {
+        self.servers.first().map_or(Names::Exact, |server| server.backend().names())
+    }
+
+    fn addresses(&self) -> &[String] {
+        &self.addresses
+    }
+}
+
+/// Whether another server may be tried: this one cannot be used, for whomever.
+fn is_unavailable(failure: &Failure) -> bool {
+    failure.kind == FailureKind::Unavailable && failure.outage != Some(Outage::AccountRefused)
+}
+
+/// The failure of one server, with that of the next in its detail.
+fn both(first: Failure, next: &str, failure: &Failure) -> Failure {
+    let of = |failure: &Failure| failure.detail.as_ref().unwrap_or(&failure.message).clone();
+    let detail = format!("{}; then {next}: {}", of(&first), of(failure));
+    first.with_detail(detail)
+}

@@ -1,0 +1,219 @@
+//! One server of a backend: its state, its sessions, and whether it may get more.
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use tokio::sync::watch;
+
+use super::checks::Checks;
+use super::is_unavailable;
+use super::metrics::{GroupMetrics, ServerMetrics};
+use super::state::{Failed, State};
+use crate::backend::{Backend, BackendSession, Login, Origin};
+use crate::op::{Failure, FailureKind, Outage};
+
+/// One of the servers that the configuration names.
+#[derive(Clone)]
+pub struct ServerSettings {
+    /// The backend's name; of several addresses of one backend, with the address ("stock/10.0.0.7:21").
+    pub name: String,
+    /// The most sessions of this gateway at once (`sessions`). `None`: no limit.
+    pub sessions_max: Option<usize>,
+    /// How it is checked (`health`). `None`: it is not, and always tried.
+    pub checks: Option<Checks>,
+}
+
+/// A server, shared by all backends that it belongs to.
+pub struct Server {
+    settings: ServerSettings,
+    backend: Arc<dyn Backend>,
+    state: Mutex<State>,
+    sessions: AtomicUsize,
+    drained: AtomicBool,
+    /// Whether it is down, for logins in progress.
+    down: watch::Sender<bool>,
+    metrics: ServerMetrics,
+}
+
+/// A session's place at a server, until it is dropped.
+pub(super) struct Place {
+    server: Arc<Server>,
+}
+
+impl Server {
+    /// A server that is up until it fails.
+    pub fn new(
+        settings: ServerSettings,
+        backend: Arc<dyn Backend>,
+        metrics: &GroupMetrics,
+    ) -> Self {
+        let metrics = metrics.server(&settings.name);
+        metrics.up.set(1);
+        Self {
+            settings,
+            backend,
+            state: Mutex::new(State::new(Instant::now())),
+            sessions: AtomicUsize::new(0),
+            drained: AtomicBool::new(false),
+            down: watch::Sender::new(false),
+            metrics,
+        }
+    }
+
+    /// Its name in the configuration.
+    pub fn name(&self) -> &str {
+        &self.settings.name
+    }
+
+    pub(super) fn backend(&self) -> &Arc<dyn Backend> {
+        &self.backend
+    }
+
+    pub(super) fn checks(&self) -> Option<&Checks> {
+        self.settings.checks.as_ref()
+    }
+
+    /// Sessions at present.
+    pub(super) fn sessions(&self) -> usize {
+        self.sessions.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn sessions_max(&self) -> Option<usize> {
+        self.settings.sessions_max
+    }
+
+    pub(super) fn is_drained(&self) -> bool {
+        self.drained.load(Ordering::Relaxed)
+    }
+
+    /// Takes no new sessions, or takes them again.
+    pub(super) fn set_drained(&self, drained: bool) {
+        if self.drained.swap(drained, Ordering::Relaxed) != drained {
+            let server = self.name();
+            if drained {
+                tracing::info!(target: "lockgate::record", event = "backend", server, "drained by an operator: no new sessions at this server");
+            } else {
+                tracing::info!(target: "lockgate::record", event = "backend", server, "no longer drained: the server takes sessions again");
+            }
+        }
+        self.metrics.drained.set(i64::from(drained));
+    }
+
+    /// Without checks nothing would tell that a server works again, so it is always tried.
+    pub(super) fn is_available(&self) -> bool {
+        !self.is_drained() && (self.checks().is_none() || self.state().is_up())
+    }
+
+    pub(super) fn share(&self, now: Instant) -> f64 {
+        if self.checks().is_none() { 1.0 } else { self.state().share(now) }
+    }
+
+    /// For the log, where it cannot take a session.
+    pub(super) fn why_unavailable(&self) -> String {
+        let name = self.name();
+        if self.is_drained() {
+            return format!("{name} is drained (`lockgate backends undrain {name}`)");
+        }
+        let state = self.state();
+        if self.checks().is_some() && !state.is_up() {
+            let reason = state.last_error().map_or("", |(_, reason)| reason.as_str());
+            return format!("{name} is down: {reason}");
+        }
+        match self.sessions_max() {
+            Some(max) => format!("{name} has {} sessions (`sessions: {max}`)", self.sessions()),
+            None => format!("{name} went down just now"),
+        }
+    }
+
+    /// `None`: it has all the sessions that it may have.
+    pub(super) fn take_place(self: &Arc<Self>) -> Option<Place> {
+        let max = self.sessions_max().unwrap_or(usize::MAX);
+        let more = |sessions| (sessions < max).then_some(sessions + 1);
+        self.sessions.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).ok()?;
+        self.metrics.sessions.inc();
+        Some(Place { server: self.clone() })
+    }
+
+    /// Logs in. Ends early where the server is found to be down meanwhile.
+    pub(super) async fn login(
+        &self,
+        login: &Login,
+        origin: Origin,
+    ) -> Result<Box<dyn BackendSession>, Failure> {
+        let mut down = self.down.subscribe();
+        let outcome = tokio::select! {
+            biased;
+            outcome = self.backend.login(login, origin) => outcome,
+            // The sender lives as long as the server.
+            Ok(_) = down.wait_for(|down| *down) => return Err(self.went_down()),
+        };
+        match &outcome {
+            Err(failure) if is_unavailable(failure) => self.note_failure(failure),
+            _ => self.note_success(),
+        }
+        outcome
+    }
+
+    fn went_down(&self) -> Failure {
+        let reason = self.state().last_error().map(|(_, reason)| reason.clone());
+        Failure::backend(
+            FailureKind::Unavailable,
+            "the backend server cannot be reached; try again later or contact the gateway's operator",
+        )
+        .with_detail(format!("{} went down: {}", self.name(), reason.unwrap_or_default()))
+        .with_outage(Outage::Unreachable)
+    }
+
+    pub(super) fn note_failure(&self, failure: &Failure) {
+        let how = match failure.outage {
+            None | Some(Outage::UnexpectedAnswer) => Failed::Busy,
+            Some(_) => Failed::Broken,
+        };
+        let reason = failure.detail.as_ref().unwrap_or(&failure.message).clone();
+        if !self.state().failed(how, reason.clone(), Instant::now()) {
+            return;
+        }
+        self.metrics.up.set(0);
+        if self.checks().is_some() {
+            self.metrics.ejections.inc();
+            let server = self.name();
+            tracing::warn!(
+                event = "backend",
+                server,
+                reason,
+                "the server is down: no new sessions"
+            );
+            self.down.send_replace(true);
+        }
+    }
+
+    pub(super) fn note_success(&self) {
+        let now = Instant::now();
+        let returned = if self.checks().is_some() {
+            self.state().succeeded(now)
+        } else {
+            self.state().recovered(now)
+        };
+        if !returned {
+            return;
+        }
+        self.metrics.up.set(1);
+        if self.checks().is_some() {
+            self.down.send_replace(false);
+            let server = self.name();
+            tracing::info!(target: "lockgate::record", event = "backend", server, "the server is up again");
+        }
+    }
+
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.server.sessions.fetch_sub(1, Ordering::Relaxed);
+        self.server.metrics.sessions.dec();
+    }
+}

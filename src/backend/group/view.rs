@@ -1,0 +1,78 @@
+//! The servers as operators see them.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use tokio_util::sync::CancellationToken;
+
+use super::server::Server;
+
+/// All servers of the configuration, in its order.
+#[derive(Clone, Default)]
+pub struct Servers {
+    servers: Vec<Arc<Server>>,
+}
+
+/// The state of a server.
+#[derive(Debug, Clone)]
+pub struct ServerView {
+    /// Its name in the configuration.
+    pub name: String,
+    /// Its addresses, as configured.
+    pub addresses: Vec<String>,
+    /// Whether it is up: as checked, or, without checks, whether the last login worked.
+    pub up: bool,
+    /// Since when.
+    pub since: SystemTime,
+    /// Whether it is checked.
+    pub checked: bool,
+    /// Whether an operator has drained it.
+    pub drained: bool,
+    /// Sessions at present.
+    pub sessions: usize,
+    /// The most that it may have.
+    pub sessions_max: Option<usize>,
+    /// The last failure, with its time.
+    pub last_error: Option<(SystemTime, String)>,
+}
+
+impl Servers {
+    /// In the order in which they are shown.
+    pub fn new(servers: Vec<Arc<Server>>) -> Self {
+        Self { servers }
+    }
+
+    /// Checks each until `stop`, if it is to be checked.
+    pub fn check_until(&self, stop: &CancellationToken) {
+        self.servers.iter().for_each(|server| server.clone().check_until(stop.clone()));
+    }
+
+    /// The state of each.
+    pub fn view(&self) -> Vec<ServerView> {
+        self.servers.iter().map(|server| server.view()).collect()
+    }
+
+    /// Drains a server, or ends that. `None`: there is none of this name.
+    pub fn set_drained(&self, name: &str, drained: bool) -> Option<ServerView> {
+        let server = self.servers.iter().find(|server| server.name() == name)?;
+        server.set_drained(drained);
+        Some(server.view())
+    }
+}
+
+impl Server {
+    fn view(&self) -> ServerView {
+        let state = self.state();
+        ServerView {
+            name: self.name().to_owned(),
+            addresses: self.backend().addresses().to_vec(),
+            up: state.is_up(),
+            since: state.since(),
+            checked: self.checks().is_some(),
+            drained: self.is_drained(),
+            sessions: self.sessions(),
+            sessions_max: self.sessions_max(),
+            last_error: state.last_error().cloned(),
+        }
+    }
+}
