@@ -214,7 +214,9 @@ fn gateway(
 ) -> Result<Gateway, StartError> {
     let limit_metrics = LimitMetrics::register(registry)?;
     let limits = std::mem::take(&mut config.policy_limits);
+    let sftp = config.sftp_listeners.iter();
     Ok(Gateway {
+        key_trust: sftp.map(|it| (it.name.clone(), it.key_trust.clone())).collect(),
         passwords: PasswordCheck::new(std::mem::take(&mut config.users)).with_metrics(registry)?,
         guard: LoginGuard::new(config.login_guard.clone(), registry)?,
         login_hooks: login_hooks(config, registry)?,

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use crate::auth::CertificateSummary;
 use crate::data::Sha256;
 use crate::net::tls::ClientCertificate;
 use crate::net::{Peer, Protection};
@@ -76,14 +77,16 @@ pub struct Account<'a> {
     pub login_name: Option<&'a [u8]>,
     /// Groups of a user whom the gateway authenticated.
     pub groups: &'a [String],
-    /// `password`, `publickey`, `certificate` or `anonymous`.
-    pub method: &'static str,
+    /// `password`, `publickey`, both separated by a comma, `certificate` or `anonymous`.
+    pub method: &'a str,
     /// Who checks the proof: `gateway`, `backend` or `hook`; `None` without a route, or if nobody does.
     pub checked_by: Option<&'static str>,
     /// The login hook's name in the configuration.
     pub hook: Option<&'a str>,
     /// Of the public key.
     pub fingerprint: Option<&'a str>,
+    /// The key's certificate.
+    pub certificate: Option<&'a CertificateSummary>,
     /// The index in `routes`; `None`: none matches.
     pub route: Option<usize>,
     /// The route's backend.
@@ -97,6 +100,8 @@ pub struct BackendServer<'a> {
     pub name: &'a str,
     /// Its server, once the login there has succeeded.
     pub peer: Option<&'a Peer>,
+    /// The certificate that the gateway signed for the login there.
+    pub certificate: Option<&'a CertificateSummary>,
 }
 
 /// What happened.

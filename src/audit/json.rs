@@ -6,6 +6,7 @@ use humantime::format_rfc3339_micros;
 
 use super::event::{Account, Event, FileTransfer, Subject, What};
 use super::object::Object;
+use crate::auth::CertificateSummary;
 use crate::net::Protection;
 
 /// Changes when a field gets another meaning or is removed, not when one is added.
@@ -80,6 +81,7 @@ fn account(object: &mut Object<'_>, account: &Account<'_>) {
         authentication.optional("checked_by", account.checked_by);
         authentication.optional("hook", account.hook);
         authentication.optional("fingerprint", account.fingerprint);
+        certificate(authentication, account.certificate);
     });
     if let Some(route) = account.route {
         object.number("route", route as u64);
@@ -87,6 +89,7 @@ fn account(object: &mut Object<'_>, account: &Account<'_>) {
     if let Some(server) = &account.backend {
         object.object("backend", |backend| {
             backend.text("name", server.name);
+            certificate(backend, server.certificate);
             let Some(peer) = server.peer else { return };
             backend.socket(peer.address);
             if let Some(given) = &peer.protection {
@@ -94,6 +97,16 @@ fn account(object: &mut Object<'_>, account: &Account<'_>) {
             }
         });
     }
+}
+
+/// A serial may exceed what JSON's readers hold as a number.
+fn certificate(object: &mut Object<'_>, certificate: Option<&CertificateSummary>) {
+    let Some(CertificateSummary { serial, key_id, authority }) = certificate else { return };
+    object.object("certificate", |object| {
+        object.text("serial", &serial.to_string());
+        object.text("key_id", key_id);
+        object.text("authority", authority);
+    });
 }
 
 fn what(object: &mut Object<'_>, what: &What<'_>, hashes: bool) {

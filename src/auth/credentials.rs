@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use russh::keys::PrivateKey;
+use russh::keys::{Certificate, PrivateKey};
 use zeroize::Zeroizing;
 
 /// A user's credentials; the password is wiped when dropped.
@@ -15,5 +15,20 @@ pub struct Credentials {
     /// ACCT, if the backend requires one.
     pub account: Option<Zeroizing<Vec<u8>>>,
     /// A private key of the gateway, instead of the password.
-    pub key: Option<Arc<PrivateKey>>,
+    pub key: Option<LoginKey>,
+}
+
+/// A private key of the gateway for a login, which is wiped when dropped.
+#[derive(Clone)]
+pub struct LoginKey {
+    /// The key that signs.
+    pub key: Arc<PrivateKey>,
+    /// Its certificate, if the server trusts the authority and not the key.
+    pub certificate: Option<Arc<Certificate>>,
+}
+
+impl From<PrivateKey> for LoginKey {
+    fn from(key: PrivateKey) -> Self {
+        Self { key: Arc::new(key), certificate: None }
+    }
 }

@@ -1,4 +1,4 @@
-//! Authentication: passwords and public keys; the guard against guessing.
+//! Authentication: passwords, public keys and certificates; the guard against guessing.
 
 mod authorized_keys;
 mod cost_sets;
@@ -9,17 +9,24 @@ pub mod hook;
 mod identity;
 pub mod import;
 mod live_gauge;
+mod methods;
 mod password;
 mod password_queue;
 mod source;
+mod ssh_certificates;
 mod users;
 
 pub use authorized_keys::{AuthorizedKeys, BadLine, KeyRefused};
-pub use credentials::Credentials;
+pub use credentials::{Credentials, LoginKey};
 pub use guard::{Ban, GuardSettings, LoginGuard};
 pub use hash::{Cost, HashError, HashKind, PasswordHash, Scheme, hash_password};
 pub use identity::Identity;
+pub use methods::Methods;
 pub use password::PasswordCheck;
 pub use password_queue::Place;
 pub use source::Source;
+pub use ssh_certificates::{
+    CertificateAuthority, CertificateRefused, CertificateRequest, CertificateSummary, KeyTrust,
+    KrlError, MintError, NotAdmitted, PresentedKey, PublicKeys, Revoked, RevokedError, RevokedFile,
+};
 pub use users::{User, UserCertificate, UserTable};

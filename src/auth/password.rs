@@ -88,7 +88,7 @@ impl PasswordCheck {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::auth::{AuthorizedKeys, HashKind, PasswordHash, hash_password};
+    use crate::auth::{HashKind, PasswordHash, hash_password};
 
     const CLIENT: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
     /// Of `open sesame`, each with another work.
@@ -107,12 +107,7 @@ mod tests {
 
     fn user(hash: Option<&str>) -> User {
         let password_hash = hash.map(|hash| Arc::new(PasswordHash::parse(hash).unwrap()));
-        User {
-            password_hash,
-            groups: vec!["g".into()],
-            keys: AuthorizedKeys::default(),
-            certificate: None,
-        }
+        User { password_hash, groups: vec!["g".into()], ..User::default() }
     }
 
     fn table(users: Vec<(String, User)>) -> UserTable {

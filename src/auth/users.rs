@@ -4,10 +4,10 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::cost_sets::CostSets;
-use super::{AuthorizedKeys, PasswordHash};
+use super::{AuthorizedKeys, Methods, PasswordHash};
 
 /// A user whom the gateway authenticates (`users`, `users_file`).
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub struct User {
     /// `None`: no login with a password.
     pub password_hash: Option<Arc<PasswordHash>>,
@@ -15,6 +15,10 @@ pub struct User {
     pub groups: Vec<String>,
     /// Public keys for logins without a password.
     pub keys: AuthorizedKeys,
+    /// Principals of certificates that are accepted for this user, instead of the name; empty: the name.
+    pub principals: Vec<String>,
+    /// Methods of which each is required (`require`); none: any one of those that the user has.
+    pub required: Methods,
     /// What a TLS client certificate that names the user is for; `None`: the password alone counts.
     pub certificate: Option<UserCertificate>,
 }

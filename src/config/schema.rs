@@ -93,6 +93,19 @@ section! {
         /// sftp: the file with the host's private key (OpenSSH or PEM format, not encrypted), or a list
         /// with one of each kind.
         host_keys: OneOrMore<FileName>,
+        /// sftp: a file with a host key's certificate (`ssh-keygen -s CA -h`), or a list with one for each,
+        /// for clients that trust the authority (@cert-authority).
+        host_certificates: OneOrMore<FileName>,
+        /// sftp: a file with the public keys of certificate authorities, one a line, or a list of files. Their
+        /// user certificates are accepted for `users` that they name as principals.
+        trusted_user_ca_keys: OneOrMore<FileName>,
+        /// sftp: a file with revoked keys, or a list of files: public keys or SHA-256 fingerprints, one a
+        /// line, or a key revocation list (`ssh-keygen -k`). They are read again when they change; while one
+        /// cannot be read, no key is accepted.
+        revoked_keys: OneOrMore<FileName>,
+        /// sftp: the authentication methods that are offered: publickey, password, or a list. Absent: those
+        /// with which a user of the listener's routes can log in.
+        methods: OneOrMore<Method>,
         /// sftp: when new session keys are negotiated.
         rekey: Rekey,
         /// sftp: how long a client may be silent before a keepalive is sent; after three without an
@@ -113,6 +126,8 @@ section! {
         "host_key" => "write host_keys, with one file or a list",
         "port" => "the port is part of `address`",
         "banner" => "write greeting",
+        "host_certificate" => "write host_certificates, with one file or a list",
+        "trusted_ca" => "write trusted_user_ca_keys",
         "passive_ports" => "passive ports are defined in a pool; name it with `data_ports`",
     ]
 }
@@ -385,26 +400,6 @@ section! {
 }
 
 section! {
-    /// The account that the gateway uses at a server.
-    Account {
-        /// Its name.
-        [required] user: Leaf<Text>,
-        /// A file that contains only its password.
-        password_file: Leaf<FileName>,
-        /// The environment variable with its password.
-        password_env: Leaf<Text>,
-        /// sftp: instead of a password, the file with its private key (OpenSSH or PEM format).
-        private_key: Leaf<FileName>,
-        /// sftp: a file that contains only the private key's passphrase.
-        passphrase_file: Leaf<FileName>,
-    }
-    hints [
-        "password" => "secrets do not belong in this file; use password_file or password_env",
-        "passphrase" => "secrets do not belong in this file; use passphrase_file",
-    ]
-}
-
-section! {
     /// The backend for the users that match.
     Route {
         /// The users of the route; every condition must hold. Absent: everyone.
@@ -415,6 +410,12 @@ section! {
         [required] authenticate: Leaf<Authenticate>,
         /// With `authenticate: http`: the name of the login hook. Not needed if there is only one.
         login_hook: Leaf<Text>,
+        /// With `authenticate: gateway`: the authentication methods that are accepted, any one of them:
+        /// publickey, password, or a list. Absent: those that the user has.
+        methods: OneOrMore<Method>,
+        /// With `authenticate: gateway`: methods that are all required, in any order: publickey, password, or
+        /// both in a list. Absent: any one.
+        require: OneOrMore<Method>,
         /// The backend's name. Required, unless there is user_at_backend.
         backend: Leaf<Text>,
         /// Instead of backend: the client names one of these backends after the last `@` of its user name

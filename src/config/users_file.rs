@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::compile::compile_user;
+use super::compile::{certificates_are_accepted, compile_user};
 use super::read::{Named, Read};
 use super::report::{Location, Problems, Report, Severity};
 use super::schema::{File, User, UsersFile};
@@ -20,6 +20,8 @@ pub struct UsersFiles {
     files: Vec<PathBuf>,
     /// Those of the configuration itself, which never change.
     own: HashMap<Vec<u8>, Arc<auth::User>>,
+    /// A listener accepts certificates.
+    certified: bool,
     stamps: Stamps,
 }
 
@@ -28,6 +30,7 @@ pub(super) struct Added {
     files: Vec<PathBuf>,
     /// The names of the configuration's own users.
     own: Vec<String>,
+    certified: bool,
     stamps: Stamps,
 }
 
@@ -51,16 +54,17 @@ pub(super) fn add(file: &mut File, folder: &Path, problems: &mut Problems) -> Op
         .set(paths().chain(users.items[own.len()..].iter().flat_map(|(_, user)| key_files(user))));
     let files = paths().collect();
     file.users = Some(users);
-    Some(Added { files, own, stamps })
+    let certified = certificates_are_accepted(file);
+    Some(Added { files, own, certified, stamps })
 }
 
 impl Added {
     /// `users`: all of the configuration.
     pub(super) fn with(self, users: &UserTable) -> UsersFiles {
-        let Self { files, own, stamps } = self;
+        let Self { files, own, certified, stamps } = self;
         let own = own.into_iter().map(String::into_bytes);
         let own = own.filter_map(|name| Some((name.clone(), users.get(&name)?.clone())));
-        UsersFiles { files, own: own.collect(), stamps }
+        UsersFiles { files, own: own.collect(), certified, stamps }
     }
 }
 
@@ -93,7 +97,8 @@ impl UsersFiles {
         self.stamps = stamps;
         let mut users = self.own.clone();
         for (name, user) in &read_users {
-            let compiled = compile_user(name, user, Path::new(""), &mut problems);
+            let beside = (Path::new(""), self.certified);
+            let compiled = compile_user(name, user, beside, &mut problems);
             if users.insert(name.clone().into_bytes(), Arc::new(compiled)).is_some() {
                 let message = "is one of the configuration's own `users`, too; remove one of them";
                 problems.error(&user.at, message);
@@ -147,9 +152,13 @@ fn relocated(mut user: User, file: &str, folder: &Path) -> User {
     if let Some(certificate) = &mut user.certificate {
         relocate(&mut certificate.at);
     }
-    if let Some(groups) = &mut user.groups {
-        relocate(&mut groups.at);
-        groups.items.iter_mut().for_each(|leaf| relocate(&mut leaf.at));
+    for list in [&mut user.groups, &mut user.principals].into_iter().flatten() {
+        relocate(&mut list.at);
+        list.items.iter_mut().for_each(|leaf| relocate(&mut leaf.at));
+    }
+    if let Some(require) = &mut user.require {
+        relocate(&mut require.at);
+        require.items.iter_mut().for_each(|leaf| relocate(&mut leaf.at));
     }
     user
 }

@@ -56,6 +56,8 @@ pub enum FailureKind {
     LoginRefused,
     /// The login needs ACCT.
     AccountNeeded,
+    /// What was presented is accepted, and a further authentication method is required (RFC 4252 section 5.1).
+    MethodNeeded,
     /// A data connection could not be established.
     DataConnection,
     /// A transfer was interrupted.
@@ -133,6 +135,7 @@ impl FailureKind {
             FailureKind::EndOfFile => "end-of-file",
             FailureKind::LoginRefused => "login-refused",
             FailureKind::AccountNeeded => "account-needed",
+            FailureKind::MethodNeeded => "method-needed",
             FailureKind::DataConnection => "data-connection",
             FailureKind::TransferCut => "transfer-cut",
             FailureKind::Aborted => "aborted",
@@ -162,6 +165,7 @@ impl FailureKind {
             FailureKind::EndOfFile => "the file ends before this position",
             FailureKind::LoginRefused => "the backend refuses the login",
             FailureKind::AccountNeeded => "the backend requires an account (ACCT)",
+            FailureKind::MethodNeeded => "a further authentication method is required",
             FailureKind::DataConnection => "the data connection to the backend failed",
             FailureKind::TransferCut => "the backend interrupted the transfer",
             FailureKind::Aborted => "the transfer was aborted",

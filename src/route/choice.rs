@@ -115,6 +115,7 @@ mod tests {
     use globset::{Glob, GlobSet};
 
     use super::*;
+    use crate::auth::Methods;
     use crate::op::RemotePath;
     use crate::route::{Access, Account, Authenticator, Match, Root, RootSetting};
 
@@ -124,7 +125,14 @@ mod tests {
 
     fn route(backends: Backends, matches: Match) -> Route {
         let root = RootSetting::Same(Root::Path(RemotePath::root()));
-        Route { matches, backends, root, rewrites: Vec::new(), greeting: None }
+        Route {
+            matches,
+            backends,
+            root,
+            rewrites: Vec::new(),
+            required: Methods::NONE,
+            greeting: None,
+        }
     }
 
     fn one(name: &str) -> Backends {

@@ -2,6 +2,7 @@
 
 mod anonymous;
 mod choice;
+mod minted;
 mod path_map;
 mod rewrite;
 mod root;
@@ -11,6 +12,7 @@ mod target;
 
 pub use anonymous::is_anonymous;
 pub use choice::{Choice, Chosen, LoginRequest};
+pub use minted::{AccountName, AccountNameError, MintedAccount, MintedAccountError};
 pub use path_map::{MapError, Overlay, PathMap, Rewrite};
 pub use rewrite::{FolderSetting, RewriteSetting};
 pub use root::{Root, RootSetting, USER_PLACEHOLDER, UserFolder, UserFolderError};

@@ -80,15 +80,7 @@ impl UserFolder {
 
     /// The folder of this user: a different one for each name.
     pub(super) fn of(&self, user: &[u8]) -> Result<RemotePath, UserFolderError> {
-        match user {
-            b"" => return Err(UserFolderError::Empty),
-            b"." | b".." => return Err(UserFolderError::Dots),
-            _ if user.iter().any(|b| matches!(b, b'/' | b'\\')) => {
-                return Err(UserFolderError::Separator);
-            }
-            _ if user.iter().any(u8::is_ascii_control) => return Err(UserFolderError::Control),
-            _ => {}
-        }
+        check_name(user)?;
         let mut bytes = Vec::new();
         let mut rest = self.0.as_bytes();
         while let Some((first, after)) = rest.split_first() {
@@ -104,6 +96,17 @@ impl UserFolder {
             .map_err(|_| UserFolderError::TooLong)?;
         // Nothing was resolved: every component is the configured one, or has the name in it.
         if folder.as_bytes() == bytes { Ok(folder) } else { Err(UserFolderError::Dots) }
+    }
+}
+
+/// What the name of no user with a folder may be.
+pub(super) fn check_name(user: &[u8]) -> Result<(), UserFolderError> {
+    match user {
+        b"" => Err(UserFolderError::Empty),
+        b"." | b".." => Err(UserFolderError::Dots),
+        _ if user.iter().any(|b| matches!(b, b'/' | b'\\')) => Err(UserFolderError::Separator),
+        _ if user.iter().any(u8::is_ascii_control) => Err(UserFolderError::Control),
+        _ => Ok(()),
     }
 }
 

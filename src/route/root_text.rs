@@ -38,7 +38,7 @@ impl RootSetting {
 
 /// The first brace that is not part of `{user}`, with the placeholder that it seems to belong to;
 /// `${user}` and `%{user}` are those of other programs.
-fn other_braces(text: &str) -> Option<&str> {
+pub(super) fn other_braces(text: &str) -> Option<&str> {
     let mut at = 0;
     loop {
         let start = at + text[at..].find(['{', '}'])?;

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use globset::GlobSet;
 use ipnet::IpNet;
 
-use super::{RewriteSetting, RootSetting};
-use crate::auth::Credentials;
+use super::{MintedAccount, RewriteSetting, RootSetting};
+use crate::auth::{Credentials, Methods};
 use crate::net::tls::ServerNames;
 use crate::op::{Greeting, as_os_path};
 
@@ -21,6 +21,9 @@ pub struct Route {
     pub root: RootSetting,
     /// Folders that clients see under other paths (`rewrite`), each with its own `from`.
     pub rewrites: Vec<RewriteSetting>,
+    /// The methods that are all required, with those of the user (`require`, `methods`); none: one that the
+    /// user has.
+    pub required: Methods,
     /// Sent after a login, by protocols that can (`greeting`).
     pub greeting: Option<Arc<Greeting>>,
 }
@@ -91,6 +94,8 @@ pub enum Account {
     PassThrough,
     /// An account of the gateway.
     Mapped(Credentials),
+    /// An account with a certificate that the gateway signs for each login.
+    Minted(MintedAccount),
     /// None: the backend is a folder.
     None,
 }

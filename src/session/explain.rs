@@ -114,6 +114,9 @@ impl Gateway {
                     Account::Mapped(_) => {
                         "the gateway checks the user, and has an account of its own at the backend"
                     }
+                    Account::Minted(_) => {
+                        "the gateway checks the user, and signs a certificate for the backend"
+                    }
                     Account::None => "the gateway checks the user",
                 };
                 (Cow::Borrowed(identity), user.groups.clone())

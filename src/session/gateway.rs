@@ -12,7 +12,7 @@ use super::client_refusal::ClientRefusal;
 use super::login_hooks::LoginHooks;
 use super::metrics::{Metrics, OpenSession};
 use crate::audit::{Audit, Event, What};
-use crate::auth::{LoginGuard, PasswordCheck};
+use crate::auth::{KeyTrust, LoginGuard, PasswordCheck};
 use crate::backend::Backend;
 use crate::net::ProxyProtocol;
 use crate::op::{Failure, FailureKind};
@@ -24,6 +24,8 @@ use crate::route::RouteTable;
 pub struct Gateway {
     /// The `users` and the check of their passwords.
     pub passwords: PasswordCheck,
+    /// Whose certificates, and which keys, each SFTP listener accepts; by the listener's name.
+    pub key_trust: HashMap<String, KeyTrust>,
     /// The programs that decide about logins of routes with `authenticate: http`.
     pub login_hooks: LoginHooks,
     /// Delays and bans after failed logins (`login_guard`).
@@ -111,6 +113,7 @@ mod destination;
 mod guessing;
 mod hook;
 mod login;
+mod progress;
 
 pub use guessing::BANNED;
 

@@ -12,14 +12,18 @@ use crate::net::Protection;
 use crate::op::{Failure, FailureKind, Fault};
 
 impl Metrics {
-    /// Records a public key that was refused before the client signed. Agents offer all their keys,
-    /// so this is not a failed login.
+    /// Records a public key or certificate that was refused. Agents offer all their keys, so this is not
+    /// a failed login.
     pub(super) fn key_refused(&self, info: &SessionInfo, failure: &Failure) {
         let outcome = "key-refused";
         self.logins.with_label_values(&[info.listener.as_str(), outcome]).inc();
         record_line!(
             (tracing::Level::INFO, "key-offer", info, Some(failure)),
-            { fingerprint = info.login.fingerprint.as_deref(), outcome, },
+            {
+                fingerprint = info.login.fingerprint.as_deref(),
+                key_certificate = info.login.key_certificate.as_ref().map(ToString::to_string),
+                outcome,
+            },
             "public key refused"
         );
         info.audit.record(&Event::new(info.subject(), What::Login, outcome, Some(failure)));
@@ -48,6 +52,7 @@ impl LoginRecord {
         let info = &*self.info;
         let outcome_name = match outcome {
             Ok(()) => "ok",
+            Err(failure) if failure.kind == FailureKind::MethodNeeded => "partial",
             Err(failure) if failure.kind == FailureKind::LoginRefused => "refused",
             Err(failure) if failure.fault == Fault::Policy => "refused",
             Err(_) => "failed",
@@ -62,6 +67,8 @@ impl LoginRecord {
                     {
                         method = login.method,
                         fingerprint = login.fingerprint.as_deref(),
+                        key_certificate = login.key_certificate.as_ref().map(ToString::to_string),
+                        backend_certificate = info.minted.get().map(ToString::to_string),
                         encryption = protection.map_or("none".to_owned(), ToString::to_string),
                         post_quantum = protection.and_then(Protection::is_post_quantum),
                         server_name = login.server_name.as_deref(),

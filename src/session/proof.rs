@@ -1,17 +1,19 @@
 //! What a client presents at a login.
 
-use russh::keys::PublicKey;
 use zeroize::Zeroizing;
+
+use crate::auth::{Methods, PresentedKey};
 
 /// A user name, and what the client presents to prove that it is this user, besides the certificate of its TLS
 /// connection ([`super::ClientInfo`]).
+#[derive(Clone)]
 pub struct Proof {
     /// The user name in bytes, as the client sent it.
     pub user: Vec<u8>,
     /// The password, which the gateway or the backend checks.
     pub password: Option<Password>,
-    /// A public key with a verified signature of the client.
-    pub key: Option<Box<PublicKey>>,
+    /// A public key, or a certificate, with a verified signature of the client.
+    pub key: Option<Box<PresentedKey>>,
 }
 
 /// A password, wiped when dropped.
@@ -35,8 +37,23 @@ impl Proof {
     }
 
     /// A key alone.
-    pub fn public_key(user: Vec<u8>, key: PublicKey) -> Self {
+    pub fn public_key(user: Vec<u8>, key: PresentedKey) -> Self {
         Self { user, password: None, key: Some(Box::new(key)) }
+    }
+
+    /// The methods that it consists of.
+    pub fn methods(&self) -> Methods {
+        Methods { publickey: self.key.is_some(), password: self.password.is_some() }
+    }
+
+    /// Adds what `earlier` has and this does not, if both are of the same user.
+    #[must_use]
+    pub fn with(mut self, earlier: &Self) -> Self {
+        if earlier.user == self.user {
+            self.password = self.password.or_else(|| earlier.password.clone());
+            self.key = self.key.or_else(|| earlier.key.clone());
+        }
+        self
     }
 }
 

@@ -4,12 +4,13 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use russh::keys::{HashAlg, PublicKey};
 use tracing::Span;
 
 use super::client_info::ClientInfo;
 use super::end::EndSlot;
+use super::proof::Proof;
 use crate::audit::{self, Audit};
+use crate::auth::{CertificateSummary, PresentedKey};
 use crate::backend::ResumeNote;
 use crate::net::tls::ClientCertificate;
 use crate::net::{Peer, Protection};
@@ -33,6 +34,8 @@ pub(super) struct SessionInfo {
     pub granted: OnceLock<Granted>,
     /// Known once the login has succeeded.
     pub established: OnceLock<Established>,
+    /// The certificate that the gateway signed for the login at the backend.
+    pub minted: OnceLock<CertificateSummary>,
     pub audit: Audit,
     pub end: EndSlot,
     pub totals: Totals,
@@ -41,14 +44,16 @@ pub(super) struct SessionInfo {
 /// How a user logs in.
 #[derive(Default)]
 pub(super) struct LoginDetails {
-    /// `password`, `publickey`, `certificate` or `anonymous`.
-    pub method: &'static str,
+    /// `password`, `publickey`, both separated by a comma, `certificate` or `anonymous`.
+    pub method: String,
     /// Who checks that; `None` without a route, or if nobody does.
     pub checked_by: Option<&'static str>,
     /// The name of the login hook that does.
     pub hook: Option<String>,
     /// Of the public key.
     pub fingerprint: Option<String>,
+    /// The key's certificate.
+    pub key_certificate: Option<CertificateSummary>,
     /// The index of the route in the configuration; `None`: none matches.
     pub route: Option<usize>,
     /// What protects the connection; `None`: it is in clear.
@@ -78,11 +83,8 @@ pub(super) struct Established {
 }
 
 impl LoginDetails {
-    pub(super) fn new(
-        client: &ClientInfo,
-        key: Option<&PublicKey>,
-        choice: Option<&Choice>,
-    ) -> Self {
+    pub(super) fn new(client: &ClientInfo, proof: &Proof, choice: Option<&Choice>) -> Self {
+        let key = proof.key.as_deref();
         let checked_by = |choice: &Choice| match &choice.backend.access {
             Access::Backend => Some("backend"),
             Access::Gateway { by: Authenticator::Users, .. } => Some("gateway"),
@@ -91,17 +93,18 @@ impl LoginDetails {
         };
         let checked_by = choice.map(checked_by);
         Self {
-            method: match (key, checked_by) {
-                (Some(_), _) => "publickey",
-                (None, Some(None)) => "anonymous",
-                (None, _) => "password",
+            method: match checked_by {
+                Some(None) if key.is_none() => "anonymous".to_owned(),
+                _ if proof.methods().is_empty() => "certificate".to_owned(),
+                _ => proof.methods().to_string(),
             },
             checked_by: checked_by.flatten(),
             hook: choice.and_then(|choice| match &choice.backend.access {
                 Access::Gateway { by: Authenticator::Hook(hook), .. } => Some(hook.to_string()),
                 _ => None,
             }),
-            fingerprint: key.map(|key| key.fingerprint(HashAlg::Sha256).to_string()),
+            fingerprint: key.map(PresentedKey::fingerprint),
+            key_certificate: key.and_then(PresentedKey::certificate),
             route: choice.map(|choice| choice.number),
             protection: client.encryption.get().cloned(),
             server_name: client.server_name.get().cloned(),
@@ -112,11 +115,10 @@ impl LoginDetails {
 }
 
 impl SessionInfo {
-    /// `name`: the user name as the client sent it, which stays where no route was chosen.
+    /// The user name stays as the client sent it where no route was chosen.
     pub(super) fn new(
         client: &ClientInfo,
-        name: &[u8],
-        key: Option<&PublicKey>,
+        proof: &Proof,
         choice: Option<&Choice>,
         audit: &Audit,
     ) -> Self {
@@ -126,11 +128,12 @@ impl SessionInfo {
             local: client.local,
             listener: client.listener.clone(),
             protocol: client.protocol,
-            name: choice.map_or(name, |choice| &choice.user).to_vec(),
+            name: choice.map_or(&proof.user, |choice| &choice.user).to_vec(),
             route_backend: choice.map(|choice| choice.backend.name.clone()).unwrap_or_default(),
-            login: LoginDetails::new(client, key, choice),
+            login: LoginDetails::new(client, proof, choice),
             granted: OnceLock::new(),
             established: OnceLock::new(),
+            minted: OnceLock::new(),
             audit: audit.clone(),
             end: client.end.clone(),
             totals: Totals::default(),
@@ -167,6 +170,7 @@ impl SessionInfo {
         let backend = login.route.map(|_| audit::BackendServer {
             name: self.backend(),
             peer: established.and_then(|established| established.peer.as_ref()),
+            certificate: self.minted.get(),
         });
         audit::Subject {
             session: self.session,
@@ -182,10 +186,11 @@ impl SessionInfo {
                 user: self.user(),
                 login_name: Some(self.name.as_slice()).filter(|name| *name != self.user()),
                 groups: established.map_or(&[], |established| &established.groups),
-                method: login.method,
+                method: &login.method,
                 checked_by: login.checked_by,
                 hook: login.hook.as_deref(),
                 fingerprint: login.fingerprint.as_deref(),
+                certificate: login.key_certificate.as_ref(),
                 route: login.route,
                 backend,
             }),

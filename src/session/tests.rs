@@ -73,6 +73,7 @@ fn session(
         granted: Default::default(),
         established: Default::default(),
         audit: Default::default(),
+        minted: Default::default(),
         end: EndSlot::default(),
         totals: Default::default(),
     });

@@ -27,5 +27,6 @@ mod memory;
 mod policy;
 mod protocol;
 mod servers_direct;
+mod ssh_certificates;
 mod support;
 mod volume;

@@ -37,10 +37,11 @@ fn subject(user: &[u8]) -> Subject<'_> {
             method: "password",
             checked_by: Some("gateway"),
             fingerprint: None,
+            certificate: None,
             route: Some(0),
             login_name: None,
             hook: None,
-            backend: Some(BackendServer { name: "files", peer: None }),
+            backend: Some(BackendServer { name: "files", peer: None, certificate: None }),
         }),
     }
 }

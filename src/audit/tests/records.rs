@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use super::super::{json, xferlog};
 use super::*;
+use crate::auth::CertificateSummary;
 use crate::net::{Peer, Protection, Protocol};
 use crate::op::{Failure, FailureKind};
 
@@ -63,6 +64,11 @@ fn every_kind_of_record_fits_the_schema() {
     };
     let resumed = Protection { key_exchange: None, version: Some("1.2"), ..tls.clone() };
     let peer = Peer { address: address("192.0.2.1:21"), protection: Some(resumed) };
+    let certificate = CertificateSummary {
+        serial: u64::MAX,
+        key_id: "alice\n\u{202e}".to_owned(),
+        authority: "SHA256:7TJTftCboJeWgImhO60Auf1uIL7rkdJp9FdpJ0JZG3o".to_owned(),
+    };
     let groups = ["partners".to_owned()];
     let full = Subject {
         software: Some("SSH-2.0-x"),
@@ -80,8 +86,13 @@ fn every_kind_of_record_fits_the_schema() {
             checked_by: Some("hook"),
             hook: Some("directory"),
             fingerprint: Some("SHA256:7TJTftCboJeWgImhO60Auf1uIL7rkdJp9FdpJ0JZG3o"),
+            certificate: Some(&certificate),
             route: Some(3),
-            backend: Some(BackendServer { name: "files", peer: Some(&peer) }),
+            backend: Some(BackendServer {
+                name: "files",
+                peer: Some(&peer),
+                certificate: Some(&certificate),
+            }),
         }),
         ..subject(b"x")
     };

@@ -14,7 +14,7 @@ use crate::op::Timestamp;
 use options::Options;
 
 /// Smaller RSA keys can be broken.
-const RSA_BITS_MIN: u32 = 2048;
+pub(super) const RSA_BITS_MIN: u32 = 2048;
 
 /// The public keys of a user with their restrictions.
 #[derive(Clone, Default)]
@@ -117,12 +117,16 @@ fn entry(line: &str) -> Result<Entry, String> {
     Ok(Entry { key: public_key(key)?, options })
 }
 
-/// `type base64 [comment]`
-fn public_key(text: &str) -> Result<PublicKey, String> {
+/// `type base64 [comment]`. The error continues "line N".
+pub(super) fn public_key(text: &str) -> Result<PublicKey, String> {
     let mut words = text.split_ascii_whitespace();
     let (kind, base64) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
     if kind.contains("-cert-") {
-        return Err("contains a certificate; only plain keys are supported".into());
+        return Err(
+            "contains a certificate; write a plain key, or let clients present their certificates to a \
+             listener with `trusted_user_ca_keys`"
+                .into(),
+        );
     }
     if kind.starts_with("sk-") {
         return Err("contains the key of a security key (FIDO), which is not supported".into());

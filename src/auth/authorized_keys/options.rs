@@ -59,7 +59,10 @@ impl Options {
                     "has the option `{name}`, which is not supported: only SFTP is served, without commands"
                 ),
                 "cert-authority" | "principals" => {
-                    format!("has the option `{name}`: certificates are not supported")
+                    format!(
+                        "has the option `{name}`, which is not supported; certificates are accepted by \
+                         listeners with `trusted_user_ca_keys`, and a user's `principals` say which"
+                    )
                 }
                 _ => format!(
                     "has the unknown option `{name}`, which might be a restriction; remove it or the key"

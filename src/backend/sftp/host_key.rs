@@ -3,13 +3,14 @@
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use russh::client::{Handler, Session};
-use russh::keys::{Algorithm, HashAlg, PublicKeyOrCertificate};
+use russh::keys::{Algorithm, Certificate, HashAlg, PublicKeyOrCertificate};
 use russh::{Names, Preferred};
 
+use super::host_certificate::{self, HostCertificateRefused};
 use super::known_hosts::Verdict;
 use super::settings::{HostKey, Settings};
 use crate::net::{Protection, Protocol};
-use crate::op::{Failure, FailureKind, Outage};
+use crate::op::{Failure, FailureKind, Outage, Timestamp};
 
 /// Verifies the key that a server presents, for one connection.
 pub(super) struct Verifier {
@@ -83,10 +84,15 @@ impl Verifier {
         self.negotiated.clone()
     }
 
-    /// Puts the kinds of known host keys first, as OpenSSH does: otherwise a server with several keys might
-    /// present an unknown one.
+    /// Requests certificates first where an authority is known, then the kinds of known host keys, as OpenSSH
+    /// does: otherwise a server with several keys might present an unknown one.
     pub(super) fn order(&self, preferred: Preferred) -> Preferred {
         let HostKey::KnownHosts(known) = &self.settings.host_key else { return preferred };
+        let host_key_certificates = if known.has_authority(&self.host, self.port) {
+            preferred.key.clone()
+        } else {
+            preferred.host_key_certificates.clone()
+        };
         let known = known.algorithms(&self.host, self.port);
         // A known RSA key signs with any hash.
         let is_known = |offered: &&Algorithm| match offered {
@@ -95,14 +101,16 @@ impl Verifier {
         };
         let (first, rest): (Vec<_>, Vec<_>) = preferred.key.iter().partition(is_known);
         let key = first.into_iter().chain(rest).cloned().collect();
-        Preferred { key, ..preferred }
+        Preferred { key, host_key_certificates, ..preferred }
     }
 
     fn verify(&self, key: &PublicKeyOrCertificate) -> Result<(), (Outage, String)> {
         let Self { settings, host, port, .. } = self;
-        let PublicKeyOrCertificate::PublicKey { key, .. } = key else {
-            let why = "it presented a host certificate; these are not supported".to_owned();
-            return Err((Outage::HostKeyUnknown, why));
+        let key = match key {
+            PublicKeyOrCertificate::PublicKey { key, .. } => key,
+            PublicKeyOrCertificate::Certificate(certificate) => {
+                return self.verify_certificate(certificate);
+            }
         };
         let presented = key.fingerprint(HashAlg::Sha256).to_string();
         let kind = key.algorithm();
@@ -143,6 +151,35 @@ impl Verifier {
                 }
             },
         }
+    }
+}
+
+impl Verifier {
+    /// Only requested where `known_hosts` has an authority for the host.
+    fn verify_certificate(&self, certificate: &Certificate) -> Result<(), (Outage, String)> {
+        let Self { settings, host, port, .. } = self;
+        let HostKey::KnownHosts(known) = &settings.host_key else {
+            let why = "it presented a host certificate that was not requested".to_owned();
+            return Err((Outage::HostKeyUnknown, why));
+        };
+        let now = u64::try_from(Timestamp::now()).unwrap_or_default();
+        let at = (host.as_str(), *port);
+        let checked = host_certificate::check(known, at, certificate, &settings.algorithms, now);
+        checked.map_err(|refused| {
+            let outage = match refused {
+                HostCertificateRefused::Revoked => Outage::HostKeyRevoked,
+                HostCertificateRefused::Expired => Outage::CertificateExpired,
+                HostCertificateRefused::NotYetValid => Outage::CertificateNotYetValid,
+                HostCertificateRefused::Authority(..) => Outage::CertificateAuthority,
+                HostCertificateRefused::Name(_) => Outage::CertificateName,
+                HostCertificateRefused::ForUser
+                | HostCertificateRefused::SignatureAlgorithm(_)
+                | HostCertificateRefused::Signature
+                | HostCertificateRefused::CriticalOption(_) => Outage::CertificateInvalid,
+            };
+            let id = certificate.key_id();
+            (outage, format!("the host certificate of {host}:{port} (\"{id}\") {refused}"))
+        })
     }
 }
 

@@ -4,11 +4,11 @@ use std::str::FromStr;
 
 use hmac::{Hmac, KeyInit, Mac};
 use russh::keys::ssh_key::known_hosts::{Entry, HostPatterns, Marker};
+use russh::keys::ssh_key::public::KeyData;
 use russh::keys::{Algorithm, PublicKey};
 use sha1::Sha1;
 
-/// A `known_hosts` file (sshd(8), SSH_KNOWN_HOSTS FILE FORMAT), hashed names included. Keys of
-/// certificate authorities are ignored: host certificates are not supported.
+/// A `known_hosts` file (sshd(8), SSH_KNOWN_HOSTS FILE FORMAT), hashed names included.
 #[derive(Clone, Debug, Default)]
 pub struct KnownHosts {
     lines: Vec<Entry>,
@@ -35,13 +35,6 @@ impl KnownHosts {
             let entry = Entry::from_str(&fields.join(" ")).map_err(|e| {
                 format!("line {number} is not a known_hosts line (names, key type, key): {e}")
             })?;
-            if entry.marker() == Some(&Marker::CertAuthority) {
-                tracing::warn!(
-                    line = number,
-                    "@cert-authority in a known_hosts file is ignored: host certificates are not supported"
-                );
-                continue;
-            }
             lines.push(entry);
         }
         Ok(Self { lines })
@@ -55,7 +48,9 @@ impl KnownHosts {
             }
             match line.marker() {
                 Some(Marker::Revoked) => return Verdict::Revoked,
-                _ => verdict = Verdict::Known,
+                // An authority's key is no host's key.
+                Some(Marker::CertAuthority) => {}
+                None => verdict = Verdict::Known,
             }
         }
         verdict
@@ -65,6 +60,28 @@ impl KnownHosts {
     pub fn algorithms(&self, host: &str, port: u16) -> Vec<Algorithm> {
         let known = self.lines_of(host, port).filter(|line| line.marker().is_none());
         known.map(|line| line.public_key().algorithm()).collect()
+    }
+
+    /// Whether an authority is trusted to sign the host's certificates.
+    pub fn has_authority(&self, host: &str, port: u16) -> bool {
+        self.lines_of(host, port).any(|line| line.marker() == Some(&Marker::CertAuthority))
+    }
+
+    /// Whether this authority's certificates are accepted for the host (`@cert-authority`).
+    pub(super) fn trusts(&self, host: &str, port: u16, authority: &KeyData) -> bool {
+        let mut signers = self.lines_of(host, port);
+        signers.any(|line| {
+            line.marker() == Some(&Marker::CertAuthority)
+                && line.public_key().key_data() == authority
+        })
+    }
+
+    /// Whether a line for the host has this key as `@revoked`: its own, or an authority's.
+    pub(super) fn revokes(&self, host: &str, port: u16, key: &KeyData) -> bool {
+        let mut lines = self.lines_of(host, port);
+        lines.any(|line| {
+            line.marker() == Some(&Marker::Revoked) && line.public_key().key_data() == key
+        })
     }
 
     fn lines_of(&self, host: &str, port: u16) -> impl Iterator<Item = &Entry> {
@@ -98,7 +115,7 @@ fn covers(patterns: &HostPatterns, name: &str) -> bool {
 }
 
 /// `*` is any run of bytes, `?` is one.
-fn wildcard(pattern: &[u8], name: &[u8]) -> bool {
+pub(super) fn wildcard(pattern: &[u8], name: &[u8]) -> bool {
     let (mut p, mut n) = (0, 0);
     // The position of the last `*`, and how far it matches.
     let mut star: Option<(usize, usize)> = None;

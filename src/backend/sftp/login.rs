@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use russh::MethodKind;
 use russh::client::{AuthResult, KeyboardInteractiveAuthResponse};
-use russh::keys::{Algorithm, HashAlg, PrivateKey, PrivateKeyWithHashAlg};
+use russh::keys::{Algorithm, Certificate, HashAlg, PrivateKeyWithHashAlg};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -18,7 +18,7 @@ use super::requests::{Incoming, Outgoing, Requests};
 use super::server::{Extensions, Server};
 use super::settings::Settings;
 use super::status::Expect;
-use crate::auth::Credentials;
+use crate::auth::{Credentials, LoginKey};
 use crate::backend::Home;
 use crate::backend::home::absolute;
 use crate::net::Connector;
@@ -163,7 +163,13 @@ async fn authenticate(
             answer_prompts(connection, user, password).await
         }
         None => Err(refused("the user name or the password is wrong")),
-        Some(_) => Err(refused("it does not accept the gateway's key for this user")),
+        Some(LoginKey { certificate: None, .. }) => {
+            Err(refused("it does not accept the gateway's key for this user"))
+        }
+        Some(LoginKey { certificate: Some(_), .. }) => Err(refused(
+            "it does not accept the gateway's certificate for this user: it must trust the authority \
+             (TrustedUserCAKeys), and the principal must be one of the user's; its log tells more",
+        )),
     }
 }
 
@@ -178,9 +184,14 @@ async fn with_key(
     settings: &Settings,
     connection: &mut Connection,
     user: &str,
-    key: &Arc<PrivateKey>,
+    LoginKey { key, certificate }: &LoginKey,
 ) -> Result<AuthResult, Failure> {
     let handle = &mut connection.handle;
+    if let Some(certificate) = certificate {
+        let certificate = Certificate::clone(certificate);
+        let login = handle.authenticate_openssh_cert(user, key.clone(), certificate);
+        return login.await.map_err(broken);
+    }
     let with = |hash| PrivateKeyWithHashAlg::new(key.clone(), hash);
     if !key.algorithm().is_rsa() {
         return handle.authenticate_publickey(user, with(None)).await.map_err(broken);

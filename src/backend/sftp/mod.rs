@@ -9,6 +9,7 @@ mod ending;
 mod explain;
 mod file;
 mod first_error;
+mod host_certificate;
 mod host_key;
 mod known_hosts;
 mod listing;

@@ -2,17 +2,71 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use russh::keys::PrivateKey;
 use zeroize::Zeroizing;
 
 use super::key_files::{self, Passphrase, warn_if_exposed};
 use super::value;
-use crate::auth::Credentials;
-use crate::config::leaf::Leaf;
+use crate::auth::{CertificateAuthority, Credentials};
+use crate::config::leaf::{Invalid, Leaf, Value};
 use crate::config::report::Problems;
 use crate::config::schema::Account;
-use crate::config::values::{BackendProtocol, FileName};
+use crate::config::values::{BackendProtocol, FileName, Text};
+use crate::route::{AccountName, MintedAccount, USER_PLACEHOLDER};
+
+/// The default of `force_command`.
+const INTERNAL_SFTP: &str = "internal-sftp";
+/// The value of `force_command` for none.
+const NO_COMMAND: &str = "none";
+const DEFAULT_VALIDITY: Duration = Duration::from_secs(300);
+
+/// An account whose key and certificate are made for each login; reads the authority's key.
+pub(super) fn minted(
+    account: &Account,
+    authority: &Leaf<FileName>,
+    protocol: BackendProtocol,
+    folder: &Path,
+    problems: &mut Problems,
+) -> Option<MintedAccount> {
+    if protocol != BackendProtocol::Sftp {
+        let message = "belongs to `protocol: sftp`; FTP has no certificates of SSH";
+        problems.error(&authority.at, message);
+        return None;
+    }
+    let others = [&account.password_file, &account.private_key];
+    let others = others.into_iter().flatten().map(|leaf| &leaf.at);
+    if let Some(at) = others.chain(account.password_env.as_ref().map(|leaf| &leaf.at)).next() {
+        problems.error(at, "`certificate_authority` is set, too; keep one of them");
+        return None;
+    }
+    let user = match &account.user {
+        None => Some(AccountName::new(USER_PLACEHOLDER)),
+        Some(leaf) => account_name(leaf, problems),
+    };
+    let key = private_key(authority, account, folder, problems);
+    let (user, key) = (user?, key?);
+    let principal = value(&account.principal).cloned().unwrap_or_else(|| user.clone());
+    let sources = account.source_address.iter().flat_map(|list| list.values());
+    let command = value(&account.force_command).map_or(INTERNAL_SFTP, |text| text.0.as_str());
+    Some(MintedAccount {
+        authority: CertificateAuthority::new(Arc::new(key)),
+        user,
+        principal,
+        valid_for: value(&account.valid_for).map_or(DEFAULT_VALIDITY, |time| time.0),
+        source_addresses: sources.map(|(_, network)| *network).collect(),
+        force_command: (command != NO_COMMAND).then(|| command.to_owned()),
+    })
+}
+
+fn account_name(leaf: &Leaf<Text>, problems: &mut Problems) -> Option<AccountName> {
+    let parsed = <AccountName as Value>::parse(&leaf.value.as_ref()?.0);
+    let report = |Invalid { message, suggestion }| {
+        problems.error_with_suggestion(&leaf.at, message, suggestion);
+    };
+    parsed.map_err(report).ok()
+}
 
 /// The account of a mapped login; reads its password or key.
 pub(super) fn credentials(
@@ -21,18 +75,45 @@ pub(super) fn credentials(
     folder: &Path,
     problems: &mut Problems,
 ) -> Option<Credentials> {
+    refuse_without_authority(account, problems);
     let secret = secret(account, protocol, folder, problems);
-    let user = value(&account.user)?.0.clone().into_bytes();
+    let Some(user) = &account.user else {
+        problems.error(&account.at.absent("user"), "is missing");
+        return None;
+    };
+    let user = user.value.as_ref()?.0.clone().into_bytes();
     let (password, key) = match secret? {
         Secret::Password(password) => (password, None),
-        Secret::Key(key) => (Zeroizing::default(), Some(key)),
+        Secret::Key(key) => (Zeroizing::default(), Some(key.into())),
     };
     Some(Credentials { user, password, account: None, key })
 }
 
+/// Reports keys that belong to `certificate_authority`.
+fn refuse_without_authority(account: &Account, problems: &mut Problems) {
+    let given = [
+        account.principal.as_ref().map(|leaf| &leaf.at),
+        account.valid_for.as_ref().map(|leaf| &leaf.at),
+        account.source_address.as_ref().map(|list| &list.at),
+        account.force_command.as_ref().map(|leaf| &leaf.at),
+    ];
+    for at in given.into_iter().flatten() {
+        problems.error(at, "has no effect without `certificate_authority`");
+    }
+    if let Some(leaf) = &account.user
+        && leaf.value.as_ref().is_some_and(|user| user.0.contains(USER_PLACEHOLDER))
+    {
+        let message = format!(
+            "`{USER_PLACEHOLDER}` is replaced with `certificate_authority` only: a password or key is that of \
+             one account"
+        );
+        problems.error(&leaf.at, message);
+    }
+}
+
 enum Secret {
     Password(Zeroizing<Vec<u8>>),
-    Key(Arc<PrivateKey>),
+    Key(PrivateKey),
 }
 
 /// Reads `password_file`, `password_env` or `private_key`, whichever is set.
@@ -48,7 +129,8 @@ fn secret(
             let message = "belongs to `protocol: sftp`; FTP supports passwords only";
             problems.error(&leaf.at, message);
         } else if account.private_key.is_none() {
-            problems.error(&leaf.at, "has no effect without `private_key`");
+            let message = "has no effect without `private_key` or `certificate_authority`";
+            problems.error(&leaf.at, message);
         }
     }
     let file = account.password_file.as_ref().map(|leaf| ("password_file", &leaf.at));
@@ -69,7 +151,7 @@ fn secret(
         let password = from_environment(&leaf.value.as_ref()?.0);
         password.map_err(|reason| problems.error(&leaf.at, reason)).ok().map(Secret::Password)
     } else if let Some(leaf) = key {
-        private_key(leaf, account, folder, problems).map(|key| Secret::Key(Arc::new(key)))
+        private_key(leaf, account, folder, problems).map(Secret::Key)
     } else {
         // A private key for FTP has been reported.
         if account.private_key.is_none() {

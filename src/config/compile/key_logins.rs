@@ -4,7 +4,8 @@ use std::collections::HashMap;
 
 use super::backends::LoginMode;
 use super::routes::named_backends;
-use super::{entries, value};
+use super::{entries, methods, value};
+use crate::auth::Methods;
 use crate::config::report::Problems;
 use crate::config::schema::{File, Match, Route, User};
 use crate::config::values::{Authenticate, ListenerProtocol};
@@ -51,7 +52,8 @@ pub(super) fn warn_unused(
                 format!(
                     "every route for this user leads to a backend with `login: pass-through`, which \
                      needs the user's password, {consequence}; a key cannot be passed on: give the \
-                     backend an account (`login: {{ user: … }}`)"
+                     backend an account (`login: {{ user: … }}`), or write `require: [publickey, password]` \
+                     on the route"
                 ),
             );
         }
@@ -84,5 +86,7 @@ fn covers(given: &Match, name: &str, user: &User, own: &[&str]) -> bool {
 pub(super) fn needs_password(route: &Route, login_modes: &HashMap<String, LoginMode>) -> bool {
     let mut backends = named_backends(route).peekable();
     let passes = |(_, backend)| matches!(login_modes.get(backend), Some(LoginMode::PassThrough));
-    backends.peek().is_some() && backends.all(passes)
+    // With both, the password is passed on.
+    let both = methods::set(&route.require) == Methods::ALL;
+    !both && backends.peek().is_some() && backends.all(passes)
 }

@@ -64,6 +64,11 @@ fn refuse_other_protocols(
         Key::new("active", &listener.active, &[Ftp]).instead(one_connection),
         Key::new("host_keys", &listener.host_keys, &[Sftp])
             .instead("FTP is encrypted by TLS: set `tls.certificate` and `tls.key`"),
+        Key::new("host_certificates", &listener.host_certificates, &[Sftp])
+            .instead("FTP is encrypted by TLS: set `tls.certificate` and `tls.key`"),
+        Key::new("trusted_user_ca_keys", &listener.trusted_user_ca_keys, &[Sftp]),
+        Key::new("revoked_keys", &listener.revoked_keys, &[Sftp]),
+        Key::new("methods", &listener.methods, &[Sftp]).instead("FTP clients have passwords only"),
         Key::new("rekey", &listener.rekey, &[Sftp]),
         Key::new("keepalive", &listener.keepalive, &[Sftp]),
         Key::new("channels", &listener.channels, &[Sftp]),

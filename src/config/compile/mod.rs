@@ -30,6 +30,7 @@ mod listener_tls;
 mod listeners;
 mod login_hooks;
 mod machine_checks;
+mod methods;
 mod own_address;
 mod placeholders;
 mod policy;
@@ -39,8 +40,10 @@ mod routes;
 mod sftp_listeners;
 mod sockets;
 mod state_dir;
+mod user_keys;
 mod users;
 
+pub(super) use methods::certificates_are_accepted;
 pub(super) use users::compile_user;
 
 pub(super) fn compile(
@@ -51,7 +54,7 @@ pub(super) fn compile(
 ) -> Compiled {
     let pools = pools::compile(file, machine, problems);
     let listeners = listeners::compile(file, folder, problems);
-    let sftp_listeners = sftp_listeners::compile(file, folder, problems);
+    let mut sftp_listeners = sftp_listeners::compile(file, folder, problems);
     let backends = backends::compile(file, folder, problems);
     let login_modes = &backends.login_modes;
     let users = users::compile(file, folder, problems);
@@ -59,6 +62,10 @@ pub(super) fn compile(
     client_auth::warn_unused(file, login_modes, problems);
     key_logins::warn_unused(file, login_modes, problems);
     let routes = routes::compile(file, login_modes, problems);
+    let offered = methods::offered(file, login_modes, problems);
+    for listener in &mut sftp_listeners {
+        listener.methods = offered.get(&listener.name).copied().unwrap_or(listener.methods);
+    }
     let accounts = login_hooks::accounts(file, login_modes);
     let policy_limits = policy::limits(file, problems);
     let state_dir = state_dir::compile(file, folder, &policy_limits, machine, problems);

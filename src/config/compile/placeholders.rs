@@ -76,12 +76,20 @@ fn files(file: &File, problems: &mut Problems) {
             }
         }
         list(&listener.host_keys, plain, problems);
+        list(&listener.host_certificates, plain, problems);
+        list(&listener.trusted_user_ca_keys, plain, problems);
+        list(&listener.revoked_keys, plain, problems);
     }
     for (_, backend) in entries(&file.backends) {
         one(backend.tls.as_ref().and_then(|tls| tls.ca.as_ref()), plain, problems);
         one(backend.known_hosts.as_ref(), plain, problems);
         if let Some(account) = backend.login.as_ref().and_then(|login| login.account.as_ref()) {
-            let leaves = [&account.password_file, &account.private_key, &account.passphrase_file];
+            let leaves = [
+                &account.password_file,
+                &account.private_key,
+                &account.passphrase_file,
+                &account.certificate_authority,
+            ];
             leaves.into_iter().for_each(|leaf| one(leaf.as_ref(), plain, problems));
         }
     }

@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use super::backends::LoginMode;
-use super::value;
+use super::{methods, value};
 use crate::config::report::{Location, Problems};
 use crate::config::schema::{self, File};
 use crate::config::values::Authenticate;
@@ -20,6 +20,7 @@ mod unalike;
 mod unused;
 
 pub(super) use unalike::warn_of_unalike_answers;
+pub(super) use unused::matches_user;
 
 pub(super) fn compile(
     file: &File,
@@ -48,6 +49,7 @@ fn compile_route(
     let matches = matches::compile(file, route, problems);
     let backends = backends::compile(file, route, login_modes, problems);
     let rewrites = rewrite::compile(route, problems);
+    let required = methods::required(file, route, login_modes, problems);
     greeting::warn_without_ftp(file, route, problems);
     Some(Route {
         matches,
@@ -56,6 +58,7 @@ fn compile_route(
             .cloned()
             .unwrap_or_else(|| RootSetting::Same(Root::Path(RemotePath::root()))),
         rewrites,
+        required,
         greeting: value(&route.greeting).cloned().map(Arc::new),
     })
 }

@@ -7,7 +7,8 @@ use std::time::Duration;
 use russh::keys::{Algorithm, PrivateKey};
 
 use super::key_files::{self, Passphrase};
-use super::{algorithms, entries, trusted, value};
+use super::{algorithms, entries, trusted, user_keys, value};
+use crate::auth::Methods;
 use crate::config::report::{Location, Problems};
 use crate::config::schema::{self, File};
 use crate::config::values::ListenerProtocol;
@@ -33,12 +34,17 @@ pub(super) fn compile(
         let addresses = listener.address.iter().flat_map(|list| list.values());
         let rekey = listener.rekey.as_ref();
         let algorithms = algorithms::compile(&listener.algorithms, Side::Listener, problems);
+        let host_keys = host_keys(listener, &algorithms, folder, problems);
         listeners.push(ListenerSettings {
             name: name.clone(),
             addresses: addresses.map(|(_, address)| *address).collect(),
             greeting: value(&listener.greeting).cloned(),
             proxy_protocol: trusted(&listener.proxy_protocol, problems),
-            host_keys: host_keys(listener, &algorithms, folder, problems),
+            host_certificates: user_keys::host_certificates(listener, &host_keys, folder, problems),
+            host_keys,
+            key_trust: user_keys::trust(listener, folder, problems),
+            // `methods` are known when the routes are.
+            methods: Methods::ALL,
             algorithms,
             rekey_bytes: rekey
                 .and_then(|rekey| value(&rekey.bytes))

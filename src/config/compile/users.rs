@@ -1,22 +1,24 @@
 //! `users`, those of `users_file` among them.
 
 use std::collections::HashMap;
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::Arc;
 
+use super::conditions::texts;
 use super::key_files::warn_if_exposed;
-use super::{entries, value};
+use super::{entries, methods, user_keys, value};
 use crate::auth::{AuthorizedKeys, PasswordHash, User, UserCertificate, UserTable};
 use crate::config::leaf::{Leaf, OneOrMore};
 use crate::config::report::{Location, Problems};
 use crate::config::schema::{self, File};
-use crate::config::values::FileName;
+use crate::config::values::{FileName, Method};
 
 pub(super) fn compile(file: &File, folder: &Path, problems: &mut Problems) -> UserTable {
     let mut users = HashMap::new();
+    let certified = methods::certificates_are_accepted(file);
     for (name, user) in entries(&file.users) {
-        users.insert(name.clone().into_bytes(), compile_user(name, user, folder, problems));
+        let compiled = compile_user(name, user, (folder, certified), problems);
+        users.insert(name.clone().into_bytes(), compiled);
     }
     warn_of_weak_hashes(file, problems);
     for (at, name) in file.users_file.iter().flat_map(|files| files.values()) {
@@ -25,11 +27,11 @@ pub(super) fn compile(file: &File, folder: &Path, problems: &mut Problems) -> Us
     UserTable::new(users)
 }
 
-/// `folder`: of relative file names.
+/// `folder`: of relative file names; `certified`: a listener accepts certificates.
 pub(in crate::config) fn compile_user(
     name: &str,
     user: &schema::User,
-    folder: &Path,
+    (folder, certified): (&Path, bool),
     problems: &mut Problems,
 ) -> User {
     if name.is_empty() || name.chars().any(char::is_control) {
@@ -39,19 +41,52 @@ pub(in crate::config) fn compile_user(
     if user.password_hash.is_none()
         && user.authorized_keys.is_none()
         && certificate != Some(UserCertificate::Sufficient)
+        && !certified
     {
         let message = "has neither `password_hash` nor `authorized_keys` nor `certificate: \
-                       sufficient`: this user could never log in";
+                       sufficient`, and no listener accepts SSH certificates \
+                       (`trusted_user_ca_keys`): this user could never log in";
         problems.error(&user.at, message);
     }
+    if let Some(principals) = &user.principals
+        && !certified
+    {
+        let message = "principals are those of certificates, which no listener accepts: set \
+                       `trusted_user_ca_keys` on an SFTP listener";
+        problems.warning(&principals.at, message);
+    }
+    check_required(user, certified, problems);
     let keys = match &user.authorized_keys {
         Some(files) => authorized_keys(files, folder, problems),
         None => AuthorizedKeys::default(),
     };
     let groups = user.groups.iter().flat_map(|groups| groups.values());
-    let groups = groups.map(|(_, group)| group.0.clone()).collect();
-    let password_hash = value(&user.password_hash).cloned().map(Arc::new);
-    User { password_hash, groups, keys, certificate }
+    User {
+        password_hash: value(&user.password_hash).cloned().map(Arc::new),
+        groups: groups.map(|(_, group)| group.0.clone()).collect(),
+        keys,
+        principals: texts(&user.principals).unwrap_or_default(),
+        required: methods::set(&user.require),
+        certificate,
+    }
+}
+
+/// Reports a method that is required and that the user has not.
+fn check_required(user: &schema::User, certified: bool, problems: &mut Problems) {
+    let Some(require) = &user.require else { return };
+    for (at, method) in require.values() {
+        let (has, missing) = match method {
+            Method::Password => (user.password_hash.is_some(), "no `password_hash`"),
+            Method::PublicKey => (
+                certified || user.authorized_keys.is_some(),
+                "no `authorized_keys`, and no listener accepts certificates (`trusted_user_ca_keys`)",
+            ),
+        };
+        if !has {
+            let message = format!("is required, but the user has {missing}: nobody could log in");
+            problems.error(at, message);
+        }
+    }
 }
 
 /// One warning for all.
@@ -96,13 +131,7 @@ fn read(path: &Path, at: &Location, problems: &mut Problems) -> AuthorizedKeys {
         problems.error(at, message);
         return AuthorizedKeys::default();
     }
-    let mode = std::fs::metadata(path).map_or(0, |metadata| metadata.permissions().mode());
-    if mode & 0o002 != 0 {
-        problems.error(
-            at,
-            format!("{shown} can be changed by every user of this machine; chmod 644 it"),
-        );
-    }
+    user_keys::refuse_writable(path, at, problems);
     match AuthorizedKeys::parse(&text) {
         Ok(keys) => {
             if keys.is_empty() {

@@ -1,13 +1,15 @@
 //! `login` of a backend: `pass-through`, or an account.
 
+use ipnet::IpNet;
 use serde_json::{Value as Json, json};
 
-use super::Account;
-use crate::config::leaf::{Invalid, Leaf, Value};
+use crate::config::leaf::{Invalid, Leaf, OneOrMore, Value};
 use crate::config::nearest::nearest;
-use crate::config::read::Read;
+use crate::config::read::{Read, section};
 use crate::config::report::{Location, Problems};
 use crate::config::tree::{Kind, Node};
+use crate::config::values::{FileName, Text, Validity};
+use crate::route::AccountName;
 
 /// How the gateway logs in at a backend.
 pub(in crate::config) struct Login {
@@ -55,4 +57,40 @@ impl Read for Login {
     fn keys() -> Vec<&'static str> {
         Account::keys()
     }
+}
+
+section! {
+    /// The account that the gateway uses at a server.
+    Account {
+        /// Its name. With certificate_authority, `{user}` in it is replaced by the user's name, and it may be
+        /// absent: "{user}".
+        user: Leaf<Text>,
+        /// A file that contains only its password.
+        password_file: Leaf<FileName>,
+        /// The environment variable with its password.
+        password_env: Leaf<Text>,
+        /// sftp: instead of a password, the file with its private key (OpenSSH or PEM format).
+        private_key: Leaf<FileName>,
+        /// sftp: a file that contains only the private key's passphrase.
+        passphrase_file: Leaf<FileName>,
+        /// sftp: instead of a password or key, the file with the private key of a certificate authority
+        /// that the server trusts (TrustedUserCAKeys): for each login the gateway makes a key, and signs a
+        /// short-lived certificate for it.
+        certificate_authority: Leaf<FileName>,
+        /// sftp, with certificate_authority: the certificate's principal. `{user}` in it is replaced by the
+        /// user's name. Absent: `user`.
+        principal: Leaf<AccountName>,
+        /// sftp, with certificate_authority: how long a certificate is valid, from 30s to 24h. Default: 5m.
+        valid_for: Leaf<Validity>,
+        /// sftp, with certificate_authority: the networks from which the certificate may be used: the
+        /// gateway's address as the server sees it, or a list. Absent: anywhere.
+        source_address: OneOrMore<IpNet>,
+        /// sftp, with certificate_authority: the program that the server runs, whatever is requested, or
+        /// none: what is requested. Default: internal-sftp.
+        force_command: Leaf<Text>,
+    }
+    hints [
+        "password" => "secrets do not belong in this file; use password_file or password_env",
+        "passphrase" => "secrets do not belong in this file; use passphrase_file",
+    ]
 }

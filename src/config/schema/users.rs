@@ -3,7 +3,7 @@
 use crate::auth::{PasswordHash, UserCertificate};
 use crate::config::leaf::{Leaf, OneOrMore};
 use crate::config::read::{Named, section};
-use crate::config::values::{FileName, Text};
+use crate::config::values::{FileName, Method, Text};
 
 section! {
     /// A user whom the gateway authenticates.
@@ -15,6 +15,12 @@ section! {
         /// A file with public keys in OpenSSH's authorized_keys format, or a list of files: SFTP clients
         /// with one of these keys need no password.
         authorized_keys: OneOrMore<FileName>,
+        /// Principals of certificates (`trusted_user_ca_keys` of a listener) that are accepted for this user,
+        /// instead of the name: one, or a list.
+        principals: OneOrMore<Text>,
+        /// Methods that are all required, in any order: publickey, password, or both in a list. Absent: any
+        /// one.
+        require: OneOrMore<Method>,
         /// What a TLS client certificate that names this user is for: sufficient (no password is needed),
         /// or required (a password counts only together with it). Absent: the password alone counts, and a
         /// listener's client_certificate comes on top.

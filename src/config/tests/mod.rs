@@ -30,7 +30,7 @@ const HASH: &str = "$argon2id$v=19$m=19456,t=2,p=1$c29tZXNhbHQxMjM0NTY$\
                     aVzgv0C4t3lnL2cvvQ7gvAdbKI2WvX7FBVCMFsCr2lM";
 
 /// Made with ssh-keygen; see keys/README.md.
-const SSH_KEYS: [(&str, &str); 8] = [
+const SSH_KEYS: [(&str, &str); 9] = [
     ("ssh_host_ed25519_key", include_str!("keys/ed25519")),
     ("ssh_host_rsa_key", include_str!("keys/rsa")),
     ("ecdsa", include_str!("keys/ecdsa")),
@@ -39,6 +39,7 @@ const SSH_KEYS: [(&str, &str); 8] = [
     ("locked", include_str!("keys/locked")),
     ("pkcs8.pem", include_str!("keys/pkcs8.pem")),
     ("exchange_key", include_str!("keys/ed25519")),
+    ("vault_ca", include_str!("keys/second_ed25519")),
 ];
 const PUBLIC_KEY: &str = include_str!("keys/ed25519.pub");
 
@@ -78,6 +79,8 @@ fn folder() -> tempfile::TempDir {
     let names = "server.example.com,[10.1.2.3]:2222,files-a.example.com,[files-b.example.com]:2222";
     write("known_hosts", &format!("{names} {PUBLIC_KEY}"));
     write("alice.pub", PUBLIC_KEY);
+    write("user_ca.pub", PUBLIC_KEY);
+    write("revoked", "# none\n");
     write("acme.keys", &format!("# ACME\nfrom=\"198.51.100.0/24\" {PUBLIC_KEY}"));
     write("bad.keys", &format!("cert-authority {PUBLIC_KEY}nonsense\n"));
     for (name, key) in SSH_KEYS {

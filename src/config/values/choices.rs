@@ -62,6 +62,37 @@ pub(in crate::config) enum Authenticate {
     Anonymous,
 }
 
+/// A method of `methods` and `require`.
+#[derive(Clone, Copy, PartialEq)]
+pub(in crate::config) enum Method {
+    PublicKey,
+    Password,
+}
+
+impl Value for Method {
+    fn parse(text: &str) -> Result<Self, Invalid> {
+        match text {
+            "publickey" => Ok(Self::PublicKey),
+            "password" => Ok(Self::Password),
+            "keyboard-interactive" => Invalid::with_suggestion(
+                "\"keyboard-interactive\" asks for the password, and belongs to that method",
+                "password",
+            ),
+            "certificate" | "key" | "public-key" | "publickeys" => {
+                Invalid::with_suggestion(format!("\"{text}\" is not a method here"), "publickey")
+            }
+            _ => Err(Invalid {
+                message: format!("\"{text}\" is not one of publickey, password"),
+                suggestion: nearest(text, ["publickey", "password"]),
+            }),
+        }
+    }
+
+    fn schema() -> Json {
+        json!({ "enum": ["publickey", "password"] })
+    }
+}
+
 impl ListenerProtocol {
     const ALL: &[(&str, Self)] = &[("ftp", Self::Ftp), ("sftp", Self::Sftp)];
 

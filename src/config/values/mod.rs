@@ -15,7 +15,7 @@ mod ssh;
 pub(super) use audit::SyslogTls;
 pub(super) use choices::{
     Authenticate, BackendProtocol, BackendTlsMode, ClientCertificateMode, DataSessions,
-    ListenerProtocol, ListenerTlsMode,
+    ListenerProtocol, ListenerTlsMode, Method,
 };
 pub(super) use common::{Bytes, Count, FileName, Positive, Text, UpTo, UserGlob};
 pub(super) use hook::{HookPath, HookUrl};
@@ -25,4 +25,4 @@ pub(super) use net::{
     parse_host,
 };
 pub(super) use policy::{Days, Extension, Hours, NameGlob, OperationWord};
-pub(super) use ssh::{AlgorithmName, Fingerprint, RekeyBytes};
+pub(super) use ssh::{AlgorithmName, Fingerprint, RekeyBytes, Validity};

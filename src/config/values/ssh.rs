@@ -1,13 +1,19 @@
 //! SSH algorithms, fingerprints and sizes.
 
+use std::time::Duration;
+
 use russh::keys::ssh_key::Fingerprint as Digest;
 use russh::keys::{HashAlg, PublicKey};
 use serde_json::{Value as Json, json};
 
-use super::common::parse_bytes;
+use super::common::{Text, parse_bytes};
 use crate::config::leaf::{Invalid, Value};
 use crate::config::nearest::nearest;
 use crate::net::ssh::{algorithm_by_name, all_algorithms};
+use crate::route::{AccountName, USER_PLACEHOLDER};
+
+const VALIDITY_MIN: Duration = Duration::from_secs(30);
+const VALIDITY_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// The SHA-256 fingerprint of a host key, in OpenSSH's form.
 #[derive(Clone)]
@@ -64,6 +70,36 @@ impl Value for AlgorithmName {
     fn schema() -> Json {
         let all: Vec<_> = all_algorithms().map(|algorithm| algorithm.as_str().to_owned()).collect();
         json!({ "enum": all })
+    }
+}
+
+/// A name at a server, perhaps with `{user}`.
+impl Value for AccountName {
+    fn parse(text: &str) -> Result<Self, Invalid> {
+        Text::parse(text)?;
+        Self::from_text(text).or_else(|wrong| {
+            Invalid::new(format!(
+                "`{wrong}` is not replaced: only `{USER_PLACEHOLDER}` is, by the user's name"
+            ))
+        })
+    }
+
+    fn schema() -> Json {
+        json!({ "type": "string", "pattern": r"^([^{}]|\{user\})+$" })
+    }
+}
+
+/// How long a signed certificate is valid: long enough to connect, too short to be of use to a thief.
+#[derive(Clone, Copy)]
+pub(in crate::config) struct Validity(pub Duration);
+
+impl Value for Validity {
+    fn parse(text: &str) -> Result<Self, Invalid> {
+        let valid = Duration::parse(text)?;
+        if (VALIDITY_MIN..=VALIDITY_MAX).contains(&valid) {
+            return Ok(Self(valid));
+        }
+        Invalid::new(format!("\"{text}\" is not between 30s and 24h"))
     }
 }
 

@@ -203,7 +203,7 @@ fn of_kind(kind: FailureKind) -> (u16, &'static str) {
         FailureKind::NameRefused => (553, "File name not allowed"),
         FailureKind::Unsupported => (504, "Command not implemented for that parameter"),
         FailureKind::InvalidArgument => (501, "Invalid argument"),
-        FailureKind::LoginRefused => (530, "Login incorrect"),
+        FailureKind::LoginRefused | FailureKind::MethodNeeded => (530, "Login incorrect"),
         FailureKind::AccountNeeded => (332, "Need account for login"),
         FailureKind::DataConnection => (425, "Can't open data connection"),
         FailureKind::TransferCut | FailureKind::Aborted => {

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use russh::client::GexParams;
 use russh::kex::dh::groups::DhGroup;
+use russh::keys::Certificate;
 use russh::server::{
     Auth, ChannelOpenHandle, Msg, PublicKeyOffer, Response, Session, VerifiedPublicKey,
 };
@@ -98,8 +99,8 @@ impl russh::server::Handler for Handler {
         Ok(self.connection.shared.settings.greeting.as_ref().map(auth::banner))
     }
 
-    async fn auth_none(&mut self, _: &str) -> Result<Auth, Error> {
-        Ok(auth::reject())
+    async fn auth_none(&mut self, user: &str) -> Result<Auth, Error> {
+        Ok(self.logins.reject(user))
     }
 
     async fn auth_password(&mut self, user: &str, password: &str) -> Result<Auth, Error> {
@@ -113,10 +114,10 @@ impl russh::server::Handler for Handler {
         response: Option<Response<'a>>,
     ) -> Result<Auth, Error> {
         match response {
-            None => Ok(auth::ask_password()),
+            None => Ok(self.logins.ask_password(user)),
             Some(mut answers) => match answers.next() {
                 Some(password) => Ok(self.logins.password(user, &password).await),
-                None => Ok(auth::reject()),
+                None => Ok(self.logins.reject(user)),
             },
         }
     }
@@ -135,6 +136,14 @@ impl russh::server::Handler for Handler {
         key: VerifiedPublicKey<'_>,
     ) -> Result<Auth, Error> {
         Ok(self.logins.public_key(user, key.public_key, key.algorithm).await)
+    }
+
+    async fn auth_openssh_certificate(
+        &mut self,
+        user: &str,
+        certificate: &Certificate,
+    ) -> Result<Auth, Error> {
+        Ok(self.logins.certificate(user, certificate).await)
     }
 
     async fn channel_open_session(

@@ -46,12 +46,13 @@ fn config(settings: &ListenerSettings) -> Config {
     let bytes = settings.rekey_bytes.min(REKEY_BYTES_MAX) as usize;
     Config {
         server_id: SshId::Standard(IDENTIFICATION.into()),
-        methods: auth::methods(),
+        methods: auth::method_set(settings.methods),
         // `auth` counts attempts; the check of the password itself delays guesses.
         auth_rejection_time: Duration::ZERO,
         auth_rejection_time_initial: Some(Duration::ZERO),
         max_auth_attempts: auth::AUTH_REQUESTS_MAX,
         keys: settings.host_keys.iter().map(|key| (**key).clone()).collect(),
+        certificates: settings.host_certificates.clone(),
         limits: Limits {
             rekey_write_limit: bytes,
             rekey_read_limit: bytes,

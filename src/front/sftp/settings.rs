@@ -5,8 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::IpNet;
-use russh::keys::PrivateKey;
+use russh::keys::{Certificate, PrivateKey};
 
+use crate::auth::{KeyTrust, Methods};
 use crate::net::ssh::Algorithms;
 use crate::op::Greeting;
 
@@ -27,6 +28,13 @@ pub struct ListenerSettings {
     pub proxy_protocol: Vec<IpNet>,
     /// At most one of each kind, each of a kind that `algorithms` offers; the client chooses.
     pub host_keys: Vec<Arc<PrivateKey>>,
+    /// Certificates of the host keys, at most one for each.
+    pub host_certificates: Vec<Certificate>,
+    /// Whose user certificates are accepted, and which keys are not.
+    pub key_trust: KeyTrust,
+    /// Methods that can succeed with some route and user (RFC 4252 section 5): the others are not offered,
+    /// and refused. The same for every user name.
+    pub methods: Methods,
     /// Bytes in one direction before a key re-exchange (`rekey.bytes`).
     pub rekey_bytes: u64,
     /// Time before a key re-exchange (`rekey.time`).

@@ -41,7 +41,10 @@ pub(super) fn of_failure(failure: &Failure) -> ResponseBody {
 fn of_kind(kind: FailureKind) -> (StatusCode, &'static str) {
     match kind {
         FailureKind::NotFound => (StatusCode::NO_SUCH_FILE, "No such file"),
-        FailureKind::PermissionDenied | FailureKind::LoginRefused | FailureKind::AccountNeeded => {
+        FailureKind::PermissionDenied
+        | FailureKind::LoginRefused
+        | FailureKind::AccountNeeded
+        | FailureKind::MethodNeeded => {
             (StatusCode::PERMISSION_DENIED, "Permission denied")
         }
         FailureKind::Unsupported => (StatusCode::OP_UNSUPPORTED, "Operation unsupported"),

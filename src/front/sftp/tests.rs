@@ -20,7 +20,7 @@ use super::listener::bind;
 use super::requests::tests::{Stub, gateway};
 use super::settings::ListenerSettings;
 use super::shared::Shared;
-use crate::auth::{AuthorizedKeys, PasswordCheck, User, UserTable};
+use crate::auth::{AuthorizedKeys, KeyTrust, Methods, PasswordCheck, User, UserTable};
 use crate::net::Drain;
 use crate::net::ssh::{Algorithms, Base, Side};
 use crate::route::{Access, Account, Backends, RouteBackend};
@@ -69,6 +69,9 @@ fn shared(stub: &Arc<Stub>) -> Shared {
         channels: 10,
         retained_channels: RETAINED,
         algorithms: Algorithms::new(Side::Listener, Base::Modern),
+        methods: Methods::ALL,
+        host_certificates: Vec::new(),
+        key_trust: KeyTrust::default(),
     };
     let gateway = Arc::new(gateway(stub));
     let admission = Admission::new(&gateway.limits);
@@ -278,12 +281,7 @@ async fn a_client_that_disconnects_while_its_upload_is_blocked_is_detected() {
 async fn a_known_key_with_a_sha1_signature_is_refused() {
     let key = PublicKey::from(Ed25519Keypair::from_seed(&[9; 32]).public);
     let line = key.to_openssh().unwrap();
-    let user = User {
-        password_hash: None,
-        groups: vec![],
-        keys: AuthorizedKeys::parse(&line).unwrap(),
-        certificate: None,
-    };
+    let user = User { keys: AuthorizedKeys::parse(&line).unwrap(), ..User::default() };
     let stub = Arc::new(Stub::default());
     let mut shared = shared(&stub);
     let mut gateway = gateway(&stub);

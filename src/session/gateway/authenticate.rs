@@ -10,9 +10,14 @@ use super::super::proof::Proof;
 use super::super::session_info::SessionInfo;
 use super::destination::{Destination, KEY_NOT_FORWARDED};
 use super::{Gateway, certificate, refused};
-use crate::auth::UserTable;
+use crate::auth::{KeyTrust, Methods, PresentedKey, UserTable};
 use crate::op::{Failure, FailureKind};
 use crate::route::{Access, Account, Authenticator, Choice, Chosen};
+
+pub(super) const CERTIFICATE_AND_HOOK: &str =
+    "the route has `authenticate: http`, and a login hook gets plain keys, not SSH certificates";
+
+const PASSWORD_ONLY: &str = "a password is required, and keys are not accepted (`require` or `methods` of the route or user)";
 
 /// A user whom the gateway has authenticated.
 pub(super) struct Authenticated {
@@ -60,41 +65,43 @@ impl Gateway {
         proof: &Proof,
     ) -> Result<Authenticated, Failure> {
         let name = chosen.choice.as_ref().map_or(&proof.user, |choice| &choice.user);
-        let user = match (&proof.password, &proof.key) {
-            (Some(password), _) => {
+        // Whatever is required, so that the time does not depend on the user.
+        let password_is_right = match &proof.password {
+            Some(given) => {
                 let place = self.passwords.place(client.peer.ip()).await;
                 // Other guesses may have been checked meanwhile.
                 self.refuse_banned(client)?;
-                self.passwords.verify(place, users, name, &password.password).await
+                self.passwords.verify(place, users, name, &given.password).await.is_some()
             }
-            (None, Some(key)) => {
-                let Some(choice) = &chosen.choice else { return Err(self.without_route(chosen)) };
-                Self::admits_users_key(users, choice, client, key)?;
-                users.get(name).cloned()
-            }
-            (None, None) => {
-                let choice = chosen.choice.as_ref();
-                choice.and_then(|it| certificate::user_by_certificate(users, client, it))
-            }
+            None => true,
         };
         let Some(choice) = &chosen.choice else { return Err(self.without_route(chosen)) };
+        if let Some(key) = &proof.key {
+            self.admits_users_key(users, choice, client, key)?;
+        }
         // A name that no user can have is told as that.
         Self::paths(choice)?;
         certificate::check_name(client, name)?;
+        let user = if proof.methods().is_empty() {
+            certificate::user_by_certificate(users, client, choice)
+        } else {
+            users.get(name).filter(|_| password_is_right).cloned()
+        };
         let user = user.ok_or_else(|| refused("unknown user or wrong password"))?;
         if proof.key.is_none() {
             certificate::check_required(client, name, &user)?;
         }
+        check_methods(choice.route.required | user.required, proof.methods(), client)?;
         Ok(Authenticated { groups: user.groups.clone(), destination: None })
     }
 
-    /// Whether the gateway would accept a login with this key, before the client signs. A login hook is
-    /// asked as long as the caller waits.
+    /// Whether the gateway would accept a login with this key or certificate, perhaps with a password, too. A
+    /// login hook is asked as long as the caller waits.
     pub async fn admits_key(
         &self,
         client: &ClientInfo,
         user: &[u8],
-        key: &PublicKey,
+        key: &PresentedKey,
     ) -> Result<(), Failure> {
         let users = self.passwords.users();
         let chosen = self.choose_among(&users, client.login(user));
@@ -105,10 +112,13 @@ impl Gateway {
             }
             Access::Gateway { by: Authenticator::Hook(hook), .. } => {
                 self.refuse_banned(client)?;
-                self.offer_to_hook(hook, choice, client, key).await
+                match key {
+                    PresentedKey::Key(key) => self.offer_to_hook(hook, choice, client, key).await,
+                    PresentedKey::Certificate(_) => Err(refused(CERTIFICATE_AND_HOOK)),
+                }
             }
             Access::Gateway { by: Authenticator::Users, .. } => {
-                Self::admits_users_key(&users, choice, client, key)
+                self.admits_users_key(&users, choice, client, key)
             }
             Access::Backend => {
                 Err(refused("the route has `authenticate: backend`, which accepts no public keys"))
@@ -116,31 +126,65 @@ impl Gateway {
         }
     }
 
+    /// Whether a client should sign with this key. It may be that of a certificate, which is not visible
+    /// before the signature: where certificates are accepted, the client signs in any case.
+    pub async fn admits_offer(
+        &self,
+        client: &ClientInfo,
+        user: &[u8],
+        key: &PublicKey,
+    ) -> Result<(), Failure> {
+        if self.accepts_certificates(client) {
+            return Ok(());
+        }
+        self.admits_key(client, user, &PresentedKey::Key(key.clone())).await
+    }
+
+    /// Whether the client's listener accepts certificates of users.
+    pub fn accepts_certificates(&self, client: &ClientInfo) -> bool {
+        self.key_trust(client).accepts_certificates()
+    }
+
     fn admits_users_key(
+        &self,
         users: &UserTable,
         choice: &Choice<'_>,
         client: &ClientInfo,
-        key: &PublicKey,
+        key: &PresentedKey,
     ) -> Result<(), Failure> {
-        if let Access::Gateway { account: Account::PassThrough, .. } = choice.backend.access {
-            return Err(refused(KEY_NOT_FORWARDED));
-        }
         Self::paths(choice)?;
         let known = users.get(&choice.user).ok_or_else(|| refused("unknown user"))?;
-        known.keys.admits(key, client.peer.ip()).map_err(|refusal| refused(&refusal.to_string()))
+        let required = choice.route.required | known.required;
+        if !required.is_empty() && !required.publickey {
+            return Err(refused(PASSWORD_ONLY));
+        }
+        // A password besides the key can be.
+        if let Access::Gateway { account: Account::PassThrough, .. } = choice.backend.access
+            && !required.password
+        {
+            return Err(refused(KEY_NOT_FORWARDED));
+        }
+        let admitted = self.key_trust(client).admits(known, &choice.user, key, client.peer.ip());
+        admitted.map_err(|refusal| refused(&refusal.to_string()))
     }
 
-    /// Records a key that was refused before the client signed, so that no login follows; or a login that
+    fn key_trust(&self, client: &ClientInfo) -> &KeyTrust {
+        static NONE: KeyTrust = KeyTrust::NONE;
+        self.key_trust.get(&client.listener).unwrap_or(&NONE)
+    }
+
+    /// Records a key that was refused without a login, as most clients have several; or a login that
     /// failed since nobody could decide about the key.
     pub fn key_refused(
         &self,
         client: &ClientInfo,
         user: &[u8],
-        key: &PublicKey,
+        key: PresentedKey,
         failure: &Failure,
     ) {
         let choice = self.choose(client.login(user)).choice;
-        let info = SessionInfo::new(client, user, Some(key), choice.as_ref(), &self.audit);
+        let proof = Proof::public_key(user.to_vec(), key);
+        let info = SessionInfo::new(client, &proof, choice.as_ref(), &self.audit);
         if failure.kind == FailureKind::Unavailable {
             LoginRecord::new(Arc::new(info), self.metrics.clone()).done(Err(failure));
         } else {
@@ -162,4 +206,25 @@ fn authenticate_anonymous(
     }
     certificate::check_name(client, &choice.user)?;
     Ok(Authenticated { groups: Vec::new(), destination: None })
+}
+
+/// `present` has been checked.
+fn check_methods(required: Methods, present: Methods, client: &ClientInfo) -> Result<(), Failure> {
+    if required.without(present).is_empty() {
+        return Ok(());
+    }
+    let setting = "`require` or `methods` of the route or user";
+    if required.publickey && client.protocol != "sftp" {
+        return Err(refused(&format!(
+            "a public key is required ({setting}), which only SFTP clients have"
+        )));
+    }
+    // What is present but not required proves nothing here.
+    if required.and(present).is_empty() {
+        return Err(refused(&format!("{required} is required ({setting}), not {present}")));
+    }
+    let missing = required.without(present);
+    let message = "a further authentication method is required";
+    Err(Failure::client(FailureKind::MethodNeeded, message)
+        .with_detail(format!("{present} is accepted; {missing} is required, too ({setting})")))
 }

@@ -1,19 +1,19 @@
 //! The login at the backend of a user's route.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-
 use super::super::client_info::ClientInfo;
 use super::super::proof::Proof;
 use super::super::root;
 use super::authenticate::Authenticated;
 use super::destination::{Destination, KEY_NOT_FORWARDED};
+use super::progress::Progress;
 use super::{Gateway, refused};
-use crate::auth::{Credentials, Identity};
+use crate::auth::{CertificateSummary, Credentials, Identity};
 use crate::backend::{BackendSession, Login, Origin};
+use crate::op::escape::printable;
 use crate::op::{Failure, FailureKind, Fault, Outage};
 use crate::policy::limits::SessionLimits;
 use crate::policy::{Protocol, SessionFacts};
-use crate::route::{Account, Backends, Choice, Root};
+use crate::route::{Account, Backends, Choice, MintedAccountError, Root};
 
 /// A login that the backend has accepted.
 pub(super) struct LoggedIn {
@@ -25,14 +25,13 @@ pub(super) struct LoggedIn {
 
 impl Gateway {
     /// Logs in at the route's backend. `user`: `None` if only the backend can authenticate it.
-    /// `at_backend` is set when the backend is asked.
     pub(super) async fn log_in_at_backend(
         &self,
         choice: &Choice<'_>,
         client: &ClientInfo,
         user: Option<Authenticated>,
         proof: Proof,
-        at_backend: &AtomicBool,
+        progress: &Progress,
     ) -> Result<LoggedIn, Failure> {
         let (is_authenticated, groups, destination) = match user {
             Some(user) => (true, user.groups, user.destination),
@@ -44,7 +43,7 @@ impl Gateway {
         let backend = self.backends.get(&place).ok_or_else(|| {
             Failure::gateway(FailureKind::Internal, "the route's backend does not exist")
         })?;
-        let login = login(&user, account, proof)?;
+        let login = login(&user, account, client, proof, progress)?;
         // Before the backend is involved, but not before the user is known: a wrong password takes no
         // user's place.
         let facts = facts(client, Identity { user, groups }, &place);
@@ -52,7 +51,7 @@ impl Gateway {
         let early = is_authenticated.then(admit).transpose()?;
         let rooted = matches!(&root, Root::Path(path) if !path.is_root());
         let origin = Origin { client: client.peer, local: client.local, rooted, is_check: false };
-        at_backend.store(true, Ordering::Relaxed);
+        progress.reached_backend();
         let session = backend.login_as(&facts.user, &login, origin).await;
         let session = session.map_err(|failure| {
             if is_own_account {
@@ -81,7 +80,13 @@ impl Gateway {
 }
 
 /// What the backend gets.
-fn login(user: &[u8], account: Account, proof: Proof) -> Result<Login, Failure> {
+fn login(
+    user: &[u8],
+    account: Account,
+    client: &ClientInfo,
+    proof: Proof,
+    progress: &Progress,
+) -> Result<Login, Failure> {
     match account {
         Account::PassThrough => {
             let given = proof.password.ok_or_else(|| refused(KEY_NOT_FORWARDED))?;
@@ -90,8 +95,30 @@ fn login(user: &[u8], account: Account, proof: Proof) -> Result<Login, Failure> 
             Ok(Login::Unverified(Credentials { user, password, account, key: None }))
         }
         Account::Mapped(account) => Ok(Login::Authenticated(Some(account))),
+        Account::Minted(account) => {
+            let made = account.mint(user, key_id(user, client));
+            let credentials = made.map_err(|error| match error {
+                MintedAccountError::Name(_) => refused(&error.to_string()),
+                MintedAccountError::Mint(_) => {
+                    let message = "the login failed at the gateway; contact its operator";
+                    Failure::gateway(FailureKind::Internal, message).with_detail(error)
+                }
+            })?;
+            let key = credentials.key.as_ref();
+            if let Some(certificate) = key.and_then(|key| key.certificate.as_deref()) {
+                progress.minted(CertificateSummary::from(certificate));
+            }
+            Ok(Login::Authenticated(Some(credentials)))
+        }
         Account::None => Ok(Login::Authenticated(None)),
     }
+}
+
+/// For the server's log, which has it with each login: what finds the login in the gateway's. The user's name
+/// is last, since it may contain anything.
+fn key_id(user: &[u8], client: &ClientInfo) -> String {
+    let (session, address) = (client.session, client.peer.ip());
+    format!("lockgate session {session} client {address} user {}", printable(user))
 }
 
 /// What rules and limits know of a session.

@@ -4,9 +4,10 @@ use russh::keys::PublicKey;
 
 use super::super::client_info::ClientInfo;
 use super::super::proof::Proof;
-use super::authenticate::Authenticated;
+use super::authenticate::{Authenticated, CERTIFICATE_AND_HOOK};
 use super::destination::{Destination, KEY_NOT_FORWARDED, no_folder};
 use super::{Gateway, refused};
+use crate::auth::PresentedKey;
 use crate::auth::hook::{Answer, LoginHook, NoVerdict, Question, Shown, Verdict};
 use crate::net::tls::ClientCertificate;
 use crate::op::{Failure, FailureKind};
@@ -24,7 +25,10 @@ impl Gateway {
     ) -> Result<Authenticated, Failure> {
         let shown = match (&proof.password, &proof.key) {
             (Some(password), _) => Shown::Password(&password.password),
-            (None, Some(key)) => Shown::ProvedKey(key),
+            (None, Some(key)) => match &**key {
+                PresentedKey::Key(key) => Shown::ProvedKey(key),
+                PresentedKey::Certificate(_) => return Err(refused(CERTIFICATE_AND_HOOK)),
+            },
             (None, None) => return Err(refused("the client has shown neither password nor key")),
         };
         self.decided_by_hook(hook, choice, client, shown).await

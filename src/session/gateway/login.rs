@@ -1,7 +1,6 @@
 //! The login: the route, the user, the backend, within one deadline; and its record.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use tracing::Instrument;
 
@@ -15,6 +14,7 @@ use super::super::session_record::SessionRecord;
 use super::Gateway;
 use super::backend_login::LoggedIn;
 use super::guessing::Attempt;
+use super::progress::Progress;
 use crate::auth::UserTable;
 use crate::op::{Failure, FailureKind, Outage};
 use crate::route::Chosen;
@@ -32,11 +32,7 @@ impl Gateway {
         let users = self.passwords.users();
         let chosen = self.choose_among(&users, client.login(&proof.user));
         let choice = chosen.choice.as_ref();
-        let mut info =
-            SessionInfo::new(client, &proof.user, proof.key.as_deref(), choice, &self.audit);
-        if proof.password.is_none() && proof.key.is_none() {
-            info.login.method = "certificate";
-        }
+        let info = SessionInfo::new(client, &proof, choice, &self.audit);
         let info = Arc::new(info);
         let record = LoginRecord::new(info.clone(), self.metrics.clone());
         if let Err(failure) = self.audit.admits() {
@@ -44,18 +40,21 @@ impl Gateway {
             record.done(Err(&failure));
             return Err(failure);
         }
-        let at_backend = AtomicBool::new(false);
+        let progress = Progress::default();
         let span = info.span();
         let attempt = Attempt::new(&proof, self.guard.delay(client.peer.ip(), &proof.user));
         let login = async {
             self.pass_guard(client, &attempt).await?;
-            self.log_in(&users, &chosen, client, proof, &info, &at_backend).await
+            self.log_in(&users, &chosen, client, proof, &info, &progress).await
         };
         let login = login.instrument(span);
         let outcome = tokio::time::timeout_at(deadline, login);
-        let outcome = outcome.await.unwrap_or_else(|_| {
-            Err(too_long(at_backend.load(Ordering::Relaxed).then_some(info.backend())))
-        });
+        let outcome = outcome
+            .await
+            .unwrap_or_else(|_| Err(too_long(progress.is_at_backend().then_some(info.backend()))));
+        if let Some(certificate) = progress.into_minted() {
+            let _ = info.minted.set(certificate);
+        }
         if let Ok(LoggedIn { facts, backend, .. }) = &outcome {
             let (groups, peer) = (facts.groups.clone(), backend.peer());
             let resume_note = backend.resume_note();
@@ -91,7 +90,7 @@ impl Gateway {
         client: &ClientInfo,
         proof: Proof,
         info: &SessionInfo,
-        at_backend: &AtomicBool,
+        progress: &Progress,
     ) -> Result<LoggedIn, Failure> {
         let user = self.authenticate(users, chosen, client, &proof).await?;
         if let Some(destination) = user.as_ref().and_then(|user| user.destination.as_ref()) {
@@ -100,7 +99,7 @@ impl Gateway {
             let _ = info.granted.set(granted);
         }
         let Some(choice) = &chosen.choice else { return Err(self.without_route(chosen)) };
-        self.log_in_at_backend(choice, client, user, proof, at_backend).await
+        self.log_in_at_backend(choice, client, user, proof, progress).await
     }
 }
 

@@ -13,7 +13,8 @@ use zeroize::Zeroizing;
 
 use super::*;
 use crate::auth::{
-    AuthorizedKeys, Credentials, GuardSettings, LoginGuard, PasswordHash, User, UserTable,
+    AuthorizedKeys, Credentials, GuardSettings, LoginGuard, PasswordHash, PresentedKey, User,
+    UserTable,
 };
 use crate::backend::{
     BackendSession, Home, Listing, Login, OpenFile, Origin, ReadTransfer, WriteTransfer,
@@ -29,6 +30,7 @@ use crate::route::{
 use crate::session::{Proof, Session};
 
 mod hook;
+mod methods;
 mod rewrites;
 mod session_limits;
 mod user_at_backend;
@@ -139,17 +141,14 @@ fn gateway(access: Access) -> Gateway {
 }
 
 fn gateway_with(access: Access, keys: AuthorizedKeys) -> Gateway {
-    let alice = User {
-        password_hash: Some(Arc::new(PasswordHash::parse(&hash(1)).unwrap())),
-        groups: vec![],
-        keys,
-        certificate: None,
-    };
+    let password_hash = Some(Arc::new(PasswordHash::parse(&hash(1)).unwrap()));
+    let alice = User { password_hash, keys, ..User::default() };
     let route = Route {
         matches: Match::default(),
         backends: Backends::One(RouteBackend { name: "files".into(), access }),
         root: RootSetting::Same(Root::Path(RemotePath::root())),
         rewrites: Vec::new(),
+        required: Default::default(),
         greeting: None,
     };
     Gateway {
@@ -158,6 +157,7 @@ fn gateway_with(access: Access, keys: AuthorizedKeys) -> Gateway {
         login_hooks: Default::default(),
         routes: RouteTable(vec![route]),
         backends: HashMap::from([("files".to_owned(), Arc::new(Silent) as Arc<dyn Backend>)]),
+        key_trust: HashMap::new(),
         policy: None,
         policy_limits: Default::default(),
         limits: Limits::default(),
@@ -228,9 +228,10 @@ async fn a_refused_key_is_recorded_with_the_reason() {
     };
     let detail = async |access, options: &str, user: &str, key: &PublicKey| {
         let gateway = gateway_with(access, keys(options));
-        let judged = gateway.admits_key(&client_info(), user.as_bytes(), key).await;
+        let judged = gateway.admits_offer(&client_info(), user.as_bytes(), key).await;
         judged.map_err(|failure| {
             assert_eq!(failure.message, "login incorrect");
+            let key = PresentedKey::Key(key.clone());
             gateway.key_refused(&client_info(), user.as_bytes(), key, &failure);
             let labels = ["front", "key-refused"];
             assert_eq!(gateway.metrics.logins.with_label_values(&labels).get(), 1);

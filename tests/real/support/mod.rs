@@ -22,6 +22,7 @@ pub mod sftp_actions;
 pub mod sftp_fixture;
 pub mod small_disk;
 pub mod ssh;
+pub mod ssh_ca;
 
 use argon2::password_hash::{PasswordHasher, SaltString};
 use argon2::{Algorithm, Argon2, Params, Version};

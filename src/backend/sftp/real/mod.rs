@@ -8,7 +8,6 @@ mod transfers;
 use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -124,7 +123,7 @@ impl Sshd {
             user: user.trim_ascii().to_vec(),
             password: zeroize::Zeroizing::default(),
             account: None,
-            key: Some(Arc::new(key)),
+            key: Some(key.into()),
         }))
     }
 

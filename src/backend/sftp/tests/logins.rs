@@ -97,7 +97,7 @@ async fn an_rsa_key_signs_with_sha_1_only_where_the_setting_allows_it() {
         user: b"svc".to_vec(),
         password: zeroize::Zeroizing::default(),
         account: None,
-        key: Some(Arc::new(key)),
+        key: Some(key.into()),
     };
     for (base, succeeds) in [(Base::Legacy, true), (Base::Modern, false)] {
         let algorithms = Algorithms::new(Side::Backend, base);

@@ -12,7 +12,7 @@ use crate::config::report::{Location, Problems};
 use crate::config::schema::{Backend, File};
 use crate::config::values::{BackendProtocol, HostPort};
 use crate::net::Connector;
-use crate::route::Account;
+use crate::route::{Account, MintedAccount};
 
 mod ftp;
 mod groups;
@@ -24,6 +24,8 @@ pub(super) enum LoginMode {
     PassThrough,
     /// With an account of the gateway; `None` if its password or key could not be read.
     Mapped(Option<Credentials>),
+    /// With an account whose certificate the gateway signs; `None` if the authority's key could not be read.
+    Minted(Option<MintedAccount>),
     /// Without: it has no accounts.
     None,
 }
@@ -34,6 +36,7 @@ impl LoginMode {
         match self {
             Self::PassThrough => Some(Account::PassThrough),
             Self::Mapped(credentials) => Some(Account::Mapped(credentials.clone()?)),
+            Self::Minted(account) => Some(Account::Minted(account.clone()?)),
             Self::None => Some(Account::None),
         }
     }
@@ -136,17 +139,20 @@ fn login_mode(
     if protocol == BackendProtocol::Local {
         return LoginMode::None;
     }
+    let Some(account) = backend.login.as_ref().and_then(|login| login.account.as_ref()) else {
+        return LoginMode::PassThrough;
+    };
     // Every server of a group gets the group's account.
     let protocol = if protocol == BackendProtocol::Group {
         groups::account_protocol(file, backend)
     } else {
         protocol
     };
-    match backend.login.as_ref().and_then(|login| login.account.as_ref()) {
-        Some(account) => {
-            LoginMode::Mapped(accounts::credentials(account, protocol, folder, problems))
+    match &account.certificate_authority {
+        Some(authority) => {
+            LoginMode::Minted(accounts::minted(account, authority, protocol, folder, problems))
         }
-        None => LoginMode::PassThrough,
+        None => LoginMode::Mapped(accounts::credentials(account, protocol, folder, problems)),
     }
 }
 

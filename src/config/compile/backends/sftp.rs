@@ -136,7 +136,11 @@ fn known_hosts(
     let known =
         parsed.map_err(|reason| problems.error(&leaf.at, format!("{shown}: {reason}"))).ok()?;
     for address in addresses {
-        let kinds = known.algorithms(&address.host, address.port.unwrap_or(PORT));
+        let port = address.port.unwrap_or(PORT);
+        if known.has_authority(&address.host, port) {
+            continue;
+        }
+        let kinds = known.algorithms(&address.host, port);
         if !kinds.is_empty() && !kinds.iter().any(|kind| algorithms.accepts_host_key(kind)) {
             let kinds: Vec<_> = kinds.iter().map(|kind| kind.to_string()).collect();
             let message = format!(
@@ -148,8 +152,8 @@ fn known_hosts(
         }
         if kinds.is_empty() {
             let message = format!(
-                "{shown} has no key of {}; `{}` prints its keys; verify them with the server's operator \
-                 before you add them",
+                "{shown} has no key of {}, and no @cert-authority for it; `{}` prints its keys; verify them \
+                 with the server's operator before you add them",
                 address.with_default_port(PORT),
                 keyscan(Some(address))
             );

@@ -84,8 +84,24 @@ fn access(
             let by = Authenticator::Hook(hook?.into());
             Some(Access::Gateway { by, account: mode.account()? })
         }
+        (Authenticate::Anonymous, LoginMode::Minted(_)) => {
+            let message = format!(
+                "the gateway signs certificates for backend \"{backend}\" (its `login`) only for users who have \
+                 been authenticated"
+            );
+            problems.error(&authenticate.at, message);
+            None
+        }
         (Authenticate::Anonymous, mode) => {
             Some(Access::Gateway { by: Authenticator::Anonymous, account: mode.account()? })
+        }
+        (Authenticate::Backend, LoginMode::Minted(_)) => {
+            let message = format!(
+                "the gateway signs certificates for backend \"{backend}\" (its `login`), only for users whom \
+                 it has authenticated itself"
+            );
+            problems.error_with_suggestion(&authenticate.at, message, Some("gateway".into()));
+            None
         }
         (Authenticate::Backend, LoginMode::Mapped(_)) => {
             let message = format!(

@@ -89,7 +89,11 @@ pub(super) fn warn(file: &File, routes: &[schema::Route], problems: &mut Problem
 }
 
 /// Whether a route matches a user of the gateway at some listener.
-fn matches_user(route: &schema::Route, name: &str, user: &schema::User) -> bool {
+pub(in crate::config::compile) fn matches_user(
+    route: &schema::Route,
+    name: &str,
+    user: &schema::User,
+) -> bool {
     let Some(given) = &route.r#match else { return true };
     let matches = |pattern: &UserGlob| pattern.0.compile_matcher().is_match(name);
     let named = |users: &OneOrMore<UserGlob>| users.values().any(|(_, pattern)| matches(pattern));

@@ -165,7 +165,7 @@ fn a_known_hosts_file_must_have_every_address() {
     // Another port is another server.
     let output = report(&text.replace("server.example.com", "server.example.com:2222"));
     assert!(
-        output.contains("no key of server.example.com:2222; `ssh-keyscan -p 2222 server"),
+        output.contains("no key of server.example.com:2222, and no @cert-authority for it; `ssh-keyscan -p 2222 server"),
         "{output}"
     );
     one(

@@ -1,5 +1,6 @@
 //! SFTP listeners and backends, and public keys.
 
+mod logins;
 mod mistakes;
 
 use std::time::Duration;
@@ -94,7 +95,7 @@ fn a_minimal_configuration_has_safe_defaults() {
     };
     assert_eq!((account.user.as_slice(), account.password.len()), (&b"svc"[..], 0));
     let key = account.key.as_ref().unwrap();
-    assert_eq!(key.public_key().key_data(), public_key().key_data());
+    assert_eq!(key.key.public_key().key_data(), public_key().key_data());
     let source = "192.0.2.1".parse().unwrap();
     assert!(config.users.get(b"alice").unwrap().keys.admits(&public_key(), source).is_ok());
 }
@@ -171,7 +172,7 @@ routes:
     else {
         panic!()
     };
-    assert!(!account.key.as_ref().unwrap().is_encrypted());
+    assert!(!account.key.as_ref().unwrap().key.is_encrypted());
     let anybody = server(&config, 2);
     assert!(matches!(anybody.host_key, HostKey::AcceptAny));
     assert_eq!(anybody.addresses, ["[2001:db8::1]:22"]);

@@ -243,9 +243,9 @@ async fn a_key_is_asked_about_at_its_offer_and_again_when_the_client_has_signed(
     let key = PublicKey::from(Ed25519Keypair::from_seed(&[1; 32]).public);
     let kept = "{\"allow\": true, \"backend\": \"stock\", \"cache_for\": 60}";
     let mut hooked = hooked(&ok(kept), "/").await;
-    hooked.gateway.admits_key(&client_info(), b"bob", &key).await.unwrap();
+    hooked.gateway.admits_offer(&client_info(), b"bob", &key).await.unwrap();
     assert!(hooked.logins().is_empty(), "an offer logged in");
-    let proof = Proof::public_key(b"bob".to_vec(), key.clone());
+    let proof = Proof::public_key(b"bob".to_vec(), PresentedKey::Key(key.clone()));
     let deadline = Instant::now() + Duration::from_secs(60);
     hooked.gateway.login(&client_info(), proof, deadline).await.ok().unwrap();
     assert_eq!(hooked.logins(), ["stock: gateway's svc"]);
@@ -264,10 +264,10 @@ async fn a_key_is_asked_about_at_its_offer_and_again_when_the_client_has_signed(
 async fn a_key_needs_an_account_at_the_backend() {
     let key = PublicKey::from(Ed25519Keypair::from_seed(&[1; 32]).public);
     let through = hooked(&ok("{\"allow\": true}"), "/").await;
-    let failure = through.gateway.admits_key(&client_info(), b"bob", &key).await.unwrap_err();
+    let failure = through.gateway.admits_offer(&client_info(), b"bob", &key).await.unwrap_err();
     assert_eq!(failure.kind, FailureKind::LoginRefused);
     assert!(failure.detail.unwrap().contains("cannot be passed through"));
-    let proof = Proof::public_key(b"bob".to_vec(), key);
+    let proof = Proof::public_key(b"bob".to_vec(), PresentedKey::Key(key));
     let deadline = Instant::now() + Duration::from_secs(60);
     let failure = through.gateway.login(&client_info(), proof, deadline).await.err().unwrap();
     assert_eq!(failure.kind, FailureKind::LoginRefused);

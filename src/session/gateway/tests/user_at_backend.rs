@@ -16,6 +16,7 @@ fn by_name(access: fn() -> Access, root: &str) -> (Gateway, HashMap<&'static str
         backends: Backends::One(RouteBackend { name: "rest".into(), access: Access::Backend }),
         root: root_setting("/"),
         rewrites: Vec::new(),
+        required: Default::default(),
         greeting: None,
     });
     let backends: HashMap<_, _> =
@@ -145,10 +146,11 @@ async fn a_public_key_is_that_of_the_user_before_the_at_sign() {
     let key = PublicKey::from(Ed25519Keypair::from_seed(&[1; 32]).public);
     let (mut gateway, _) = by_name(|| Access::of_users(Account::None), "/");
     let keys = AuthorizedKeys::parse(&key.to_openssh().unwrap()).unwrap();
-    let alice = User { password_hash: None, groups: vec![], keys, certificate: None };
+    let alice = User { keys, ..User::default() };
     gateway.passwords =
         PasswordCheck::new(UserTable::new(HashMap::from([(b"alice".to_vec(), alice)])));
-    let admits = async |name: &str| gateway.admits_key(&client_info(), name.as_bytes(), &key).await;
+    let admits =
+        async |name: &str| gateway.admits_offer(&client_info(), name.as_bytes(), &key).await;
     assert!(admits("alice@stock").await.is_ok());
     for name in ["bob@stock", "alice@stock@payroll", "alice@files", "@stock"] {
         assert_eq!(admits(name).await.unwrap_err().message, "login incorrect", "{name}");

@@ -77,7 +77,7 @@ async fn a_name_that_is_no_folder_is_refused_whoever_checks_it() {
     );
     assert!(failure.detail.unwrap().contains("routes[0].root"));
     let key = PublicKey::from(Ed25519Keypair::from_seed(&[1; 32]).public);
-    let failure = gateway.admits_key(&client_info(), b"..", &key).await.unwrap_err();
+    let failure = gateway.admits_offer(&client_info(), b"..", &key).await.unwrap_err();
     assert_eq!(failure.message, "login incorrect");
     assert!(failure.detail.unwrap().contains("routes[0].root"));
     // A name that is possible is refused as before.
