@@ -94,21 +94,29 @@ fn a_login_is_unavailable_and_no_failed_guess() {
     drop(folder);
 }
 
-/// SSH can tell it only by a disconnect, at the key's offer or after the password.
+/// SSH can tell it only by a disconnect, at the key's offer or after the password. OpenSSH reads it if it has
+/// another method to try.
 #[test]
 fn an_ssh_client_reads_why() {
     let Fixture { hook, gateway, folder: _folder } = start();
     hook.set_raw("HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n");
     let site = SftpSite::new(gateway.address("sftp").port());
-    for site in [SftpSite { key: Some(keys().user.clone()), ..site.clone() }, site] {
-        let home = tempfile::tempdir().expect("a home");
-        let output = sftp(&site, home.path(), "pwd\n", &["-v"]);
-        let text = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert!(!output.ok() && text.contains("cannot be checked at present"), "{text}");
-    }
+    let home = tempfile::tempdir().expect("a home");
+    let methods = "PreferredAuthentications=keyboard-interactive,password";
+    let output = sftp(&site, home.path(), "pwd\n", &["-v", "-o", methods]);
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(!output.ok() && text.contains("cannot be checked at present"), "{text}");
+    let with_key = SftpSite { key: Some(keys().user.clone()), user: "keys".into(), ..site };
+    assert!(!sftp(&with_key, home.path(), "pwd\n", &[]).ok());
+    let disconnected = |line: &Value| {
+        let reason = line["reason"].as_str().unwrap_or_default();
+        line["event"] == "client-refused" && reason.contains("cannot be checked at present")
+    };
+    let first = gateway.await_log(disconnected, TIMEOUT);
+    gateway.await_log(|line| disconnected(line) && line["session"] != first["session"], TIMEOUT);
     let questions = hook.questions();
     let stages: Vec<_> = questions.iter().map(|it| it["stage"].as_str().unwrap_or("")).collect();
-    assert_eq!(stages, ["offer", "login"]);
+    assert_eq!(stages, ["login", "offer"]);
     let logins = "lockgate_logins_total{listener=\"sftp\",outcome=\"failed\"}";
     assert_eq!(gateway.metric(logins), Some(2));
 }
