@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::path::Path;
 
 use super::backends::LoginMode;
-use super::key_logins::{matches_user, needs_password};
+use super::key_logins::{matches_user_at, needs_password};
 use super::{entries, value};
 use crate::auth::UserCertificate;
 use crate::config::leaf::OneOrMore;
@@ -159,7 +159,7 @@ pub(super) fn warn_unused(
             problems.warning(&leaf.at, message);
         }
         let mut own =
-            routes.iter().filter(|route| matches_user(route, name, user, &listeners)).peekable();
+            routes.iter().filter(|route| matches_user_at(route, name, user, &listeners)).peekable();
         if purpose == UserCertificate::Sufficient
             && own.peek().is_some()
             && own.all(|route| needs_password(route, login_modes))

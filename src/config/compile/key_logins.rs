@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::backends::LoginMode;
-use super::routes::named_backends;
+use super::route_lookups::{matches_user, named_backends};
 use super::{entries, methods, value};
 use crate::auth::Methods;
 use crate::config::report::Problems;
@@ -32,7 +32,7 @@ pub(super) fn warn_unused(
             "so these keys have no effect"
         };
         let mut matching =
-            routes.iter().filter(|route| matches_user(route, name, user, &sftp)).peekable();
+            routes.iter().filter(|route| matches_user_at(route, name, user, &sftp)).peekable();
         if sftp.is_empty() {
             problems.warning(
                 &keys.at,
@@ -61,25 +61,17 @@ pub(super) fn warn_unused(
 }
 
 /// Whether a route of the gateway's users is for this one at one of these listeners, without a server name.
-pub(super) fn matches_user(route: &Route, name: &str, user: &User, listeners: &[&str]) -> bool {
+pub(super) fn matches_user_at(route: &Route, name: &str, user: &User, listeners: &[&str]) -> bool {
+    let is_here = |given: &Match| {
+        let named = given.listeners.as_ref().is_none_or(|list| {
+            list.values().any(|(_, listener)| listeners.contains(&listener.0.as_str()))
+        });
+        // Not all clients send a server name, and SSH has none.
+        named && given.server_names.is_none()
+    };
     value(&route.authenticate) == Some(&Authenticate::Gateway)
-        && route.r#match.as_ref().is_none_or(|given| covers(given, name, user, listeners))
-}
-
-fn covers(given: &Match, name: &str, user: &User, own: &[&str]) -> bool {
-    let listener = given.listeners.as_ref().is_none_or(|listeners| {
-        listeners.values().any(|(_, listener)| own.contains(&listener.0.as_str()))
-    });
-    // Not all clients send a server name, and SSH has none.
-    let unnamed = given.server_names.is_none();
-    let named = given.users.as_ref().is_none_or(|users| {
-        users.values().any(|(_, pattern)| pattern.0.compile_matcher().is_match(name))
-    });
-    let groups = || user.groups.iter().flat_map(|groups| groups.values());
-    let grouped = given.groups.as_ref().is_none_or(|listed| {
-        listed.values().any(|(_, listed)| groups().any(|(_, group)| group.0 == listed.0))
-    });
-    listener && unnamed && named && grouped
+        && route.r#match.as_ref().is_none_or(is_here)
+        && matches_user(route, name, user)
 }
 
 /// Whether all its backends get the client's password.

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::backends::LoginMode;
 use super::conditions::lists;
-use super::routes::{matches_user, named_backends};
+use super::route_lookups::{matches_user, named_backends};
 use super::{entries, value};
 use crate::auth::Methods;
 use crate::config::leaf::OneOrMore;

@@ -36,6 +36,7 @@ mod placeholders;
 mod policy;
 mod pools;
 mod protocol_keys;
+mod route_lookups;
 mod routes;
 mod sftp_listeners;
 mod sockets;

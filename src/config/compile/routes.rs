@@ -4,6 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use super::backends::LoginMode;
+use super::route_lookups::named_backends;
 use super::{methods, value};
 use crate::config::report::{Location, Problems};
 use crate::config::schema::{self, File};
@@ -20,7 +21,6 @@ mod unalike;
 mod unused;
 
 pub(super) use unalike::warn_of_unalike_answers;
-pub(super) use unused::matches_user;
 
 pub(super) fn compile(
     file: &File,
@@ -92,11 +92,4 @@ fn refuse_unreachable(routes: &[schema::Route], problems: &mut Problems) {
             }
         }
     }
-}
-
-/// The names of the backends that a route may lead to, each with its location.
-pub(super) fn named_backends(route: &schema::Route) -> impl Iterator<Item = (&Location, &str)> {
-    let one = route.backend.iter().filter_map(|leaf| Some((&leaf.at, leaf.value.as_ref()?)));
-    let listed = route.user_at_backend.iter().flat_map(|list| list.values());
-    one.chain(listed).map(|(at, name)| (at, name.0.as_str()))
 }

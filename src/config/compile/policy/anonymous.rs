@@ -1,6 +1,6 @@
 //! Warns of anonymous users who may write.
 
-use crate::config::compile::routes::named_backends;
+use crate::config::compile::route_lookups::named_backends;
 use crate::config::compile::{entries, value};
 use crate::config::leaf::OneOrMore;
 use crate::config::report::Problems;

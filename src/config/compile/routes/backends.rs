@@ -2,9 +2,9 @@
 
 use std::collections::HashMap;
 
-use super::named_backends;
 use crate::config::compile::backends::LoginMode;
 use crate::config::compile::login_hooks;
+use crate::config::compile::route_lookups::named_backends;
 use crate::config::compile::{entries, unknown_name};
 use crate::config::leaf::Leaf;
 use crate::config::report::Problems;

@@ -1,8 +1,8 @@
 //! Warns where clients can find out which names the gateway knows: a backend's answers to other names, and
 //! their time, are its own.
 
-use super::named_backends;
 use crate::config::compile::conditions::lists;
+use crate::config::compile::route_lookups::named_backends;
 use crate::config::compile::{entries, value};
 use crate::config::report::Problems;
 use crate::config::schema::{self, File};

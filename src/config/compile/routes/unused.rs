@@ -3,13 +3,12 @@
 use super::anonymous;
 use super::backends::warn_ambiguous_user;
 use super::matches::has_tls;
-use super::named_backends;
-use crate::config::compile::conditions::{lists, texts};
+use crate::config::compile::conditions::lists;
+use crate::config::compile::route_lookups::{matches_user, named_backends};
 use crate::config::compile::{entries, login_hooks, value};
-use crate::config::leaf::OneOrMore;
 use crate::config::report::Problems;
 use crate::config::schema::{self, File};
-use crate::config::values::{Authenticate, UserGlob};
+use crate::config::values::Authenticate;
 use crate::route::USER_PLACEHOLDER;
 
 pub(super) fn warn(file: &File, routes: &[schema::Route], problems: &mut Problems) {
@@ -86,18 +85,4 @@ pub(super) fn warn(file: &File, routes: &[schema::Route], problems: &mut Problem
             ),
         }
     }
-}
-
-/// Whether a route matches a user of the gateway at some listener.
-pub(in crate::config::compile) fn matches_user(
-    route: &schema::Route,
-    name: &str,
-    user: &schema::User,
-) -> bool {
-    let Some(given) = &route.r#match else { return true };
-    let matches = |pattern: &UserGlob| pattern.0.compile_matcher().is_match(name);
-    let named = |users: &OneOrMore<UserGlob>| users.values().any(|(_, pattern)| matches(pattern));
-    let own = texts(&user.groups).unwrap_or_default();
-    let shared = |groups: Vec<String>| groups.iter().any(|group| own.contains(group));
-    given.users.as_ref().is_none_or(named) && texts(&given.groups).is_none_or(shared)
 }
