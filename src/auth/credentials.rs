@@ -1,6 +1,7 @@
 //! Credentials of a login.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use russh::keys::{Certificate, PrivateKey};
 use zeroize::Zeroizing;
@@ -14,6 +15,8 @@ pub struct Credentials {
     pub password: Zeroizing<Vec<u8>>,
     /// ACCT, if the backend requires one.
     pub account: Option<Zeroizing<Vec<u8>>>,
+    /// Whether the password has been sent.
+    pub sent: PasswordSent,
     /// A private key of the gateway, instead of the password.
     pub key: Option<LoginKey>,
 }
@@ -30,5 +33,27 @@ pub struct LoginKey {
 impl From<PrivateKey> for LoginKey {
     fn from(key: PrivateKey) -> Self {
         Self { key: Arc::new(key), certificate: None }
+    }
+}
+
+/// Whether somebody else than the gateway has a client's password, and so decides about it: from then on the
+/// login is a guess, whatever becomes of the connection.
+#[derive(Debug, Clone, Default)]
+pub struct PasswordSent(Arc<AtomicBool>);
+
+impl PasswordSent {
+    /// Called before the password is sent.
+    pub fn set(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    /// Called once it was accepted.
+    pub fn clear(&self) {
+        self.0.store(false, Ordering::Relaxed);
+    }
+
+    /// Whether nobody has decided yet.
+    pub fn is_set(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
     }
 }

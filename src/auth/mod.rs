@@ -17,7 +17,7 @@ mod ssh_certificates;
 mod users;
 
 pub use authorized_keys::{AuthorizedKeys, BadLine, KeyRefused};
-pub use credentials::{Credentials, LoginKey};
+pub use credentials::{Credentials, LoginKey, PasswordSent};
 pub use guard::{Ban, GuardSettings, LoginGuard};
 pub use hash::{Cost, HashError, HashKind, PasswordHash, Scheme, hash_password};
 pub use identity::Identity;

@@ -42,6 +42,11 @@ pub enum Login {
 }
 
 impl Login {
+    /// Whether the server has the client's password, and has not accepted it.
+    pub(crate) fn is_undecided(&self) -> bool {
+        matches!(self, Self::Unverified(credentials) if credentials.sent.is_set())
+    }
+
     /// The account for a backend that has accounts; `backend` is for the message.
     fn account(&self, backend: &str) -> Result<&Credentials, Failure> {
         match self {

@@ -80,7 +80,13 @@ impl MintedAccount {
         };
         let key = Some(self.authority.sign(&request)?);
         let password = Zeroizing::default();
-        Ok(Credentials { user: account.into_bytes(), password, account: None, key })
+        Ok(Credentials {
+            user: account.into_bytes(),
+            password,
+            account: None,
+            sent: Default::default(),
+            key,
+        })
     }
 }
 

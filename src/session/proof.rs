@@ -2,7 +2,7 @@
 
 use zeroize::Zeroizing;
 
-use crate::auth::{Methods, PresentedKey};
+use crate::auth::{Methods, PasswordSent, PresentedKey};
 
 /// A user name, and what the client presents to prove that it is this user, besides the certificate of its TLS
 /// connection ([`super::ClientInfo`]).
@@ -23,6 +23,8 @@ pub struct Password {
     pub password: Zeroizing<Vec<u8>>,
     /// ACCT (RFC 959 section 4.1.1), if the backend requires one.
     pub account: Option<Zeroizing<Vec<u8>>>,
+    /// Whether a backend or a login hook has it and has not decided yet.
+    pub sent: PasswordSent,
 }
 
 impl Proof {
@@ -59,6 +61,6 @@ impl Proof {
 
 impl From<Zeroizing<Vec<u8>>> for Password {
     fn from(password: Zeroizing<Vec<u8>>) -> Self {
-        Self { password, account: None }
+        Self { password, account: None, sent: PasswordSent::default() }
     }
 }

@@ -165,6 +165,7 @@ impl BackendAccount {
             user: self.user.clone().into_bytes(),
             password: Zeroizing::new(self.password.as_bytes().to_vec()),
             account: None,
+            sent: Default::default(),
             key: None,
         }
     }

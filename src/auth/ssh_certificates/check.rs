@@ -120,13 +120,12 @@ fn check_signature(
     {
         return Err(CertificateRefused::Weak(rsa.key_size()));
     }
+    if certificate.valid_after() >= certificate.valid_before() {
+        return Err(CertificateRefused::Expired);
+    }
     // It also checks the dates, for which a reason of their own follows.
     let within = now.clamp(certificate.valid_after(), certificate.valid_before().saturating_sub(1));
-    let valid = certificate.valid_after() < certificate.valid_before();
-    match certificate.validate_at(within, [&fingerprint]) {
-        Err(_) if valid => Err(CertificateRefused::Signature),
-        _ => Ok(()),
-    }
+    certificate.validate_at(within, [&fingerprint]).map_err(|_| CertificateRefused::Signature)
 }
 
 /// `valid after <= now < valid before`, all 64 bits.

@@ -38,7 +38,7 @@ pub enum PresentedKey {
     /// A plain key.
     Key(PublicKey),
     /// The key of a certificate.
-    Certificate(Certificate),
+    Certificate(Box<Certificate>),
 }
 
 impl PresentedKey {
@@ -46,7 +46,7 @@ impl PresentedKey {
     pub fn certificate(&self) -> Option<CertificateSummary> {
         match self {
             Self::Key(_) => None,
-            Self::Certificate(certificate) => Some(CertificateSummary::from(certificate)),
+            Self::Certificate(certificate) => Some(CertificateSummary::from(certificate.as_ref())),
         }
     }
 
@@ -81,7 +81,7 @@ impl KeyTrust {
         match key {
             PresentedKey::Key(key) => {
                 user.keys.admits(key, source)?;
-                self.refuse_revoked(|revoked| revoked.has_key(key.key_data()))?;
+                self.refuse_revoked_key(key)?;
             }
             PresentedKey::Certificate(certificate) => {
                 let own = [name];
@@ -93,6 +93,11 @@ impl KeyTrust {
             }
         }
         Ok(())
+    }
+
+    /// Whether a key that somebody else accepts, as a login hook, is not revoked.
+    pub fn refuse_revoked_key(&self, key: &PublicKey) -> Result<(), CertificateRefused> {
+        self.refuse_revoked(|revoked| revoked.has_key(key.key_data()))
     }
 
     fn refuse_revoked(&self, lists: impl Fn(&Revoked) -> bool) -> Result<(), CertificateRefused> {

@@ -88,8 +88,8 @@ impl Backend for Group {
         self.login_as(b"", login, origin).await
     }
 
-    /// Tries the next server only where one cannot be used: never after a refused login, which would ask
-    /// several servers the same wrong password.
+    /// Tries the next server only where one cannot be used: never once one has the client's password, which
+    /// would ask several servers the same wrong one.
     async fn login_as(
         &self,
         user: &[u8],
@@ -99,13 +99,17 @@ impl Backend for Group {
         let mut failed: Option<Failure> = None;
         for server in self.candidates(user, origin) {
             let Some(place) = server.take_place() else { continue };
+            // Since it was chosen, another server may have taken its time.
+            if server.is_drained() {
+                continue;
+            }
             match server.login(login, origin).await {
                 Ok(session) => {
                     let note = ResumeNote::new(&self.resumable, user, server.name());
                     let note = (self.servers.len() > 1).then(|| Arc::new(note));
                     return Ok(Box::new(GroupSession::new(session, place, note)));
                 }
-                Err(failure) if is_unavailable(&failure) => {
+                Err(failure) if is_unavailable(&failure) && !login.is_undecided() => {
                     failed = Some(match failed {
                         Some(first) => both(first, server.name(), &failure),
                         None => failure,

@@ -137,6 +137,8 @@ impl Server {
             Ok(_) = down.wait_for(|down| *down) => return Err(self.went_down()),
         };
         match &outcome {
+            // A client could take the server down with wrong passwords, where it closes after them.
+            Err(_) if login.is_undecided() => {}
             Err(failure) if is_unavailable(failure) => self.note_failure(failure),
             _ => self.note_success(),
         }

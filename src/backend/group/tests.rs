@@ -115,6 +115,7 @@ impl Fixture {
             user: user.into(),
             password: Zeroizing::default(),
             account: None,
+            sent: Default::default(),
             key: None,
         });
         self.group.login_as(user.as_bytes(), &login, Origin::ANY).await

@@ -180,6 +180,7 @@ mod tests {
             user: b"root".to_vec(),
             password,
             account: None,
+            sent: Default::default(),
             key: None,
         });
         let refused = sandbox.backend().login(&login, Origin::ANY).await.err().unwrap();

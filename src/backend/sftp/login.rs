@@ -146,7 +146,10 @@ async fn authenticate(
     };
     let result = match &credentials.key {
         Some(key) => with_key(settings, connection, user, key).await?,
-        None => connection.handle.authenticate_password(user, password).await.map_err(broken)?,
+        None => {
+            credentials.sent.set();
+            connection.handle.authenticate_password(user, password).await.map_err(broken)?
+        }
     };
     let AuthResult::Failure { remaining_methods, partial_success } = result else { return Ok(()) };
     if remaining_methods.is_empty() && !no_method_is_left(connection).await {

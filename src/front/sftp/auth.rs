@@ -84,7 +84,13 @@ impl Logins {
         Auth::Partial { name: "".into(), instructions: "".into(), prompts: PROMPTS.into() }
     }
 
+    /// What was proved for another name is forgotten (RFC 4252 section 5).
+    fn note_user(&mut self, user: &str) {
+        self.accepted = self.accepted.take().filter(|it| it.user == user.as_bytes());
+    }
+
     pub(super) async fn password(&mut self, user: &str, password: &[u8]) -> Auth {
+        self.note_user(user);
         if !self.methods(user).password {
             return self.reject(user);
         }
@@ -99,6 +105,7 @@ impl Logins {
         key: &PublicKey,
         signature: &Algorithm,
     ) -> Auth {
+        self.note_user(user);
         if self.connection.is_ending() || !self.methods(user).publickey {
             return self.reject(user);
         }
@@ -159,11 +166,12 @@ impl Logins {
 
     /// The client has signed with the key of `certificate`, with an algorithm that the offer named.
     pub(super) async fn certificate(&mut self, user: &str, certificate: &Certificate) -> Auth {
-        self.signed(user, PresentedKey::Certificate(certificate.clone())).await
+        self.signed(user, PresentedKey::Certificate(Box::new(certificate.clone()))).await
     }
 
     /// Agents sign with every key that may be accepted: a wrong one is no failed login.
     async fn signed(&mut self, user: &str, key: PresentedKey) -> Auth {
+        self.note_user(user);
         if self.connection.is_ending() || !self.methods(user).publickey {
             return self.reject(user);
         }

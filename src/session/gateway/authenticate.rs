@@ -168,7 +168,7 @@ impl Gateway {
         admitted.map_err(|refusal| refused(&refusal.to_string()))
     }
 
-    fn key_trust(&self, client: &ClientInfo) -> &KeyTrust {
+    pub(super) fn key_trust(&self, client: &ClientInfo) -> &KeyTrust {
         static NONE: KeyTrust = KeyTrust::NONE;
         self.key_trust.get(&client.listener).unwrap_or(&NONE)
     }

@@ -7,7 +7,7 @@ use super::authenticate::Authenticated;
 use super::destination::{Destination, KEY_NOT_FORWARDED};
 use super::progress::Progress;
 use super::{Gateway, refused};
-use crate::auth::{CertificateSummary, Credentials, Identity};
+use crate::auth::{CertificateSummary, Credentials, Identity, PasswordSent};
 use crate::backend::{BackendSession, Login, Origin};
 use crate::op::escape::printable;
 use crate::op::{Failure, FailureKind, Fault, Outage};
@@ -30,7 +30,7 @@ impl Gateway {
         choice: &Choice<'_>,
         client: &ClientInfo,
         user: Option<Authenticated>,
-        proof: Proof,
+        mut proof: Proof,
         progress: &Progress,
     ) -> Result<LoggedIn, Failure> {
         let (is_authenticated, groups, destination) = match user {
@@ -43,6 +43,10 @@ impl Gateway {
         let backend = self.backends.get(&place).ok_or_else(|| {
             Failure::gateway(FailureKind::Internal, "the route's backend does not exist")
         })?;
+        if is_authenticated && let Some(password) = &mut proof.password {
+            // The gateway knows that it is right.
+            password.sent = PasswordSent::default();
+        }
         let login = login(&user, account, client, proof, progress)?;
         // Before the backend is involved, but not before the user is known: a wrong password takes no
         // user's place.
@@ -61,6 +65,10 @@ impl Gateway {
             }
         })?;
         let ready = async {
+            // Other guesses may have been decided meanwhile.
+            if !is_authenticated {
+                self.refuse_banned(client)?;
+            }
             let limits = early.map_or_else(admit, Ok)?;
             root::check(&*session, &root, (&place, choice.number)).await?;
             Ok(limits)
@@ -92,7 +100,13 @@ fn login(
             let given = proof.password.ok_or_else(|| refused(KEY_NOT_FORWARDED))?;
             let user = user.to_vec();
             let (password, account) = (given.password, given.account);
-            Ok(Login::Unverified(Credentials { user, password, account, key: None }))
+            Ok(Login::Unverified(Credentials {
+                user,
+                password,
+                account,
+                sent: given.sent,
+                key: None,
+            }))
         }
         Account::Mapped(account) => Ok(Login::Authenticated(Some(account))),
         Account::Minted(account) => {

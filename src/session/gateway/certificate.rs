@@ -32,7 +32,8 @@ impl Gateway {
             Access::Gateway { by: Authenticator::Anonymous, .. } => PasswordNeed::MailAddress,
             Access::Gateway { by: Authenticator::Users, account }
                 if !matches!(account, Account::PassThrough)
-                    && user_by_certificate(&users, client, choice).is_some() =>
+                    && user_by_certificate(&users, client, choice)
+                        .is_some_and(|user| (choice.route.required | user.required).is_empty()) =>
             {
                 PasswordNeed::Nothing
             }

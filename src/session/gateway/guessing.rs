@@ -9,6 +9,7 @@ use super::super::client_info::ClientInfo;
 use super::super::client_refusal::ClientRefusal;
 use super::super::proof::Proof;
 use super::Gateway;
+use crate::auth::{LoginGuard, PasswordSent};
 use crate::op::{Failure, FailureKind};
 
 /// No login is refused sooner: what differs between the ways to a refusal takes less time.
@@ -27,9 +28,44 @@ pub(super) struct Attempt {
 }
 
 impl Attempt {
-    pub(super) fn new(proof: &Proof, delay: Duration) -> Self {
-        let (user, has_password) = (proof.user.clone(), proof.password.is_some());
-        Self { begin: Instant::now() + delay, user, has_password }
+    /// `user`: whose password it is.
+    pub(super) fn new(user: &[u8], proof: &Proof, delay: Duration) -> Self {
+        let has_password = proof.password.is_some();
+        Self { begin: Instant::now() + delay, user: user.to_owned(), has_password }
+    }
+}
+
+/// Dropped before its outcome, a login counts as a refused one if a backend or a login hook has the password:
+/// servers accept at once and refuse late, so who hangs up in between knows enough.
+pub(super) struct Undecided<'a> {
+    guard: &'a LoginGuard,
+    address: IpAddr,
+    user: &'a [u8],
+    sent: Option<PasswordSent>,
+}
+
+impl<'a> Undecided<'a> {
+    pub(super) fn new(
+        guard: &'a LoginGuard,
+        client: &ClientInfo,
+        attempt: &'a Attempt,
+        proof: &Proof,
+    ) -> Self {
+        let sent = proof.password.as_ref().map(|password| password.sent.clone());
+        Self { guard, address: client.peer.ip(), user: &attempt.user, sent }
+    }
+
+    /// There is an outcome.
+    pub(super) fn decided(mut self) {
+        self.sent = None;
+    }
+}
+
+impl Drop for Undecided<'_> {
+    fn drop(&mut self) {
+        if self.sent.as_ref().is_some_and(PasswordSent::is_set) {
+            self.guard.login_refused(self.address, Some(self.user));
+        }
     }
 }
 

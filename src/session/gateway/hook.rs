@@ -26,12 +26,27 @@ impl Gateway {
         let shown = match (&proof.password, &proof.key) {
             (Some(password), _) => Shown::Password(&password.password),
             (None, Some(key)) => match &**key {
-                PresentedKey::Key(key) => Shown::ProvedKey(key),
+                PresentedKey::Key(key) => {
+                    self.refuse_revoked(client, key)?;
+                    Shown::ProvedKey(key)
+                }
                 PresentedKey::Certificate(_) => return Err(refused(CERTIFICATE_AND_HOOK)),
             },
             (None, None) => return Err(refused("the client has shown neither password nor key")),
         };
-        self.decided_by_hook(hook, choice, client, shown).await
+        let sent = proof.password.as_ref().map(|password| &password.sent);
+        sent.iter().for_each(|sent| sent.set());
+        let user = self.decided_by_hook(hook, choice, client, shown).await?;
+        sent.iter().for_each(|sent| sent.clear());
+        // Other guesses may have been decided meanwhile.
+        self.refuse_banned(client)?;
+        Ok(user)
+    }
+
+    /// What the hook knows of keys does not count for those of the listener's `revoked_keys`.
+    fn refuse_revoked(&self, client: &ClientInfo, key: &PublicKey) -> Result<(), Failure> {
+        let refused_key = self.key_trust(client).refuse_revoked_key(key);
+        refused_key.map_err(|refusal| refused(&refusal.to_string()))
     }
 
     /// Whether the hook would let a client with this key in. Nobody has signed yet: the hook is asked again.
@@ -42,6 +57,7 @@ impl Gateway {
         client: &ClientInfo,
         key: &PublicKey,
     ) -> Result<(), Failure> {
+        self.refuse_revoked(client, key)?;
         let shown = Shown::OfferedKey(key);
         let user = self.decided_by_hook(hook, choice, client, shown).await?;
         match user.destination.map(|destination| destination.account) {

@@ -13,7 +13,7 @@ use super::super::session_info::{Established, Granted, SessionInfo};
 use super::super::session_record::SessionRecord;
 use super::Gateway;
 use super::backend_login::LoggedIn;
-use super::guessing::Attempt;
+use super::guessing::{Attempt, Undecided};
 use super::progress::Progress;
 use crate::auth::UserTable;
 use crate::op::{Failure, FailureKind, Outage};
@@ -42,7 +42,10 @@ impl Gateway {
         }
         let progress = Progress::default();
         let span = info.span();
-        let attempt = Attempt::new(&proof, self.guard.delay(client.peer.ip(), &proof.user));
+        // Not the name with a backend's: the password is the same at each.
+        let user = choice.map_or(&proof.user, |choice| &choice.user);
+        let attempt = Attempt::new(user, &proof, self.guard.delay(client.peer.ip(), user));
+        let undecided = Undecided::new(&self.guard, client, &attempt, &proof);
         let login = async {
             self.pass_guard(client, &attempt).await?;
             self.log_in(&users, &chosen, client, proof, &info, &progress).await
@@ -52,6 +55,7 @@ impl Gateway {
         let outcome = outcome
             .await
             .unwrap_or_else(|_| Err(too_long(progress.is_at_backend().then_some(info.backend()))));
+        undecided.decided();
         if let Some(certificate) = progress.into_minted() {
             let _ = info.minted.set(certificate);
         }

@@ -46,6 +46,19 @@ impl Backend for Silent {
     }
 }
 
+/// A backend that takes the password and never answers.
+struct Undecided;
+
+#[async_trait]
+impl Backend for Undecided {
+    async fn login(&self, login: &Login, _: Origin) -> Result<Box<dyn BackendSession>, Failure> {
+        if let Login::Unverified(credentials) = login {
+            credentials.sent.set();
+        }
+        std::future::pending().await
+    }
+}
+
 /// A backend that accepts every login, and answers requests about a folder as the test configures.
 #[derive(Clone, Default)]
 struct Answering {
@@ -205,6 +218,23 @@ async fn a_login_timeout_is_the_fault_of_the_gateway_or_the_backend_it_waited_fo
     assert_eq!((late.kind, late.fault), (FailureKind::Unavailable, Fault::Backend));
     assert!(late.detail.unwrap().contains("\"files\""));
     assert_eq!(failure.message, late.message);
+}
+
+/// Servers accept at once and refuse late: who hangs up in between has guessed.
+#[tokio::test(start_paused = true)]
+async fn a_client_that_hangs_up_while_its_password_is_checked_has_guessed() {
+    for (has_password, backend) in
+        [(true, Arc::new(Undecided) as Arc<dyn Backend>), (false, Arc::new(Silent))]
+    {
+        let mut gateway = gateway(Access::Backend);
+        gateway.backends.insert("files".to_owned(), backend);
+        for _ in 0..10 {
+            let login = log_in(&gateway, "bob", "guess");
+            assert!(tokio::time::timeout(Duration::from_secs(10), login).await.is_err());
+        }
+        let delay = gateway.guard.delay(client_info().peer.ip(), b"bob");
+        assert_eq!(delay > Duration::ZERO, has_password);
+    }
 }
 
 #[tokio::test]

@@ -94,6 +94,7 @@ async fn authenticate(
 ) -> Result<(), Failure> {
     let mut reply = connection.command("USER", Some(&credentials.user)).await?;
     if reply.code == 331 {
+        credentials.sent.set();
         reply = connection.command("PASS", Some(&credentials.password)).await?;
     }
     if reply.code == 332 {

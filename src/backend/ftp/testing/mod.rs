@@ -267,6 +267,7 @@ pub(super) fn credentials() -> Credentials {
         user: b"user".to_vec(),
         password: b"password".to_vec().into(),
         account: None,
+        sent: Default::default(),
         key: None,
     }
 }

@@ -123,6 +123,7 @@ impl Sshd {
             user: user.trim_ascii().to_vec(),
             password: zeroize::Zeroizing::default(),
             account: None,
+            sent: Default::default(),
             key: Some(key.into()),
         }))
     }

@@ -68,6 +68,7 @@ async fn login_with(settings: Settings, user: &str, password: &str) -> Result<Ve
         user: user.as_bytes().to_vec(),
         password: zeroize::Zeroizing::new(password.as_bytes().to_vec()),
         account: None,
+        sent: Default::default(),
         key: None,
     });
     let session =
@@ -97,6 +98,7 @@ async fn an_rsa_key_signs_with_sha_1_only_where_the_setting_allows_it() {
         user: b"svc".to_vec(),
         password: zeroize::Zeroizing::default(),
         account: None,
+        sent: Default::default(),
         key: Some(key.into()),
     };
     for (base, succeeds) in [(Base::Legacy, true), (Base::Modern, false)] {
@@ -157,6 +159,7 @@ async fn a_silent_server_times_out_and_its_connection_is_closed() {
         user: b"alice".to_vec(),
         password: zeroize::Zeroizing::default(),
         account: None,
+        sent: Default::default(),
         key: None,
     });
     let refused =
@@ -220,6 +223,7 @@ async fn a_login_waits_until_the_server_has_identified_itself_to_the_previous_on
                 user: b"alice".to_vec(),
                 password: zeroize::Zeroizing::default(),
                 account: None,
+                sent: Default::default(),
                 key: None,
             };
             backend.login(&Login::Unverified(account), Origin::ANY).await.map(drop)

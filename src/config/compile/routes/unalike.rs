@@ -14,7 +14,9 @@ pub(in crate::config::compile) fn warn_of_unalike_answers(file: &File, problems:
         route.r#match.as_ref().is_none_or(|given| lists(&given.listeners, listener))
     };
     let of = |wanted| move |route: &&schema::Route| value(&route.authenticate) == Some(&wanted);
-    for route in routes.iter().filter(of(Authenticate::Backend)) {
+    let others =
+        |route: &&schema::Route| of(Authenticate::Backend)(route) || of(Authenticate::Http)(route);
+    for route in routes.iter().filter(others) {
         let shares_listener = |other: &schema::Route| {
             let mut listeners = entries(&file.listeners).iter();
             listeners.any(|(name, _)| at_listener(route, name) && at_listener(other, name))

@@ -54,7 +54,8 @@ impl Client {
     pub(super) async fn acct(&mut self, account: Zeroizing<Vec<u8>>) -> Flow {
         match std::mem::replace(&mut self.login, LoginState::Initial) {
             LoginState::Account(user, password) => {
-                self.log_in(user, Some(Password { password, account: Some(account) })).await
+                self.log_in(user, Some(Password { account: Some(account), ..password.into() }))
+                    .await
             }
             other => {
                 let reply = match other {

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::auth::hook::scripted::{Scripted, ok};
+use crate::auth::{KeyTrust, RevokedFile};
 use crate::policy::limits::Limits as PolicyLimits;
 use crate::route::Authenticator;
 use crate::session::LoginHooks;
@@ -25,7 +26,13 @@ async fn hooked(answer: &str, root: &str) -> Hooked {
         gateway.backends.insert((*name).to_owned(), Arc::new(backend.clone()));
     }
     let (user, password) = (b"svc".to_vec(), Zeroizing::new(b"secret".to_vec()));
-    let account = Account::Mapped(Credentials { user, password, account: None, key: None });
+    let account = Account::Mapped(Credentials {
+        user,
+        password,
+        account: None,
+        sent: Default::default(),
+        key: None,
+    });
     gateway.login_hooks = LoginHooks {
         hooks: HashMap::from([("directory".to_owned(), scripted.hook())]),
         accounts: HashMap::from([
@@ -46,6 +53,29 @@ impl Hooked {
         });
         logins.collect()
     }
+}
+
+/// A hook may still list a key that the listener's `revoked_keys` has.
+#[tokio::test]
+async fn a_revoked_key_is_not_for_the_hook_to_accept() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("revoked");
+    let [revoked, other] =
+        [1, 2].map(|seed| PublicKey::from(Ed25519Keypair::from_seed(&[seed; 32]).public));
+    std::fs::write(&path, revoked.to_openssh().unwrap()).unwrap();
+    let mut hooked = hooked(&ok("{\"allow\": true, \"backend\": \"folder\"}"), "/").await;
+    let trust = KeyTrust { revoked: vec![RevokedFile::new(path).into()], ..KeyTrust::NONE };
+    hooked.gateway.key_trust.insert("front".to_owned(), trust);
+    let proof =
+        |key: &PublicKey| Proof::public_key(b"bob".to_vec(), PresentedKey::Key(key.clone()));
+    let soon = || Instant::now() + Duration::from_secs(60);
+    let gateway = &hooked.gateway;
+    let refusal = gateway.login(&client_info(), proof(&revoked), soon()).await.err().unwrap();
+    assert_eq!(refusal.kind, FailureKind::LoginRefused);
+    assert!(refusal.detail.unwrap().contains("revoked"));
+    let offered = PresentedKey::Key(revoked.clone());
+    assert!(gateway.admits_key(&client_info(), b"bob", &offered).await.is_err());
+    assert!(gateway.login(&client_info(), proof(&other), soon()).await.is_ok());
 }
 
 #[tokio::test]

@@ -69,6 +69,7 @@ async fn the_gateways_users_log_in_with_each_form_of_account() {
             user: "svc".into(),
             password,
             account: None,
+            sent: Default::default(),
             key: None,
         }))
     };
