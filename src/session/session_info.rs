@@ -128,7 +128,7 @@ impl SessionInfo {
             local: client.local,
             listener: client.listener.clone(),
             protocol: client.protocol,
-            name: choice.map_or(&proof.user, |choice| &choice.user).to_vec(),
+            name: choice.map_or(&proof.user, |choice| &choice.user).clone(),
             route_backend: choice.map(|choice| choice.backend.name.clone()).unwrap_or_default(),
             login: LoginDetails::new(client, proof, choice),
             granted: OnceLock::new(),

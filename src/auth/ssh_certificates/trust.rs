@@ -38,7 +38,7 @@ pub enum PresentedKey {
     /// A plain key.
     Key(PublicKey),
     /// The key of a certificate.
-    Certificate(Certificate),
+    Certificate(Box<Certificate>),
 }
 
 impl PresentedKey {
@@ -46,7 +46,7 @@ impl PresentedKey {
     pub fn certificate(&self) -> Option<CertificateSummary> {
         match self {
             Self::Key(_) => None,
-            Self::Certificate(certificate) => Some(CertificateSummary::from(certificate)),
+            Self::Certificate(certificate) => Some(CertificateSummary::from(&**certificate)),
         }
     }
 

@@ -84,7 +84,7 @@ pub(super) fn credentials(
     let user = user.value.as_ref()?.0.clone().into_bytes();
     let (password, key) = match secret? {
         Secret::Password(password) => (password, None),
-        Secret::Key(key) => (Zeroizing::default(), Some(key.into())),
+        Secret::Key(key) => (Zeroizing::default(), Some((*key).into())),
     };
     Some(Credentials { user, password, account: None, key })
 }
@@ -113,7 +113,7 @@ fn refuse_without_authority(account: &Account, problems: &mut Problems) {
 
 enum Secret {
     Password(Zeroizing<Vec<u8>>),
-    Key(PrivateKey),
+    Key(Box<PrivateKey>),
 }
 
 /// Reads `password_file`, `password_env` or `private_key`, whichever is set.
@@ -151,7 +151,7 @@ fn secret(
         let password = from_environment(&leaf.value.as_ref()?.0);
         password.map_err(|reason| problems.error(&leaf.at, reason)).ok().map(Secret::Password)
     } else if let Some(leaf) = key {
-        private_key(leaf, account, folder, problems).map(Secret::Key)
+        private_key(leaf, account, folder, problems).map(|key| Secret::Key(Box::new(key)))
     } else {
         // A private key for FTP has been reported.
         if account.private_key.is_none() {

@@ -159,7 +159,7 @@ impl Logins {
 
     /// The client has signed with the key of `certificate`, with an algorithm that the offer named.
     pub(super) async fn certificate(&mut self, user: &str, certificate: &Certificate) -> Auth {
-        self.signed(user, PresentedKey::Certificate(certificate.clone())).await
+        self.signed(user, PresentedKey::Certificate(Box::new(certificate.clone()))).await
     }
 
     /// Agents sign with every key that may be accepted: a wrong one is no failed login.

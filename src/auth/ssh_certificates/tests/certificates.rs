@@ -212,7 +212,7 @@ fn users_are_admitted_by_name_or_by_their_principals() {
     let admits = |user: &User, name: &[u8], key: &PresentedKey| {
         trust.admits(user, name, key, source).is_ok()
     };
-    let certified = PresentedKey::Certificate(it);
+    let certified = PresentedKey::Certificate(it.into());
     let user = User::default();
     assert!(admits(&user, b"alice", &certified));
     assert!(!admits(&user, b"bob", &certified));

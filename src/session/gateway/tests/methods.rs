@@ -129,7 +129,7 @@ async fn offers_are_accepted_where_they_may_be_of_certificates() {
         let key = private(2);
         let mut builder = Builder::new(vec![0; 16], key.public_key(), 0, u64::MAX).unwrap();
         builder.valid_principal(principal).unwrap();
-        PresentedKey::Certificate(builder.sign(&authority).unwrap())
+        PresentedKey::Certificate(builder.sign(&authority).unwrap().into())
     };
     let key = private(2).public_key().clone();
     let client = sftp_client();
