@@ -39,6 +39,8 @@ impl HashPassword {
         let password = line.strip_suffix(b"\n").unwrap_or(&line);
         let password = password.strip_suffix(b"\r").unwrap_or(password);
         anyhow::ensure!(!password.is_empty(), "no password on standard input");
+        let max = auth::PASSWORD_MAX;
+        anyhow::ensure!(password.len() <= max, "a password has at most {max} bytes");
         let kind = if self.pbkdf2 { HashKind::Pbkdf2 } else { HashKind::Argon2id };
         let hash =
             auth::hash_password(password, kind).map_err(|e| anyhow::anyhow!("hashing: {e}"))?;

@@ -19,7 +19,7 @@ use cost::HASH_MAX;
 pub use create::{HashKind, hash_password};
 
 /// The longest password that is checked, in bytes; longer ones are wrong. SHA-crypt takes quadratic time.
-const PASSWORD_MAX: usize = 1024;
+pub const PASSWORD_MAX: usize = 1024;
 
 /// A valid password hash, as text with its scheme, its parameters and its salt.
 #[derive(Clone, PartialEq, Eq)]

@@ -3,6 +3,7 @@
 use std::fs::{self, File};
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
@@ -110,6 +111,8 @@ fn fingerprint(line: &str) -> Option<Fingerprint> {
 pub struct RevokedFile {
     path: PathBuf,
     read: Mutex<Option<(Stamp, Arc<Revoked>)>>,
+    /// The log says so once.
+    is_broken: AtomicBool,
 }
 
 /// What changes with the content.
@@ -123,7 +126,7 @@ struct Stamp {
 impl RevokedFile {
     /// A file that is read when it is needed.
     pub fn new(path: PathBuf) -> Self {
-        Self { path, read: Mutex::new(None) }
+        Self { path, read: Mutex::new(None), is_broken: AtomicBool::new(false) }
     }
 
     /// Its present content.
@@ -131,6 +134,23 @@ impl RevokedFile {
     /// # Errors
     /// When it cannot be read or parsed: no key may be accepted then.
     pub fn current(&self) -> Result<Arc<Revoked>, RevokedError> {
+        let current = self.read_again();
+        if let Err(error) = &current {
+            if !self.is_broken.swap(true, Ordering::Relaxed) {
+                let reason = error.to_string();
+                tracing::error!(
+                    reason,
+                    "revoked_keys cannot be used: no key is accepted at the listeners that name the file"
+                );
+            }
+        } else if self.is_broken.swap(false, Ordering::Relaxed) {
+            let file = self.path.as_os_str().as_encoded_bytes();
+            tracing::info!(file, "revoked_keys can be used again");
+        }
+        current
+    }
+
+    fn read_again(&self) -> Result<Arc<Revoked>, RevokedError> {
         let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
         let stamp = self.stamp()?;
         if let Some((earlier, revoked)) = &*read

@@ -33,7 +33,7 @@ pub(super) fn load(
 fn key_is_at_fault(error: &PemError, key_file: &Path) -> bool {
     match error {
         PemError::Unreadable { path, .. } => path == key_file,
-        PemError::NoCertificate(_) => false,
+        PemError::NoCertificate(_) | PemError::Certificate { .. } => false,
         PemError::NoKey(_) | PemError::EncryptedKey(_) | PemError::Mismatch { .. } => true,
     }
 }

@@ -91,6 +91,7 @@ fn each_mistake_is_told_where_it_is() {
         "belongs to `protocol: ftp` or `protocol: sftp`",
     );
     one(&group("servers: [a, b], choose: best"), "13:", "\"best\"");
+    one("a: { protocol: ftp, address: [x, y, x] }", "11:", "is in the list twice");
     one(
         "a: { protocol: ftp, address: 10.0.1.7, choose: failover }",
         "11:",

@@ -82,6 +82,7 @@ fn folder() -> tempfile::TempDir {
     write("user_ca.pub", PUBLIC_KEY);
     write("revoked", "# none\n");
     write("acme.keys", &format!("# ACME\nfrom=\"198.51.100.0/24\" {PUBLIC_KEY}"));
+    write("globex.keys", PUBLIC_KEY);
     write("bad.keys", &format!("cert-authority {PUBLIC_KEY}nonsense\n"));
     for (name, key) in SSH_KEYS {
         write(name, key);

@@ -8,6 +8,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
 
+use super::certificate_error::explained;
 use super::names::dns_names;
 
 /// What is wrong with a certificate or key file; fault: the operator's.
@@ -33,6 +34,14 @@ pub enum PemError {
          readable by the gateway only (`openssl pkey -in {0} -out FILE`)"
     )]
     EncryptedKey(PathBuf),
+    /// The first certificate cannot be used.
+    #[error("{path} cannot be used: {reason}")]
+    Certificate {
+        /// The file of `tls.certificate`.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
     /// The key does not belong to the first certificate, or is of an unsupported kind.
     #[error("{certificate} and {key} do not belong together: {reason}")]
     Mismatch {
@@ -62,11 +71,16 @@ impl CertificateAndKey {
                 return Err([chain.err(), private.err()].into_iter().flatten().collect());
             }
         };
-        Self::new(chain, private).map_err(|reason| {
-            vec![PemError::Mismatch {
-                certificate: certificate.into(),
-                key: key.into(),
-                reason: reason.to_string(),
+        Self::new(chain, private).map_err(|error| {
+            vec![match error {
+                rustls::Error::InvalidCertificate(error) => {
+                    PemError::Certificate { path: certificate.into(), reason: explained(&error) }
+                }
+                error => PemError::Mismatch {
+                    certificate: certificate.into(),
+                    key: key.into(),
+                    reason: error.to_string(),
+                },
             }]
         })
     }

@@ -1,6 +1,7 @@
 //! TLS 1.2 and 1.3 in both roles, and session tickets that name the control session they belong to.
 
 mod certificate;
+mod certificate_error;
 mod certificates;
 mod client;
 mod client_auth;

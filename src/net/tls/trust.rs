@@ -10,6 +10,7 @@ use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{CertificateError, DigitallySignedStruct, Error, OtherError, SignatureScheme};
 
 use super::certificate::{CertificateSummary, calendar_date};
+use super::certificate_error::explained;
 
 /// Why a certificate is not trusted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,7 +79,7 @@ impl DistrustedCertificate {
                      of its names"
                 ),
             ),
-            other => (Distrust::Invalid, other.to_string()),
+            other => (Distrust::Invalid, explained(other)),
         };
         let description = CertificateSummary::of(certificate).map_or_else(
             |error| format!("which cannot be parsed ({error})"),
@@ -184,6 +185,16 @@ mod tests {
         params.not_before = date_time_ymd(from, 2, 3);
         params.not_after = date_time_ymd(to, 4, 5);
         params
+    }
+
+    /// As `openssl req -x509` makes them.
+    #[test]
+    fn an_authoritys_certificate_is_told_as_that() {
+        let mut authority = params(2020, 2150);
+        authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let error = verification_error(authority, "files.example.com", true);
+        assert_eq!(error.reason, Distrust::Invalid);
+        assert!(error.text.contains("`basicConstraints=CA:FALSE`"), "{}", error.text);
     }
 
     #[test]

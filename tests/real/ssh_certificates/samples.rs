@@ -61,7 +61,7 @@ fn keys_and_certificates_lead_to_a_legacy_ftp_server() {
             ("user_ca.pub", &authority.public()),
             ("revoked", &file(folder.path(), "revoked", "")),
             ("exchange.password", &file(folder.path(), "password", PASSWORD)),
-            ("acme.keys", &public(&keys().user)),
+            ("globex.keys", &public(&keys().user)),
         ],
     );
     let port = gateway.address("public-sftp").port();

@@ -186,7 +186,16 @@ fn addresses<'a>(backend: &'a Backend, problems: &mut Problems) -> Option<Vec<Ad
         problems.error(&backend.at.absent("address"), "is missing: write the server's address");
         return None;
     };
-    Some(addresses.values().map(|(at, value)| Address { at, value }).collect())
+    let addresses: Vec<_> = addresses.values().map(|(at, value)| Address { at, value }).collect();
+    for (index, address) in addresses.iter().enumerate() {
+        let is_same = |earlier: &Address| {
+            (&earlier.value.host, earlier.value.port) == (&address.value.host, address.value.port)
+        };
+        if addresses[..index].iter().any(is_same) {
+            problems.error(address.at, "is in the list twice; remove one");
+        }
+    }
+    Some(addresses)
 }
 
 /// The servers of a backend by name: its own, or, of several addresses, that with the address.

@@ -31,8 +31,12 @@ pub(in crate::config::compile) fn warn_of_unalike_answers(file: &File, problems:
         };
         let Some(authenticate) = &route.authenticate else { continue };
         let backend = named_backends(route).next().map_or("", |(_, name)| name);
+        let who = match value(&route.authenticate) {
+            Some(Authenticate::Http) => "the login hook".to_owned(),
+            _ => format!("backend \"{backend}\""),
+        };
         let message = format!(
-            "backend \"{backend}\" answers names like \"{name}\" that the gateway does not know, in its own \
+            "{who} answers names like \"{name}\" that the gateway does not know, in its own \
              time: clients can find out that \"{name}\" is one of `users`; to hide that, give the route \
              `match.users` that none of `users` matches, or a listener of its own"
         );

@@ -15,6 +15,7 @@ use rustls::{
 use super::fingerprint::fingerprint;
 use super::lists::Lists;
 use crate::net::tls::certificate::CertificateSummary;
+use crate::net::tls::certificate_error::explained;
 use crate::net::tls::trust::describe;
 
 /// A client's certificate that was refused.
@@ -81,6 +82,7 @@ fn reason(error: &Error) -> String {
         Error::InvalidCertRevocationList(CertRevocationListError::BadSignature) => {
             "its issuer's list of revoked certificates (tls.client_crl) has a wrong signature"
         }
+        Error::InvalidCertificate(other) => return explained(other),
         other => return other.to_string(),
     };
     reason.to_owned()
