@@ -230,7 +230,7 @@ fn a_backend_that_is_the_gateway_itself_is_a_warning() {
         expect(output(own, backend, &here), &[]);
     }
     // Every address of a list is checked, with the protocol's default port.
-    expect(output("\"0.0.0.0:990\"", "[127.0.0.1, 127.0.0.1]", &here), &[]);
+    expect(output("\"0.0.0.0:990\"", "[127.0.0.1, 127.0.0.2]", &here), &[]);
     let implicit = "[10.1.2.3, 127.0.0.1]\n    tls: { mode: implicit }";
     let second = "13:25: backends.server.address[1]: ";
     expect(
