@@ -1,22 +1,13 @@
 //! Which files they were, to notice that they have changed.
 
 use std::collections::BTreeMap;
-use std::os::unix::fs::MetadataExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+
+use crate::net::FileStamp;
 
 /// Files with what tells one version from another.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Stamps(BTreeMap<PathBuf, Option<Stamp>>);
-
-/// Follows symlinks: Kubernetes changes a mounted file by a symlink to another folder.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Stamp {
-    device: u64,
-    inode: u64,
-    size: u64,
-    modified: (i64, i64),
-    changed: (i64, i64),
-}
+pub struct Stamps(BTreeMap<PathBuf, Option<FileStamp>>);
 
 impl Stamps {
     /// The same files as they are now.
@@ -36,13 +27,6 @@ impl Stamps {
 }
 
 /// `None`: there is no such file, or it cannot be read.
-fn stamp(path: &PathBuf) -> Option<Stamp> {
-    let metadata = std::fs::metadata(path).ok()?;
-    Some(Stamp {
-        device: metadata.dev(),
-        inode: metadata.ino(),
-        size: metadata.size(),
-        modified: (metadata.mtime(), metadata.mtime_nsec()),
-        changed: (metadata.ctime(), metadata.ctime_nsec()),
-    })
+fn stamp(path: &Path) -> Option<FileStamp> {
+    FileStamp::of(path).ok()
 }

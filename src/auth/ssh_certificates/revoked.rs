@@ -1,17 +1,17 @@
 //! `revoked_keys`: keys and certificates that are refused whoever presents them.
 
-use std::fs::{self, File};
-use std::io::Read;
+use std::fs::File;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::SystemTime;
 
 use russh::keys::ssh_key::Fingerprint;
 use russh::keys::ssh_key::public::KeyData;
 use russh::keys::{Certificate, HashAlg, PublicKey};
 
 use super::krl::{Krl, KrlError};
+use crate::net::FileStamp;
 
 /// The largest file, in bytes.
 const FILE_MAX: u64 = 16 * 1024 * 1024;
@@ -51,8 +51,7 @@ pub enum RevokedError {
 impl Revoked {
     /// Reads a file.
     pub fn read(path: &Path) -> Result<Self, RevokedError> {
-        let unreadable =
-            |e: std::io::Error| RevokedError::Unreadable(path.to_owned(), e.to_string());
+        let unreadable = |e: io::Error| RevokedError::Unreadable(path.to_owned(), e.to_string());
         let mut bytes = Vec::new();
         let file = File::open(path).map_err(unreadable)?;
         file.take(FILE_MAX + 1).read_to_end(&mut bytes).map_err(unreadable)?;
@@ -110,17 +109,9 @@ fn fingerprint(line: &str) -> Option<Fingerprint> {
 /// A file of revoked keys, which is read again after it was changed.
 pub struct RevokedFile {
     path: PathBuf,
-    read: Mutex<Option<(Stamp, Arc<Revoked>)>>,
+    read: Mutex<Option<(FileStamp, Arc<Revoked>)>>,
     /// The log says so once.
     is_broken: AtomicBool,
-}
-
-/// What changes with the content.
-#[derive(Clone, Copy, PartialEq, Eq)]
-struct Stamp {
-    modified: SystemTime,
-    length: u64,
-    inode: u64,
 }
 
 impl RevokedFile {
@@ -152,7 +143,8 @@ impl RevokedFile {
 
     fn read_again(&self) -> Result<Arc<Revoked>, RevokedError> {
         let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
-        let stamp = self.stamp()?;
+        let unreadable = |e| RevokedError::Unreadable(self.path.clone(), io::Error::to_string(&e));
+        let stamp = FileStamp::of(&self.path).map_err(unreadable)?;
         if let Some((earlier, revoked)) = &*read
             && *earlier == stamp
         {
@@ -161,14 +153,5 @@ impl RevokedFile {
         let revoked = Arc::new(Revoked::read(&self.path)?);
         *read = Some((stamp, revoked.clone()));
         Ok(revoked)
-    }
-
-    fn stamp(&self) -> Result<Stamp, RevokedError> {
-        use std::os::unix::fs::MetadataExt;
-        let unreadable =
-            |e: std::io::Error| RevokedError::Unreadable(self.path.clone(), e.to_string());
-        let metadata = fs::metadata(&self.path).map_err(unreadable)?;
-        let modified = metadata.modified().map_err(unreadable)?;
-        Ok(Stamp { modified, length: metadata.len(), inode: metadata.ino() })
     }
 }

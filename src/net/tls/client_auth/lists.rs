@@ -2,7 +2,6 @@
 //! them every few days or hours.
 
 use std::fmt;
-use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -12,6 +11,7 @@ use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{VerifierBuilderError, WebPkiClientVerifier};
 
 use super::authorities::{Authority, AuthorityError, Crl};
+use crate::net::FileStamp;
 
 /// Between checks whether a file has changed; only handshakes check.
 const CHECK_INTERVAL: Duration = Duration::from_secs(1);
@@ -29,12 +29,9 @@ pub(super) struct Lists {
 struct State {
     verifier: Arc<dyn ClientCertVerifier>,
     /// Of the files when they were read last.
-    stamps: Vec<Option<Stamp>>,
+    stamps: Vec<Option<FileStamp>>,
     checked: Instant,
 }
-
-/// Device, inode, size and time of change (seconds and nanoseconds) of a file.
-type Stamp = (u64, u64, u64, i64, i64);
 
 /// Why files cannot be read again.
 #[derive(Debug, thiserror::Error)]
@@ -147,10 +144,6 @@ fn verifier(
     builder.build()
 }
 
-fn stamps(files: &[PathBuf]) -> Vec<Option<Stamp>> {
-    let stamp = |file: &PathBuf| {
-        let it = std::fs::metadata(file).ok()?;
-        Some((it.dev(), it.ino(), it.size(), it.mtime(), it.mtime_nsec()))
-    };
-    files.iter().map(stamp).collect()
+fn stamps(files: &[PathBuf]) -> Vec<Option<FileStamp>> {
+    files.iter().map(|file| FileStamp::of(file).ok()).collect()
 }
