@@ -12,6 +12,8 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 use super::PemError;
 use super::files::certificates;
 
+use crate::op::escape::shortened;
+
 /// The longest name that is shown, in characters.
 const NAME_MAX: usize = 100;
 /// The most names that are shown.
@@ -95,12 +97,24 @@ fn name(name: &GeneralName<'_>) -> Option<String> {
     }
 }
 
+/// Subject, names, issuer and days of validity.
+pub(super) fn description(certificate: &CertificateDer<'_>) -> String {
+    CertificateSummary::of(certificate).map_or_else(
+        |error| format!("which cannot be parsed ({error})"),
+        |summary| describe(&summary),
+    )
+}
+
+fn describe(certificate: &CertificateSummary) -> String {
+    let CertificateSummary { subject, issuer, names, from, until } = certificate;
+    let names = if names.is_empty() { String::new() } else { format!(" for {}", names.join(", ")) };
+    let (from, until) = (calendar_date(*from), calendar_date(*until));
+    format!("\"{subject}\"{names}, issued by \"{issuer}\", valid from {from} to {until} (UTC)")
+}
+
 /// Cut after [`NAME_MAX`] characters.
 pub(super) fn short(text: &str) -> String {
-    match text.char_indices().nth(NAME_MAX) {
-        Some((end, _)) => format!("{}…", &text[..end]),
-        None => text.to_owned(),
-    }
+    shortened(text, NAME_MAX)
 }
 
 #[cfg(test)]

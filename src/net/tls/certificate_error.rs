@@ -1,6 +1,24 @@
-//! Why a certificate is not accepted, where rustls has no error of its own.
+//! Errors of our own about a peer's certificate, inside of rustls' errors; and what its errors mean.
 
-use rustls::CertificateError;
+use std::io;
+use std::sync::Arc;
+
+use rustls::{CertificateError, Error, OtherError};
+
+/// An error of our own, as rustls takes it.
+pub(super) fn refused(error: impl std::error::Error + Send + Sync + 'static) -> Error {
+    Error::InvalidCertificate(CertificateError::Other(OtherError(Arc::new(error))))
+}
+
+/// The cause of a failed handshake, where that is such an error.
+pub(super) fn cause<E: std::error::Error + 'static>(error: &io::Error) -> Option<&E> {
+    match error.get_ref()?.downcast_ref()? {
+        Error::InvalidCertificate(CertificateError::Other(OtherError(error))) => {
+            error.downcast_ref()
+        }
+        _ => None,
+    }
+}
 
 /// Of webpki's errors, which rustls hands on without types of its own, those that openssl's usual commands lead
 /// to.

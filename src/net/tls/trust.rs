@@ -7,10 +7,10 @@ use std::sync::Arc;
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{CertificateError, DigitallySignedStruct, Error, OtherError, SignatureScheme};
+use rustls::{CertificateError, DigitallySignedStruct, Error, SignatureScheme};
 
-use super::certificate::{CertificateSummary, calendar_date};
-use super::certificate_error::explained;
+use super::certificate::description;
+use super::certificate_error::{cause, explained, refused};
 
 /// Why a certificate is not trusted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,12 +46,7 @@ impl std::error::Error for DistrustedCertificate {}
 impl DistrustedCertificate {
     /// The cause of a failed handshake, where that is the server's certificate.
     pub fn of(error: &io::Error) -> Option<&Self> {
-        match error.get_ref()?.downcast_ref()? {
-            Error::InvalidCertificate(CertificateError::Other(OtherError(error))) => {
-                error.downcast_ref()
-            }
-            _ => None,
-        }
+        cause(error)
     }
 
     fn new(certificate: &CertificateDer<'_>, expected: &str, error: &CertificateError) -> Self {
@@ -81,20 +76,9 @@ impl DistrustedCertificate {
             ),
             other => (Distrust::Invalid, explained(other)),
         };
-        let description = CertificateSummary::of(certificate).map_or_else(
-            |error| format!("which cannot be parsed ({error})"),
-            |summary| describe(&summary),
-        );
+        let description = description(certificate);
         Self { reason, text: format!("the server's certificate, {description}: {what}") }
     }
-}
-
-/// Subject, names, issuer and days of validity.
-pub(super) fn describe(certificate: &CertificateSummary) -> String {
-    let CertificateSummary { subject, issuer, names, from, until } = certificate;
-    let names = if names.is_empty() { String::new() } else { format!(" for {}", names.join(", ")) };
-    let (from, until) = (calendar_date(*from), calendar_date(*until));
-    format!("\"{subject}\"{names}, issued by \"{issuer}\", valid from {from} to {until} (UTC)")
 }
 
 /// Verifies as rustls does; reports a refused certificate as a [`DistrustedCertificate`].
@@ -113,8 +97,7 @@ impl ServerCertVerifier for Verifier {
         let verified = self.0.verify_server_cert(certificate, intermediates, name, ocsp, now);
         verified.map_err(|error| match error {
             Error::InvalidCertificate(error) => {
-                let error = DistrustedCertificate::new(certificate, &name.to_str(), &error);
-                Error::InvalidCertificate(CertificateError::Other(OtherError(Arc::new(error))))
+                refused(DistrustedCertificate::new(certificate, &name.to_str(), &error))
             }
             other => other,
         })

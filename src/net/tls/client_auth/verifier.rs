@@ -9,14 +9,13 @@ use rustls::pki_types::{CertificateDer, UnixTime};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{
     CertRevocationListError, CertificateError, DigitallySignedStruct, DistinguishedName, Error,
-    OtherError, SignatureScheme,
+    SignatureScheme,
 };
 
 use super::fingerprint::fingerprint;
 use super::lists::Lists;
-use crate::net::tls::certificate::CertificateSummary;
-use crate::net::tls::certificate_error::explained;
-use crate::net::tls::trust::describe;
+use crate::net::tls::certificate::description;
+use crate::net::tls::certificate_error::{cause, explained, refused};
 
 /// A client's certificate that was refused.
 #[derive(Debug)]
@@ -25,19 +24,11 @@ pub struct RefusedCertificate(String);
 impl RefusedCertificate {
     /// The cause of a failed handshake, where that is the client's certificate.
     pub fn of(error: &io::Error) -> Option<&Self> {
-        match error.get_ref()?.downcast_ref()? {
-            Error::InvalidCertificate(CertificateError::Other(OtherError(error))) => {
-                error.downcast_ref()
-            }
-            _ => None,
-        }
+        cause(error)
     }
 
     fn new(certificate: &CertificateDer<'_>, error: &Error) -> Self {
-        let description = CertificateSummary::of(certificate).map_or_else(
-            |error| format!("which cannot be parsed ({error})"),
-            |summary| describe(&summary),
-        );
+        let description = description(certificate);
         let (fingerprint, reason) = (fingerprint(certificate), reason(error));
         Self(format!("the client's certificate, {description}, SHA-256 {fingerprint}: {reason}"))
     }
@@ -121,10 +112,10 @@ impl ClientCertVerifier for Verifier {
         now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
         let all: Vec<_> = self.intermediates.iter().chain(intermediates).cloned().collect();
-        self.lists.verifier().verify_client_cert(certificate, &all, now).map_err(|error| {
-            let error = RefusedCertificate::new(certificate, &error);
-            Error::InvalidCertificate(CertificateError::Other(OtherError(Arc::new(error))))
-        })
+        self.lists
+            .verifier()
+            .verify_client_cert(certificate, &all, now)
+            .map_err(|error| refused(RefusedCertificate::new(certificate, &error)))
     }
 
     fn verify_tls12_signature(
