@@ -109,6 +109,14 @@ fn is_printable(c: char, before: Option<char>) -> bool {
     combines && before.is_some_and(|before| before.is_ascii_alphanumeric() || !before.is_ascii())
 }
 
+/// The text, cut after so many characters.
+pub fn shortened(text: &str, characters_max: usize) -> String {
+    match text.char_indices().nth(characters_max) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

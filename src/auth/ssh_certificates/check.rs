@@ -11,6 +11,10 @@ use russh::keys::{Algorithm, HashAlg};
 
 use super::authority::PublicKeys;
 use crate::auth::authorized_keys::RSA_BITS_MIN;
+use crate::op::escape::shortened;
+
+/// Of a name in messages.
+const SHOWN_CHARACTERS_MAX: usize = 64;
 
 /// The only program that clients get.
 const INTERNAL_SFTP: &str = "internal-sftp";
@@ -95,7 +99,12 @@ pub(super) fn check(
             "source-address" => return Err(CertificateRefused::Source),
             "force-command" if value == INTERNAL_SFTP => {}
             "force-command" => return Err(CertificateRefused::ForceCommand),
-            _ => return Err(CertificateRefused::CriticalOption(shortened(name))),
+            _ => {
+                return Err(CertificateRefused::CriticalOption(shortened(
+                    name,
+                    SHOWN_CHARACTERS_MAX,
+                )));
+            }
         }
     }
     Ok(())
@@ -151,7 +160,8 @@ fn check_principals(
     if named.iter().any(|name| principals.contains(&name.as_bytes())) {
         return Ok(());
     }
-    let mut shown: Vec<_> = named.iter().take(SHOWN_MAX).map(|name| shortened(name)).collect();
+    let mut shown: Vec<_> =
+        named.iter().take(SHOWN_MAX).map(|name| shortened(name, SHOWN_CHARACTERS_MAX)).collect();
     if named.len() > SHOWN_MAX {
         shown.push("…".to_owned());
     }
@@ -168,13 +178,4 @@ fn includes(list: &str, source: IpAddr) -> bool {
     });
     let networks: Result<Vec<IpNet>, _> = networks.collect();
     networks.is_ok_and(|networks| networks.iter().any(|network| network.contains(&source)))
-}
-
-/// For messages.
-fn shortened(text: &str) -> String {
-    const CHARACTERS_MAX: usize = 64;
-    match text.char_indices().nth(CHARACTERS_MAX) {
-        Some((end, _)) => format!("{}…", &text[..end]),
-        None => text.to_owned(),
-    }
 }
