@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::backends::LoginMode;
-use super::route_lookups::{matches_user, named_backends};
+use super::route_lookups::{matches_user, named_backends, passes_password};
 use super::{entries, methods, value};
 use crate::auth::Methods;
 use crate::config::report::Problems;
@@ -77,8 +77,9 @@ pub(super) fn matches_user_at(route: &Route, name: &str, user: &User, listeners:
 /// Whether all its backends get the client's password.
 pub(super) fn needs_password(route: &Route, login_modes: &HashMap<String, LoginMode>) -> bool {
     let mut backends = named_backends(route).peekable();
-    let passes = |(_, backend)| matches!(login_modes.get(backend), Some(LoginMode::PassThrough));
     // With both, the password is passed on.
     let both = methods::set(&route.require) == Methods::ALL;
-    !both && backends.peek().is_some() && backends.all(passes)
+    !both
+        && backends.peek().is_some()
+        && backends.all(|(_, name)| passes_password(login_modes, name))
 }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::backends::LoginMode;
 use super::conditions::lists;
-use super::route_lookups::{matches_user, named_backends};
+use super::route_lookups::{matches_user, named_backends, passes_password};
 use super::{entries, value};
 use crate::auth::Methods;
 use crate::config::leaf::OneOrMore;
@@ -59,13 +59,13 @@ pub(super) fn required(
         _ => set(&route.require),
     };
     let required = if key == "methods" && named == Methods::ALL { Methods::NONE } else { named };
-    let passes =
-        |(_, name): (_, &str)| matches!(login_modes.get(name), Some(LoginMode::PassThrough));
-    if required == Methods::PUBLIC_KEY && named_backends(route).any(passes) {
+    if required == Methods::PUBLIC_KEY
+        && named_backends(route).any(|(_, name)| passes_password(login_modes, name))
+    {
         let message = "a backend of this route has `login: pass-through`, which needs the user's password; \
-                       write `require: [publickey, password]`, or give the backend an account (`login: {{ \
-                       user: … }}`)";
-        problems.error(&list.at, message.replace("{{", "{").replace("}}", "}"));
+                       write `require: [publickey, password]`, or give the backend an account (`login: { \
+                       user: … }`)";
+        problems.error(&list.at, message);
     }
     let by_ftp = entries(&file.listeners).iter().any(|(name, listener)| {
         value(&listener.protocol) == Some(&ListenerProtocol::Ftp) && leads(route, name)
@@ -158,9 +158,7 @@ fn of_route(
         // The hook knows.
         Some(Authenticate::Http) | None => return Methods::ALL,
     }
-    let passes =
-        |(_, name): (_, &str)| matches!(login_modes.get(name), Some(LoginMode::PassThrough));
-    let needs_password = named_backends(route).all(passes);
+    let needs_password = named_backends(route).all(|(_, name)| passes_password(login_modes, name));
     let accepted = set(&route.methods) | set(&route.require);
     let accepted = if accepted.is_empty() { Methods::ALL } else { accepted };
     // What a user has, as far as it is of use.

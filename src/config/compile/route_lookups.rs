@@ -1,5 +1,8 @@
 //! What routes lead to and whom they match, for the checks of several sections.
 
+use std::collections::HashMap;
+
+use super::backends::LoginMode;
 use super::conditions::texts;
 use crate::config::leaf::OneOrMore;
 use crate::config::report::Location;
@@ -11,6 +14,11 @@ pub(super) fn named_backends(route: &Route) -> impl Iterator<Item = (&Location, 
     let one = route.backend.iter().filter_map(|leaf| Some((&leaf.at, leaf.value.as_ref()?)));
     let listed = route.user_at_backend.iter().flat_map(|list| list.values());
     one.chain(listed).map(|(at, name)| (at, name.0.as_str()))
+}
+
+/// Whether the backend of this name gets the client's password.
+pub(super) fn passes_password(login_modes: &HashMap<String, LoginMode>, backend: &str) -> bool {
+    matches!(login_modes.get(backend), Some(LoginMode::PassThrough))
 }
 
 /// Whether a route matches a user of the gateway at some listener.
