@@ -57,13 +57,8 @@ impl Gateway {
         let origin = Origin { client: client.peer, local: client.local, rooted, is_check: false };
         progress.reached_backend();
         let session = backend.login_as(&facts.user, &login, origin).await;
-        let session = session.map_err(|failure| {
-            if is_own_account {
-                own_account_refusal(failure)
-            } else {
-                refusal(failure, choice, &login)
-            }
-        })?;
+        let session =
+            session.map_err(|failure| refusal(failure, choice, &login, is_own_account))?;
         let ready = async {
             // Other guesses may have been decided meanwhile.
             if !is_authenticated {
@@ -148,20 +143,28 @@ fn facts(client: &ClientInfo, identity: Identity, backend: &str) -> SessionFacts
     }
 }
 
-/// What the client may read of a login that the backend has not accepted.
-fn refusal(failure: Failure, choice: &Choice<'_>, login: &Login) -> Failure {
+/// What the client may read of a login that the backend has not accepted. `is_own_account`: a login hook has
+/// answered the account; other users have others, so a refused one says nothing about the backend.
+fn refusal(failure: Failure, choice: &Choice<'_>, login: &Login, is_own_account: bool) -> Failure {
     let mapped = matches!(login, Login::Authenticated(_));
     match failure.kind {
-        // The message is about an account that the client must not see.
-        _ if mapped && failure.kind != FailureKind::Unavailable => Failure::new(
-            FailureKind::Unavailable,
-            Fault::Backend,
-            "the backend server refused the gateway's login; contact the operator of the gateway",
-        )
-        .with_detail(failure.message)
-        .with_outage(Outage::AccountRefused),
         FailureKind::Unavailable if failure.outage.is_none() => {
             failure.with_outage(Outage::UnexpectedAnswer)
+        }
+        FailureKind::Unavailable => failure,
+        // The message is about an account that the client must not see.
+        _ if mapped => {
+            let unavailable = Failure::new(
+                FailureKind::Unavailable,
+                Fault::Backend,
+                "the backend server refused the gateway's login; contact the operator of the gateway",
+            );
+            if is_own_account {
+                let what = "it refused the `account` of the login hook's answer";
+                unavailable.with_detail(format!("{what}: {}", failure.message))
+            } else {
+                unavailable.with_detail(failure.message).with_outage(Outage::AccountRefused)
+            }
         }
         // The name and the password are the client's.
         FailureKind::LoginRefused => match choice.route.backends {
@@ -171,22 +174,4 @@ fn refusal(failure: Failure, choice: &Choice<'_>, login: &Login) -> Failure {
         },
         _ => failure,
     }
-}
-
-/// As [`refusal`], of an account that a login hook has answered: other users have others, so a refused one says
-/// nothing about the backend.
-fn own_account_refusal(failure: Failure) -> Failure {
-    if failure.kind == FailureKind::Unavailable {
-        let outage = failure.outage.unwrap_or(Outage::UnexpectedAnswer);
-        return failure.with_outage(outage);
-    }
-    Failure::new(
-        FailureKind::Unavailable,
-        Fault::Backend,
-        "the backend server refused the gateway's login; contact the operator of the gateway",
-    )
-    .with_detail(format!(
-        "it refused the `account` of the login hook's answer: {}",
-        failure.message
-    ))
 }
