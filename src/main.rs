@@ -165,27 +165,15 @@ fn execute(arguments: Arguments) -> anyhow::Result<ExitCode> {
             serve(run(compiled, &log))
         }
         Command::Check { .. } => check(&config),
-        Command::Ports { socket, json } => {
-            let Some(socket) = admin_socket(socket, &config)? else {
-                return Ok(EXIT_BAD_CONFIGURATION.into());
-            };
-            let ports = serve(admin::fetch_ports(&socket))?;
-            print(&if json { format!("{ports:#}\n") } else { admin::table(&ports) })?;
-            Ok(ExitCode::SUCCESS)
-        }
+        Command::Ports { socket, json } => at_socket(socket, &config, async |socket| {
+            let ports = admin::fetch_ports(socket).await?;
+            print(&if json { format!("{ports:#}\n") } else { admin::table(&ports) })
+        }),
         Command::Bans(bans) => {
-            let Some(socket) = admin_socket(bans.socket.clone(), &config)? else {
-                return Ok(EXIT_BAD_CONFIGURATION.into());
-            };
-            serve(bans.run(&socket))?;
-            Ok(ExitCode::SUCCESS)
+            at_socket(bans.socket.clone(), &config, async |socket| bans.run(socket).await)
         }
         Command::Backends(backends) => {
-            let Some(socket) = admin_socket(backends.socket.clone(), &config)? else {
-                return Ok(EXIT_BAD_CONFIGURATION.into());
-            };
-            serve(backends.run(&socket))?;
-            Ok(ExitCode::SUCCESS)
+            at_socket(backends.socket.clone(), &config, async |socket| backends.run(socket).await)
         }
         Command::Explain(asked) => explain(&config, asked),
         Command::Demo => {
@@ -201,23 +189,23 @@ fn execute(arguments: Arguments) -> anyhow::Result<ExitCode> {
     }
 }
 
-/// The socket of the command line, or of the configuration; `None` if that has errors, which it prints.
-fn admin_socket(
+/// Asks the gateway at the socket of the command line, or of the configuration, whose errors it prints.
+fn at_socket(
     given: Option<PathBuf>,
     config: &std::path::Path,
-) -> anyhow::Result<Option<PathBuf>> {
-    if given.is_some() {
-        return Ok(given);
-    }
-    match config::admin_socket(config) {
-        Ok(socket) => socket.map(Some).context(
+    ask: impl AsyncFnOnce(&std::path::Path) -> anyhow::Result<()>,
+) -> anyhow::Result<ExitCode> {
+    let socket = match given.map_or_else(|| config::admin_socket(config), |given| Ok(Some(given))) {
+        Ok(socket) => socket.context(
             "the configuration has no `admin.socket`, which this command needs; set it, or use --socket",
-        ),
+        )?,
         Err(report) => {
             print_error(report);
-            Ok(None)
+            return Ok(EXIT_BAD_CONFIGURATION.into());
         }
-    }
+    };
+    serve(ask(&socket))?;
+    Ok(ExitCode::SUCCESS)
 }
 
 /// The file named by --config or the argument of `check`. Exits if the two differ.
