@@ -82,9 +82,13 @@ fn logins_go_on_while_servers_are_killed_and_hung() {
                 while !stop.load(Ordering::Relaxed) {
                     let started = Instant::now();
                     // One whose server had the password when it was killed is lost, too.
-                    let Ok(mut client) = try_log_in(address) else {
-                        lost.lock().expect("no panic").push((started, Instant::now()));
-                        continue;
+                    let mut client = match try_log_in(address) {
+                        Ok(client) => client,
+                        Err(reply) => {
+                            let lost = &mut lost.lock().expect("no panic");
+                            lost.push((started, Instant::now(), reply));
+                            continue;
+                        }
                     };
                     let took = started.elapsed();
                     // It can be killed after the login: then this session is lost, and no other.
@@ -129,9 +133,9 @@ fn logins_go_on_while_servers_are_killed_and_hung() {
         assert!(becomes_true(again));
         stop.store(true, Ordering::Relaxed);
     });
-    for (started, ended) in lost.into_inner().expect("no panic") {
+    for (started, ended, reply) in lost.into_inner().expect("no panic") {
         let is_excused = disruptions.iter().any(|it| started < it.end && ended > it.start);
-        assert!(is_excused, "a login after the kill failed");
+        assert!(is_excused, "a login after the kill failed after {:?}: {reply:?}", ended - started);
     }
     let logins = logins.into_inner().expect("no panic");
     let longest = logins.iter().map(|login| login.took).max().expect("logins");
