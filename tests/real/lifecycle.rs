@@ -57,7 +57,7 @@ fn serves_until_sigterm() {
     assert!(client.at_end());
     gateway.await_log(|event| event.to_string().contains(USER), TIMEOUT);
     gateway.hang_up();
-    gateway.await_log(|event| event.to_string().contains("SIGHUP is ignored"), TIMEOUT);
+    gateway.await_log(|event| event.to_string().contains("read again and is in force"), TIMEOUT);
     assert_eq!(Raw::connect(gateway.address("front")).1.code, 220);
     gateway.terminate();
     let status = gateway.wait(TIMEOUT).expect("it ends after SIGTERM");
