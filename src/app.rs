@@ -7,7 +7,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use prometheus::Registry;
 use tokio_util::sync::CancellationToken;
@@ -23,7 +23,7 @@ use crate::front::ftp::TlsPolicy;
 use crate::front::{ftp, sftp};
 use crate::net::ssh::KeyExchangeLimiter;
 use crate::net::task;
-use crate::net::{Drain, ListenError, Listener, undelivered};
+use crate::net::{Drain, DrainSettings, ListenError, Listener, undelivered};
 use crate::policy::Protocol;
 use crate::policy::limits::{Counters, LimitMetrics, Limits, QuotaFile};
 use crate::route::RouteTable;
@@ -68,7 +68,7 @@ pub struct Running {
     /// Every bound address by listener name, including `metrics`.
     pub addresses: Vec<(String, SocketAddr)>,
     drain: Drain,
-    drain_timeout: Duration,
+    drain_settings: DrainSettings,
     /// Of listeners and data ports.
     ports: BTreeSet<u16>,
     /// Saves daily quotas.
@@ -83,7 +83,7 @@ pub fn start(mut config: Compiled) -> Result<Running, StartError> {
     let (drain, end) = (Drain::new(), CancellationToken::new());
     let registry = Registry::new();
     let pool_metrics = PoolMetrics::register(&registry)?;
-    let drain_timeout = config.limits.drain_timeout;
+    let drain_settings = std::mem::take(&mut config.drain);
 
     let kinds = listener_kinds(&config);
     let mut pools = HashMap::new();
@@ -138,6 +138,7 @@ pub fn start(mut config: Compiled) -> Result<Running, StartError> {
                 pools.values().cloned().collect(),
                 servers.clone(),
                 explainer,
+                drain.clone(),
             );
             Some(bound.map_err(|reason| StartError::Admin { path, reason })?)
         }
@@ -164,22 +165,23 @@ pub fn start(mut config: Compiled) -> Result<Running, StartError> {
     }
     listeners.into_iter().for_each(Listener::serve);
     let audit = Arc::new(writers);
-    Ok(Running { addresses, drain, drain_timeout, ports, quotas, end, audit })
+    Ok(Running { addresses, drain, drain_settings, ports, quotas, end, audit })
 }
 
 impl Running {
-    /// Accepts no new sessions and waits `limits.drain_timeout` for running transfers, and until clients
-    /// have received what the kernel still has for them, then aborts them. Returns whether that was needed.
-    /// Then writes the queued audit records, for at most five seconds.
+    /// Drains as `drain` says: accepts sessions for a while, waits for running transfers, and until clients
+    /// have received what the kernel still has for them, then aborts them. Then writes the queued audit
+    /// records, for at most five seconds. Returns whether a transfer was cut, or its end was not received.
     pub async fn stop(self) -> bool {
         let started = Instant::now();
-        let forced = self.drain.drain(self.drain_timeout).await;
-        let rest = self.drain_timeout.saturating_sub(started.elapsed());
+        let cut = self.drain.drain(&self.drain_settings).await;
+        let DrainSettings { accept_for, timeout } = self.drain_settings;
+        let rest = (accept_for + timeout).saturating_sub(started.elapsed());
         let lost = undelivered(self.ports, rest).await;
         if lost > 0 {
             tracing::warn!(
                 bytes = lost,
-                "clients have not received the end of what was sent to them (limits.drain_timeout)"
+                "clients have not received the end of what was sent to them (drain.timeout)"
             );
         }
         self.end.cancel();
@@ -187,7 +189,12 @@ impl Running {
             quotas.save().await;
         }
         self.audit.close().await;
-        forced
+        cut || lost > 0
+    }
+
+    /// Begins to end at [`Self::stop`]; says whether somebody else asked for that, and how far it is.
+    pub fn drain(&self) -> Drain {
+        self.drain.clone()
     }
 
     /// The tasks that write the audit.

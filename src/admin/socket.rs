@@ -14,10 +14,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::explain::{Explainer, Question};
 use super::http::{self, Page, page, text};
-use super::{backends, bans, ports};
+use super::{backends, bans, drain, ports};
 use crate::backend::group::Servers;
 use crate::data::Pool;
-use crate::net::task;
+use crate::net::{Drain, task};
 
 /// The bound socket; dropping it removes the file.
 pub struct AdminSocket {
@@ -26,6 +26,7 @@ pub struct AdminSocket {
     pools: Vec<Arc<Pool>>,
     servers: Servers,
     explainer: Explainer,
+    drain: Drain,
 }
 
 impl AdminSocket {
@@ -36,13 +37,14 @@ impl AdminSocket {
         pools: Vec<Arc<Pool>>,
         servers: Servers,
         explainer: Explainer,
+        drain: Drain,
     ) -> io::Result<Self> {
         remove_stale(path)?;
         // Restricted from the start; nothing else creates files while the gateway starts.
         let umask = rustix::process::umask(Mode::from_raw_mode(0o177));
         let bound = UnixListener::bind(path);
         rustix::process::umask(umask);
-        Ok(Self { path: path.to_owned(), socket: bound?, pools, servers, explainer })
+        Ok(Self { path: path.to_owned(), socket: bound?, pools, servers, explainer, drain })
     }
 
     /// Serves until `stop`.
@@ -80,6 +82,7 @@ impl AdminSocket {
                 json_page(&ports::json(&views))
             }
             "/backends" => json_page(&backends::json(&self.servers.view())),
+            "/drain" => json_page(&drain::json(&self.drain)),
             "/bans" => {
                 let bans = self.explainer.gateway.guard.bans();
                 json_page(&bans::json(&bans))
@@ -92,7 +95,7 @@ impl AdminSocket {
             }
             _ => text(
                 StatusCode::NOT_FOUND,
-                "not found; available are /ports, /backends, /bans and /explain\n",
+                "not found; available are /ports, /backends, /bans, /drain and /explain\n",
             ),
         }
     }
@@ -102,6 +105,10 @@ impl AdminSocket {
         match uri.path() {
             "/backends/drain" => json_page(&backends::set_drained(&self.servers, query, true)),
             "/backends/undrain" => json_page(&backends::set_drained(&self.servers, query, false)),
+            "/drain" => {
+                self.drain.announce();
+                json_page(&drain::json(&self.drain))
+            }
             "/bans/lift" => {
                 let answer = bans::lift(&self.explainer.gateway.guard, query);
                 json_page(&answer)
