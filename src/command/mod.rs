@@ -3,6 +3,7 @@
 pub(crate) mod backends;
 pub(crate) mod bans;
 pub(crate) mod drain;
+pub(crate) mod reload;
 pub(crate) mod users;
 
 use std::fmt::Display;
