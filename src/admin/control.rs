@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use super::Explainer;
 use crate::backend::group::Servers;
 use crate::data::Pool;
+use crate::net::Drain;
 
 /// What the configuration in force consists of.
 pub struct InForce {
@@ -22,6 +23,9 @@ pub struct InForce {
 pub trait Control: Send + Sync {
     /// The configuration in force.
     fn in_force(&self) -> Arc<InForce>;
+
+    /// Its end, and how far that is.
+    fn drain(&self) -> &Drain;
 
     /// Reads the configuration again. Blocks.
     fn reload(&self) -> ReloadOutcome;

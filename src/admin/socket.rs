@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use super::control::{Control, InForce, ReloadOutcome};
 use super::explain::Question;
 use super::http::{self, Page, page, text};
-use super::{backends, bans, ports};
+use super::{backends, bans, drain, ports};
 use crate::net::task;
 
 /// The bound socket; dropping it removes the file.
@@ -85,6 +85,7 @@ impl Service {
                 json_page(&ports::json(&views))
             }
             "/backends" => json_page(&backends::json(&servers.view())),
+            "/drain" => json_page(&drain::json(self.control.drain())),
             "/bans" => {
                 let bans = explainer.gateway.guard.bans();
                 json_page(&bans::json(&bans))
@@ -97,7 +98,7 @@ impl Service {
             }
             _ => text(
                 StatusCode::NOT_FOUND,
-                "not found; available are /ports, /backends, /bans and /explain\n",
+                "not found; available are /ports, /backends, /bans, /drain and /explain\n",
             ),
         }
     }
@@ -108,6 +109,10 @@ impl Service {
         match uri.path() {
             "/backends/drain" => json_page(&backends::set_drained(servers, query, true)),
             "/backends/undrain" => json_page(&backends::set_drained(servers, query, false)),
+            "/drain" => {
+                self.control.drain().announce();
+                json_page(&drain::json(self.control.drain()))
+            }
             "/bans/lift" => {
                 let answer = bans::lift(&explainer.gateway.guard, query);
                 json_page(&answer)

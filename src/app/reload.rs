@@ -12,7 +12,7 @@ use super::generation::{Generation, Prepared};
 use super::process::Process;
 use crate::admin::{Control, InForce, ReloadOutcome};
 use crate::config::{Report, Source, Stamps};
-use crate::net::task;
+use crate::net::{Drain, DrainSettings, task};
 
 /// Between two looks at the files. A change is read once it is as old.
 const WATCH_INTERVAL: Duration = Duration::from_secs(1);
@@ -28,7 +28,7 @@ pub struct Reloader {
 
 struct State {
     generation: Generation,
-    drain_timeout: Duration,
+    drain_settings: DrainSettings,
     /// The configuration in force as written; `None`: it has no file.
     source: Option<Source>,
     /// The files that it names, as they were when they were last read, with success or without.
@@ -82,7 +82,7 @@ impl Reloader {
     pub(super) fn new(
         process: Arc<Process>,
         generation: Generation,
-        drain_timeout: Duration,
+        drain_settings: DrainSettings,
         registry: &Registry,
     ) -> Result<Arc<Self>, prometheus::Error> {
         let metrics = ReloadMetrics::register(registry)?;
@@ -90,7 +90,7 @@ impl Reloader {
         let in_force = RwLock::new(generation.in_force.clone());
         let files = generation.files.clone();
         let state =
-            State { generation, drain_timeout, source: None, files, file: Stamps::default() };
+            State { generation, drain_settings, source: None, files, file: Stamps::default() };
         Ok(Arc::new(Self { process, state: Mutex::new(state), in_force, metrics }))
     }
 
@@ -135,14 +135,14 @@ impl Reloader {
         state.files = state.files.again();
         let config = source.load().map_err(ReloadError::Invalid)?;
         let needs_restart = state.generation.fixed.changed(&config.fixed);
-        let (warnings, drain_timeout) = (config.warnings.clone(), config.limits.drain_timeout);
+        let (warnings, drain_settings) = (config.warnings.clone(), config.drain.clone());
         let prepared = Prepared::new(config, &self.process, Some(&state.generation))?;
         let generation = prepared.put_in_force(&self.process, Some(&state.generation));
         log_listeners(&state.generation, &generation);
         *self.in_force.write().unwrap_or_else(PoisonError::into_inner) =
             generation.in_force.clone();
         state.files = generation.files.clone();
-        (state.generation, state.drain_timeout) = (generation, drain_timeout);
+        (state.generation, state.drain_settings) = (generation, drain_settings);
         state.source = Some(source);
         Ok(Reloaded { warnings, needs_restart })
     }
@@ -208,8 +208,8 @@ impl Reloader {
         };
     }
 
-    pub(super) fn drain_timeout(&self) -> Duration {
-        self.state().drain_timeout
+    pub(super) fn drain_settings(&self) -> DrainSettings {
+        self.state().drain_settings.clone()
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -220,6 +220,10 @@ impl Reloader {
 impl Control for Reloader {
     fn in_force(&self) -> Arc<InForce> {
         self.in_force.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn drain(&self) -> &Drain {
+        &self.process.drain
     }
 
     fn reload(&self) -> ReloadOutcome {

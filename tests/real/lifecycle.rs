@@ -30,7 +30,8 @@ fn config(folder: &TempDir) -> String {
          backends:\n  files: {{ protocol: local, folder: {:?} }}\n\
          users:\n  {USER}: {{ password_hash: \"{}\" }}\n\
          routes:\n  - {{ authenticate: gateway, backend: files }}\n\
-         metrics: {{ address: \"127.0.0.1:0\" }}\n",
+         metrics: {{ address: \"127.0.0.1:0\" }}\n\
+         drain: {{ accept_for: 0s }}\n",
         pki().certificate.display(),
         pki().key.display(),
         pool.start(),
