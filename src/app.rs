@@ -7,12 +7,12 @@ use std::collections::{BTreeSet, HashMap};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use prometheus::Registry;
 use tokio_util::sync::CancellationToken;
 
-use crate::admin::{AdminSocket, BoundMetrics, Explainer, ListenerKind};
+use crate::admin::{self, AdminSocket, BoundMetrics, Explainer, ListenerKind, Started};
 use crate::audit::{self, Audit, Writers};
 use crate::auth::hook::{HookMetrics, LoginHook};
 use crate::auth::{LoginGuard, PasswordCheck};
@@ -27,7 +27,7 @@ use crate::net::{Drain, ListenError, Listener, undelivered};
 use crate::policy::Protocol;
 use crate::policy::limits::{Counters, LimitMetrics, Limits, QuotaFile};
 use crate::route::RouteTable;
-use crate::session::{Admission, Gateway, LoginHooks, Metrics};
+use crate::session::{Admission, Gateway, LiveSessions, LoginHooks, Metrics};
 use users_reload::UsersReload;
 
 /// Why the gateway did not start; nothing is left running.
@@ -91,7 +91,7 @@ pub fn start(mut config: Compiled) -> Result<Running, StartError> {
         let pool = Pool::bind(settings, &pool_metrics)?;
         pools.insert(pool.name().to_owned(), Arc::new(pool));
     }
-    let admission = Admission::new(&config.limits);
+    let (admission, live) = (Admission::new(&config.limits), LiveSessions::new());
     let (audit, writers) = Audit::start(std::mem::take(&mut config.audit), &registry)?;
     let (servers, backends) = servers::open(&mut config, &pools, &registry)?;
     let gateway = Arc::new(gateway(&mut config, backends, audit, &registry)?);
@@ -108,6 +108,7 @@ pub fn start(mut config: Compiled) -> Result<Running, StartError> {
             settings,
             gateway: gateway.clone(),
             admission: admission.clone(),
+            live: live.clone(),
             drain: drain.clone(),
         })?);
     }
@@ -116,6 +117,7 @@ pub fn start(mut config: Compiled) -> Result<Running, StartError> {
             settings,
             gateway: gateway.clone(),
             admission: admission.clone(),
+            live: live.clone(),
             exchanges: exchanges.clone(),
             drain: drain.clone(),
         })?);
@@ -133,12 +135,14 @@ pub fn start(mut config: Compiled) -> Result<Running, StartError> {
         None => None,
         Some(path) => {
             let explainer = Explainer { gateway: gateway.clone(), listeners: kinds };
-            let bound = AdminSocket::bind(
-                &path,
-                pools.values().cloned().collect(),
-                servers.clone(),
+            let parts = admin::Parts {
+                pools: pools.values().cloned().collect(),
+                servers: servers.clone(),
+                live,
                 explainer,
-            );
+                drain: drain.clone(),
+            };
+            let bound = AdminSocket::bind(&path, parts);
             Some(bound.map_err(|reason| StartError::Admin { path, reason })?)
         }
     };
@@ -153,7 +157,10 @@ pub fn start(mut config: Compiled) -> Result<Running, StartError> {
         metrics.serve(end.clone());
     }
     if let Some(admin) = admin {
-        admin.serve(end.clone());
+        let now = SystemTime::now();
+        let (at, in_force_since, addresses) = (now, now, addresses.clone());
+        let configuration = config.file;
+        admin.serve(end.clone(), Started { at, configuration, in_force_since, addresses });
     }
     if let Some(quotas) = &quotas {
         task::spawn(quotas.clone().save_until(end.clone()));

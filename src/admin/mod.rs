@@ -7,7 +7,13 @@ mod explain;
 mod http;
 mod metrics;
 mod ports;
+mod sessions;
+mod sessions_table;
 mod socket;
+mod status;
+#[cfg(test)]
+mod tests;
+mod text;
 
 pub use backends::{backends_table, drain_backend, fetch_backends};
 pub use bans::{bans_table, fetch_bans, lift_ban};
@@ -15,4 +21,7 @@ pub use client::{fetch_explanation, fetch_ports};
 pub use explain::{Explainer, ListenerKind, Question, explanation_text};
 pub use metrics::BoundMetrics;
 pub use ports::table;
-pub use socket::AdminSocket;
+pub use sessions::{Selection, fetch_sessions, kick_sessions};
+pub use sessions_table::sessions_table;
+pub use socket::{AdminSocket, Parts};
+pub use status::{Started, fetch_status, status_text};

@@ -42,6 +42,8 @@ use report::{Location, Problems};
 
 /// A valid configuration, as the settings of each module.
 pub struct Compiled {
+    /// The file; `None`: the text is from elsewhere.
+    pub file: Option<PathBuf>,
     /// The `listeners` with `protocol: ftp`.
     pub listeners: Vec<ListenerSettings>,
     /// The `listeners` with `protocol: sftp`.
@@ -146,7 +148,9 @@ pub enum LogLevel {
 
 /// Reads and checks the file at `path` and every file that it names, for a gateway that runs here.
 pub fn load(path: &Path) -> Result<Compiled, Report> {
-    load_file(path, &Machine::local(true))
+    let compiled = load_file(path, &Machine::local(true))?;
+    let file = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    Ok(Compiled { file: Some(file), ..compiled })
 }
 
 /// As [`load`], only to check: maybe on another machine, or beside the running gateway. Also warns of what

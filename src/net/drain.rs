@@ -24,6 +24,24 @@ impl Drain {
         Self::default()
     }
 
+    /// The drain of a part of the work: it begins and is forced with this one, or before. Its tasks are
+    /// this one's.
+    pub fn child(&self) -> Self {
+        let (draining, forced) = (self.draining.child_token(), self.forced.child_token());
+        Self { draining, forced, tasks: self.tasks.clone() }
+    }
+
+    /// Refuses new work, and does not wait.
+    pub fn begin(&self) {
+        self.draining.cancel();
+    }
+
+    /// Aborts running work, and does not wait.
+    pub fn force(&self) {
+        self.draining.cancel();
+        self.forced.cancel();
+    }
+
     /// Resolves when no new work may start.
     pub async fn draining(&self) {
         self.draining.cancelled().await;

@@ -94,6 +94,7 @@ pub(super) fn compile(
     }
     let warnings = Report::new("", "", Problems::default());
     Compiled {
+        file: None,
         listeners,
         sftp_listeners,
         pools,
