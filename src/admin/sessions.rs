@@ -144,7 +144,7 @@ fn unknown(number: u64) -> String {
     format!("there is no open session {number}; `lockgate sessions` lists them")
 }
 
-fn session(view: &SessionView) -> Value {
+pub(super) fn session(view: &SessionView) -> Value {
     let mut client = socket(view.client);
     client.insert("proxy".into(), json!(view.proxy.map(|proxy| proxy.to_string())));
     client.insert("software".into(), json!(view.software.as_ref().map(|it| cut(it.as_bytes()))));

@@ -87,8 +87,8 @@ fn doing(session: &Value) -> Vec<String> {
     if more > 0 {
         doing.push(format!("and {more} more"));
     }
-    if doing.is_empty() && !session["ending"].is_null() {
-        doing.push(text_of(session, "ending"));
+    if !session["ending"].is_null() {
+        doing.push(format!("ending: {}", text_of(session, "ending")));
     }
     doing
 }

@@ -6,13 +6,15 @@ use std::time::{Duration, SystemTime};
 use serde_json::json;
 
 use super::explain::ListenerKind;
+use super::sessions;
 use super::sessions_table::sessions_table;
 use super::status::{self, Snapshot, Started, status_text};
 use crate::backend::group::ServerView;
 use crate::data::{PoolView, PortView};
 use crate::net::{Drain, Endpoints};
+use crate::op::Direction;
 use crate::policy::Protocol;
-use crate::session::{ClientInfo, LiveSession};
+use crate::session::{ClientInfo, LiveAccount, LiveSession, RunningView};
 
 fn live() -> Arc<LiveSession> {
     let peer = "192.0.2.1:4711".parse().unwrap();
@@ -56,7 +58,45 @@ fn a_table_has_a_line_for_each_session_and_for_each_transfer() {
         ],
         "open": 8, "sessions_max": 10_000,
     });
-    insta::assert_snapshot!(sessions_table(&answer));
+    insta::assert_snapshot!(sessions_table(&answer), @r#"
+    ID  LISTENER  PROTOCOL  CLIENT     USER                                       BACKEND  FOR    STATE         DOING
+    7   public    ftps      192.0.2.1  bob                                        stock    1h 2m  idle 59s
+    8   public    ftps      192.0.2.1  mallory ?                                  stock    1h 2m  before-login
+    9   public    ftps      192.0.2.1  -                                          -        1h 2m  before-login
+    12  public    ftps      192.0.2.1  alice                                      stock    1h 2m  transferring  upload /in/a  2.0 MiB, 204.7 KiB/s
+                                                                                                                download /out/b  10 B, 1 B/s
+                                                                                                                rename /a to /b  3s
+                                                                                                                and 23 more
+    13  public    ftps      192.0.2.1  <b>\u{1b}[2J\nx\u{202e}                    stock    1h 2m  ending        upload /\n\u{1b}]0;x\u{7}/<script>  1 B, 0 B/s
+    14  public    ftps      192.0.2.1  longlonglonglonglonglonglonglonglonglong…  stock    1h 2m  ending        ending: an operator ended the session
+    6 shown of 8 open sessions, at most 10000 (limits.sessions); up 12.0 KiB/s, down 0 B/s
+    "#);
+}
+
+#[test]
+fn every_field_of_a_session_is_documented() {
+    let docs = include_str!("../../docs/sessions.md");
+    let running = RunningView {
+        operation: "write",
+        path: b"/a".to_vec(),
+        to: Some(b"/b".to_vec()),
+        direction: Some(Direction::Upload),
+        since: SystemTime::UNIX_EPOCH,
+        duration: Duration::from_secs(1),
+        bytes: 1,
+        bytes_read: 0,
+        rate: 1,
+    };
+    let mut view = live().view();
+    view.account = Some(LiveAccount::default());
+    view.transfers = vec![running.clone()];
+    view.operations = vec![running];
+    let shown = sessions::session(&view);
+    for fields in [&shown, &shown["transfers"][0], &shown["operations"][0]] {
+        for name in fields.as_object().unwrap().keys() {
+            assert!(docs.contains(&format!("`{name}`")), "docs/sessions.md lacks `{name}`");
+        }
+    }
 }
 
 #[test]
@@ -120,6 +160,20 @@ fn the_status_sums_up_the_gateway() {
         answer[varying] = json!(7);
     }
     answer["version"] = json!("1.2.3");
-    insta::assert_snapshot!(status_text(&answer));
+    insta::assert_snapshot!(status_text(&answer), @r#"
+    lockgate 1.2.3, process 7, since 1970-01-01T00:00:00Z (7s); it drains: no new sessions
+    configuration: /etc/lock\ngate.yaml, in force since 1970-01-01T00:01:00Z
+    sessions: 2 of at most 100 (limits.sessions): 2 before-login
+    transfers: 0; up 0 B/s, down 0 B/s
+    backend servers: 1 up, 1 down, 1 drained
+    banned addresses: 4
+
+    LISTENER  PROTOCOL  SESSIONS  ADDRESSES
+    public    ftp       2         0.0.0.0:21, [::]:21
+    other     sftp      0
+
+    DATA PORTS  PORTS  RESERVED  ACTIVE  WAITING
+    p           2      2         4       1
+    "#);
     assert_eq!(answer["sessions"]["states"]["before-login"], 2);
 }

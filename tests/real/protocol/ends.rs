@@ -7,7 +7,7 @@ use std::process::Command;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::{TIMEOUT, sessions};
+use super::TIMEOUT;
 use crate::support::backend_fixture::host_keys;
 use crate::support::clients::staged::Staged;
 use crate::support::gateway::Gateway;
@@ -223,7 +223,7 @@ fn a_transfer_ended_by_an_operator_is_never_whole() {
     let site = Site::start();
     let mut transfers = site.half(&BACKENDS, "wait");
     transfers.clients.resume();
-    let kicked = sessions::run(&site.gateway, &["kick", "--user", USER]).expect_ok("kick");
+    let kicked = site.gateway.admin(&["kick", "--user", USER]).expect_ok("kick");
     let text = String::from_utf8(kicked.stdout).expect("text");
     assert_eq!(text, "18 sessions are ended\n");
     transfers.check(&site.gateway, "kick", |cell| match (cell.front, cell.direction) {

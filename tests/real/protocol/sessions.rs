@@ -16,9 +16,9 @@ use crate::support::clients::TlsVersion;
 use crate::support::clients::curl::{CurlOptions, curl, url};
 use crate::support::clients::lftp::lftp;
 use crate::support::clients::openssh::sftp;
-use crate::support::clients::{Site as FtpSite, SftpSite, deadline};
+use crate::support::clients::{SftpSite, Site as FtpSite, deadline};
 use crate::support::gateway::{Gateway, PROGRAM, lockgate};
-use crate::support::process::{self, CleanupGuard, Output, pid, spawn};
+use crate::support::process::{self, CleanupGuard, pid, spawn};
 use crate::support::raw::{Raw, dial};
 use crate::support::sftp_fixture::{SftpPlan, becomes_true};
 use crate::support::{DataMode, PASSWORD, Tls, USER, pattern};
@@ -27,14 +27,8 @@ use crate::support::{DataMode, PASSWORD, Tls, USER, pattern};
 const LIMIT: u64 = 200 * 1024;
 const BY_OPERATOR: &str = "an operator ended the session";
 
-/// Runs a command of the operator's, at the gateway's admin socket.
-pub fn run(gateway: &Gateway, arguments: &[&str]) -> Output {
-    let socket = gateway.folder().join("admin.sock");
-    lockgate(&[arguments, &["--socket", socket.to_str().expect("a UTF-8 path")]].concat(), "")
-}
-
 fn json(gateway: &Gateway, arguments: &[&str]) -> Value {
-    let output = run(gateway, &[arguments, &["--json"]].concat()).expect_ok(arguments[0]);
+    let output = gateway.admin(&[arguments, &["--json"]].concat()).expect_ok(arguments[0]);
     serde_json::from_slice(&output.stdout).expect("JSON")
 }
 
@@ -52,7 +46,7 @@ fn number(session: &Value) -> String {
 }
 
 fn kick(fixture: &Fixture, arguments: &[&str]) {
-    run(&fixture.gateway, &[&["kick"], arguments].concat()).expect_ok("kick");
+    fixture.gateway.admin(&[&["kick"], arguments].concat()).expect_ok("kick");
 }
 
 #[track_caller]
@@ -64,7 +58,8 @@ fn expect_kicked(raw: &mut Raw) {
 
 /// The session's record, with its end.
 fn record(gateway: &Gateway, number: &str) -> Value {
-    let is_it = |event: &Value| event["event"] == "session" && event["session"].to_string() == number;
+    let is_it =
+        |event: &Value| event["event"] == "session" && event["session"].to_string() == number;
     gateway.await_log(is_it, TIMEOUT)
 }
 
@@ -119,7 +114,10 @@ fn clients_are_shown_with_their_paths_bytes_and_rates() {
             assert!((1..bytes.len() as u64).contains(&moved), "{last:#}");
             assert_eq!(last["uploaded_bytes"], moved, "{last:#}");
             assert_eq!((&last["user"], &last["logged_in"]), (&USER.into(), &true.into()));
-            assert_eq!((&last["protocol"], &last["backend"]["name"]), (&protocol.into(), &backend.into()));
+            assert_eq!(
+                (&last["protocol"], &last["backend"]["name"]),
+                (&protocol.into(), &backend.into())
+            );
             assert_eq!(last["client"]["address"], "127.0.0.1");
             assert_eq!(last["encryption"].is_null(), protocol == "ftp", "{last:#}");
         }
@@ -130,12 +128,15 @@ fn clients_are_shown_with_their_paths_bytes_and_rates() {
         };
         let before = moved();
         assert!(becomes_true(|| moved() != before), "{before:?}");
-        let table = run(&site.gateway, &["sessions"]).expect_ok("sessions");
+        let table = site.gateway.admin(&["sessions"]).expect_ok("sessions");
         let table = String::from_utf8(table.stdout).expect("text");
         assert!(table.contains(&format!("  {USER}  ")), "{table}");
         assert!(table.contains("upload /by-lftp") || table.contains("idle"), "{table}");
     });
-    assert!(becomes_true(|| sessions(&site.gateway).is_empty()), "a session that has ended is shown");
+    assert!(
+        becomes_true(|| sessions(&site.gateway).is_empty()),
+        "a session that has ended is shown"
+    );
     for name in ["by-curl", "by-lftp", "by-sftp"] {
         let stored = std::fs::read(site.folder.path().join(name)).expect("the file");
         assert!(stored == bytes, "{name} differs");
@@ -171,7 +172,10 @@ fn an_ftp_client_is_told_that_an_operator_ended_its_session() {
         assert_eq!((reply.code, reply.text.contains(BY_OPERATOR)), (426, true), "{}", reply.text);
         expect_kicked(raw);
     }
-    assert!(std::io::copy(&mut unread, &mut std::io::sink()).is_err(), "an end that looks complete");
+    assert!(
+        std::io::copy(&mut unread, &mut std::io::sink()).is_err(),
+        "an end that looks complete"
+    );
     for session in &all[1..4] {
         let record = record(&fixture.gateway, &number(session));
         assert_eq!((&record["reason"], &record["fault"]), (&BY_OPERATOR.into(), &"gateway".into()));
@@ -189,7 +193,9 @@ fn an_ftp_session_that_is_ended_after_its_transfer_loses_nothing() {
     let (mut idle, mut busy) = (fixture.client(), fixture.client());
     let mut data = busy.begin("STOR up");
     data.write_all(&bytes[..1000]).expect("sending a part");
-    assert!(becomes_true(|| sessions(&fixture.gateway).iter().any(|it| it["uploaded_bytes"] == 1000)));
+    assert!(becomes_true(|| sessions(&fixture.gateway)
+        .iter()
+        .any(|it| it["uploaded_bytes"] == 1000)));
     kick(&fixture, &["--user", USER, "--after-transfers"]);
     expect_kicked(&mut idle);
     let left = sessions(&fixture.gateway);
@@ -218,7 +224,7 @@ fn an_sftp_session_is_ended_after_its_transfer_or_at_once() {
             // The client creates its file when it has opened the other.
             assert!(becomes_true(|| received.exists()), "the client does not begin");
             let arguments = [&["kick", "--address", "127.0.0.1"], arguments].concat();
-            run(&fixture.gateway, &arguments).expect_ok("kick");
+            fixture.gateway.admin(&arguments).expect_ok("kick");
             let output = client.join().expect("the client");
             assert_eq!(output.ok(), is_whole, "{}", output.describe());
         });
@@ -229,7 +235,7 @@ fn an_sftp_session_is_ended_after_its_transfer_or_at_once() {
     // Before its version.
     let mut silent = dial(fixture.gateway.address("front"));
     assert!(becomes_true(|| sessions(&fixture.gateway).len() == 1));
-    run(&fixture.gateway, &["kick", "--address", "127.0.0.1"]).expect_ok("kick");
+    fixture.gateway.admin(&["kick", "--address", "127.0.0.1"]).expect_ok("kick");
     let _ = silent.read_to_end(&mut Vec::new());
 }
 
@@ -239,7 +245,7 @@ fn a_login_that_hangs_is_ended() {
     let backend = TcpListener::bind("127.0.0.1:0").expect("a backend");
     let address = backend.local_addr().expect("its address");
     let gateway = Gateway::start(&format!(
-        "listeners:\n  front: {{ protocol: ftp, address: \"127.0.0.1:0\", tls: {{ mode: none }} }}\n\
+        "listeners:\n  front: {{ protocol: ftp, address: \"127.0.0.1:0\", active: {{ allowed: true }} }}\n\
          backends:\n  silent: {{ protocol: ftp, address: \"{address}\" }}\n\
          routes:\n  - {{ authenticate: backend, backend: silent }}\n\
          admin: {{ socket: admin.sock }}\n"
@@ -251,9 +257,9 @@ fn a_login_that_hangs_is_ended() {
     let shown = session_at(&gateway, "front").expect("a session");
     assert_eq!((&shown["state"], &shown["logged_in"]), (&"logging-in".into(), &false.into()));
     assert_eq!((&shown["user"], &shown["backend"]["name"]), (&USER.into(), &"silent".into()));
-    let none = run(&gateway, &["kick", "--backend", "other"]);
+    let none = gateway.admin(&["kick", "--backend", "other"]);
     assert!(!none.ok() && none.describe().contains("no session at the backend other"));
-    run(&gateway, &["kick", "--backend", "silent"]).expect_ok("kick");
+    gateway.admin(&["kick", "--backend", "silent"]).expect_ok("kick");
     expect_kicked(&mut raw);
     drop(connection);
     let is_it = |event: &Value| event["event"] == "login" && event["outcome"] == "failed";
@@ -272,7 +278,7 @@ fn names_of_clients_cannot_change_a_table() {
     data.write_all(b"x").expect("sending a byte");
     assert!(becomes_true(|| sessions(&fixture.gateway).iter().any(|it| it["uploaded_bytes"] == 1)));
     for arguments in [&["sessions"][..], &["sessions", "--json"], &["status"]] {
-        let output = run(&fixture.gateway, arguments).expect_ok("a table");
+        let output = fixture.gateway.admin(arguments).expect_ok("a table");
         let text = String::from_utf8(output.stdout).expect("UTF-8");
         let is_plain = |c: char| c == '\n' || c.is_ascii() && !c.is_ascii_control();
         assert!(text.chars().all(is_plain), "{text}");
@@ -283,7 +289,7 @@ fn names_of_clients_cannot_change_a_table() {
         }
     }
     // By its exact name: nobody is logged in as that.
-    let none = run(&fixture.gateway, &["kick", "--user", "\u{1b}[2J<script>\u{202e}"]);
+    let none = fixture.gateway.admin(&["kick", "--user", "\u{1b}[2J<script>\u{202e}"]);
     assert!(!none.ok() && none.describe().contains("no session of the user \\u{1b}[2J"));
 }
 
@@ -301,7 +307,7 @@ fn wrong_requests_are_errors_with_words() {
         (&["kick", "--address", "127.0.0.0/8"], 2, "invalid"),
         (&["sessions", "--all"], 2, "unexpected argument"),
     ] {
-        let output = run(&fixture.gateway, arguments);
+        let output = fixture.gateway.admin(arguments);
         assert_eq!(output.status.and_then(|it| it.code()), Some(status), "{}", output.describe());
         assert!(output.describe().contains(words), "{}", output.describe());
     }
@@ -331,7 +337,10 @@ fn the_status_tells_of_listeners_ports_and_the_drain() {
     let listener = &status["listeners"][0];
     assert_eq!((&listener["listener"], &listener["sessions"]), (&"front".into(), &2.into()));
     assert_eq!(listener["addresses"][0], fixture.address().to_string());
-    assert_eq!((&status["sessions"]["open"], &status["sessions"]["max"]), (&2.into(), &1000.into()));
+    assert_eq!(
+        (&status["sessions"]["open"], &status["sessions"]["max"]),
+        (&2.into(), &1000.into())
+    );
     let pool = &status["data_ports"][0];
     assert_eq!((&pool["ports"], &pool["reserved"]), (&2.into(), &1.into()), "{status:#}");
     assert_eq!((&status["servers"]["up"], &status["bans"]), (&1.into(), &0.into()), "{status:#}");
@@ -340,7 +349,7 @@ fn the_status_tells_of_listeners_ports_and_the_drain() {
     assert_eq!(status["draining"], false);
     fixture.gateway.terminate();
     assert!(becomes_true(|| json(&fixture.gateway, &["status"])["draining"] == true));
-    let text = run(&fixture.gateway, &["status"]).expect_ok("status");
+    let text = fixture.gateway.admin(&["status"]).expect_ok("status");
     let text = String::from_utf8(text.stdout).expect("text");
     assert!(text.contains("it drains") && text.contains("1 transferring"), "{text}");
     drop(data);
