@@ -12,7 +12,7 @@ const PATH_MAX: usize = 120;
 const HEAD: [&str; 9] =
     ["ID", "LISTENER", "PROTOCOL", "CLIENT", "USER", "BACKEND", "FOR", "STATE", "DOING"];
 
-/// A table for people: a line for each session, and one for each further thing that it does. `response` is
+/// A table for people, after a line with sums: a line for each session, and one for each further thing that it does. `response` is
 /// the admin socket's.
 pub fn sessions_table(response: &Value) -> String {
     let mut rows = vec![HEAD.map(str::to_owned)];
@@ -32,10 +32,8 @@ pub fn sessions_table(response: &Value) -> String {
     let (open, max) = (number(response, "open"), number(response, "sessions_max"));
     let (up, down) = (bytes(up), bytes(down));
     let shown = sessions.len();
-    format!(
-        "{}{shown} shown of {open} open sessions, at most {max} (limits.sessions); up {up}/s, down {down}/s\n",
-        columns(&rows)
-    )
+    let sum = format!("{shown} shown of {open} open sessions, at most {max} (limits.sessions)");
+    format!("{sum}; up {up}/s, down {down}/s\n\n{}", columns(&rows))
 }
 
 fn row(session: &Value, doing: String) -> [String; HEAD.len()] {

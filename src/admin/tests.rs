@@ -59,6 +59,8 @@ fn a_table_has_a_line_for_each_session_and_for_each_transfer() {
         "open": 8, "sessions_max": 10_000,
     });
     insta::assert_snapshot!(sessions_table(&answer), @r#"
+    6 shown of 8 open sessions, at most 10000 (limits.sessions); up 12.0 KiB/s, down 0 B/s
+
     ID  LISTENER  PROTOCOL  CLIENT     USER                                       BACKEND  FOR    STATE         DOING
     7   public    ftps      192.0.2.1  bob                                        stock    1h 2m  idle 59s
     8   public    ftps      192.0.2.1  mallory ?                                  stock    1h 2m  before-login
@@ -69,7 +71,6 @@ fn a_table_has_a_line_for_each_session_and_for_each_transfer() {
                                                                                                                 and 23 more
     13  public    ftps      192.0.2.1  <b>\u{1b}[2J\nx\u{202e}                    stock    1h 2m  ending        upload /\n\u{1b}]0;x\u{7}/<script>  1 B, 0 B/s
     14  public    ftps      192.0.2.1  longlonglonglonglonglonglonglonglonglong…  stock    1h 2m  ending        ending: an operator ended the session
-    6 shown of 8 open sessions, at most 10000 (limits.sessions); up 12.0 KiB/s, down 0 B/s
     "#);
 }
 
@@ -104,7 +105,7 @@ fn a_table_of_rubbish_is_a_table() {
     let answers = [json!({}), json!({ "sessions": [{}, 1, null] }), json!({ "sessions": {} })];
     for answer in answers {
         let text = sessions_table(&answer);
-        assert!(text.starts_with("ID  ") && text.ends_with("/s\n"), "{text}");
+        assert!(text.contains("/s\n\nID  LISTENER  "), "{text}");
     }
     assert!(status_text(&json!({ "sessions": 1, "listeners": [1] })).starts_with("lockgate ?"));
 }

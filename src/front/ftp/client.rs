@@ -138,11 +138,15 @@ impl Client {
             reason
         };
         tokio::select! {
+            biased;
+            // First: what it interrupts is recorded with this reason.
+            reason = forced => {
+                // REIN may have started another session meanwhile.
+                let _ = timeout(CLOSE_TIMEOUT, self.end_early(reason)).await;
+            }
             () = self.serve() => {
                 self.client_info.end.set(SessionEnd::by(Fault::Client, self.control.close_reason()));
             }
-            // REIN may have started another session meanwhile.
-            reason = forced => self.client_info.end.set(reason),
         }
         if !self.is_recorded {
             let reason = self.client_info.end.get().map_or("", SessionEnd::reason);

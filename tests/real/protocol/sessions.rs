@@ -283,7 +283,7 @@ fn names_of_clients_cannot_change_a_table() {
         let is_plain = |c: char| c == '\n' || c.is_ascii() && !c.is_ascii_control();
         assert!(text.chars().all(is_plain), "{text}");
         if arguments.len() == 1 && arguments[0] == "sessions" {
-            assert_eq!(text.lines().count(), 4, "{text}");
+            assert_eq!(text.lines().count(), 5, "{text}");
             assert!(text.contains("\\u{1b}[2J<script>\\u{202e} ?"), "{text}");
             assert!(text.contains("upload /\\u{1b}]0;x\\u{7}<b>\\u{9b}31m"), "{text}");
         }
