@@ -3,6 +3,7 @@
 mod backends;
 mod bans;
 mod client;
+mod control;
 mod explain;
 mod http;
 mod metrics;
@@ -17,11 +18,12 @@ mod text;
 
 pub use backends::{backends_table, drain_backend, fetch_backends};
 pub use bans::{bans_table, fetch_bans, lift_ban};
-pub use client::{fetch_explanation, fetch_ports};
+pub use client::{fetch_explanation, fetch_ports, reload};
+pub use control::{Control, InForce, Lasting, ReloadOutcome};
 pub use explain::{Explainer, ListenerKind, Question, explanation_text};
 pub use metrics::BoundMetrics;
 pub use ports::table;
 pub use sessions::{Selection, fetch_sessions, kick_sessions};
 pub use sessions_table::sessions_table;
-pub use socket::{AdminSocket, Parts};
-pub use status::{Started, fetch_status, status_text};
+pub use socket::AdminSocket;
+pub use status::{fetch_status, status_text};

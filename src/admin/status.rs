@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::SystemTime;
 
 use anyhow::Context;
@@ -19,24 +19,16 @@ use crate::op::escape::printable;
 use crate::policy::Protocol;
 use crate::session::{SessionState, SessionView};
 
-/// What is known when the gateway has started.
-#[derive(Debug, Clone)]
-pub struct Started {
-    /// When that was.
-    pub at: SystemTime,
-    /// The configuration file; `None`: the configuration is no file.
-    pub configuration: Option<PathBuf>,
-    /// Since when the configuration applies.
-    pub in_force_since: SystemTime,
-    /// Every bound address by listener name, including `metrics`.
-    pub addresses: Vec<(String, SocketAddr)>,
-}
-
 /// The state of everything at one moment.
 pub(super) struct Snapshot<'a> {
-    pub(super) started: &'a Started,
+    pub(super) started: SystemTime,
+    /// The configuration file; `None`: the configuration is no file.
+    pub(super) file: Option<&'a Path>,
+    pub(super) in_force_since: SystemTime,
     pub(super) is_draining: bool,
     pub(super) listeners: &'a [ListenerKind],
+    /// Every bound address by listener name.
+    pub(super) addresses: &'a [(String, SocketAddr)],
     pub(super) sessions: &'a [SessionView],
     /// `limits.sessions`.
     pub(super) sessions_max: usize,
@@ -46,10 +38,9 @@ pub(super) struct Snapshot<'a> {
 }
 
 pub(super) fn json(now: &Snapshot<'_>) -> Value {
-    let Snapshot { started, sessions, servers, .. } = now;
+    let Snapshot { sessions, servers, .. } = now;
     let seconds = |since: SystemTime| since.elapsed().unwrap_or_default().as_secs();
-    let configuration = started.configuration.as_ref();
-    let file = configuration.map(|file| printable(file.as_os_str().as_encoded_bytes()).to_string());
+    let file = now.file.map(|file| printable(file.as_os_str().as_encoded_bytes()).to_string());
     let states = SessionState::ALL.map(|state| {
         let count = sessions.iter().filter(|session| session.state == state).count();
         (state.as_str(), count)
@@ -59,12 +50,12 @@ pub(super) fn json(now: &Snapshot<'_>) -> Value {
     json!({
         "version": env!("CARGO_PKG_VERSION"),
         "process": std::process::id(),
-        "started": time(started.at),
-        "seconds": seconds(started.at),
+        "started": time(now.started),
+        "seconds": seconds(now.started),
         "draining": now.is_draining,
         "configuration": {
             "file": file,
-            "in_force_since": time(started.in_force_since),
+            "in_force_since": time(now.in_force_since),
         },
         "sessions": {
             "open": sessions.len(),
@@ -86,7 +77,7 @@ pub(super) fn json(now: &Snapshot<'_>) -> Value {
 }
 
 fn listener(kind: &ListenerKind, now: &Snapshot<'_>) -> Value {
-    let bound = now.started.addresses.iter().filter(|(name, _)| *name == kind.name);
+    let bound = now.addresses.iter().filter(|(name, _)| *name == kind.name);
     json!({
         "listener": kind.name,
         "protocol": match kind.protocol {
