@@ -33,6 +33,7 @@ pub(super) struct Prepared {
     users: UserTable,
     guard: GuardSettings,
     users_files: Option<UsersFiles>,
+    judges_sessions: bool,
 }
 
 /// A configuration in force, and what the next one takes over from it.
@@ -122,6 +123,7 @@ impl Prepared {
             users: config.users,
             guard: config.login_guard,
             users_files: config.users_files,
+            judges_sessions: config.judges_sessions,
         })
     }
 
@@ -132,7 +134,7 @@ impl Prepared {
         process: &Arc<Process>,
         previous: Option<&Generation>,
     ) -> Generation {
-        let Self { generation, listeners, users, guard, users_files } = self;
+        let Self { generation, listeners, users, guard, users_files, judges_sessions } = self;
         let change = process.change();
         let Generation { pools, backends, replaced, .. } = &generation;
         let data_ports = pools.values().flat_map(|pool| pool.view().ports).map(|port| port.port);
@@ -149,9 +151,13 @@ impl Prepared {
         backends.servers.check_until(replaced);
         listeners.into_iter().for_each(|listener| listener.serve(replaced));
         previous.into_iter().for_each(|previous| previous.replaced.cancel());
+        let judge = judges_sessions.then(|| generation.in_force.clone());
+        if let (Some(in_force), Some(_)) = (&judge, previous) {
+            judge_sessions(in_force, process);
+        }
         drop(change);
         if let Some(files) = users_files {
-            let reload = UsersReload::new(process.clone(), files, replaced.clone());
+            let reload = UsersReload::new(process.clone(), files, judge, replaced.clone());
             task::spawn(replaced.clone().run_until_cancelled_owned(reload.watch()));
         }
         generation
@@ -169,6 +175,13 @@ impl Prepared {
         process.passwords.replace_users(users);
         Ok(Explainer { gateway, listeners })
     }
+}
+
+/// Judges all open sessions by this configuration.
+pub(super) fn judge_sessions(in_force: &InForce, process: &Process) {
+    let Explainer { gateway, listeners } = &in_force.explainer;
+    let listeners: Vec<_> = listeners.iter().map(|listener| listener.name.as_str()).collect();
+    process.live.all().iter().for_each(|session| gateway.judge(session, &listeners));
 }
 
 /// Takes what it needs from the configuration.

@@ -6,7 +6,9 @@ use std::time::Duration;
 use prometheus::{IntCounterVec, IntGauge, Opts, Registry};
 use tokio_util::sync::CancellationToken;
 
+use super::generation::judge_sessions;
 use super::process::Process;
+use crate::admin::InForce;
 use crate::config::{Stamps, UsersFiles};
 use crate::net::task;
 
@@ -25,6 +27,8 @@ pub(super) struct UsersReload {
     process: Arc<Process>,
     files: UsersFiles,
     seen: Option<Stamps>,
+    /// Sessions are judged anew by this configuration when the users have changed.
+    judge: Option<Arc<InForce>>,
     /// Another configuration is in force, with users of its own.
     replaced: CancellationToken,
 }
@@ -52,11 +56,12 @@ impl UsersReload {
     pub(super) fn new(
         process: Arc<Process>,
         files: UsersFiles,
+        judge: Option<Arc<InForce>>,
         replaced: CancellationToken,
     ) -> Self {
         // The configuration was read with them.
         process.users_reload.broken.set(0);
-        Self { process, files, seen: None, replaced }
+        Self { process, files, seen: None, judge, replaced }
     }
 
     /// Never ends.
@@ -89,6 +94,9 @@ impl UsersReload {
             Ok(users) => {
                 tracing::info!(users = users.iter().len(), "users_file was read again");
                 self.process.passwords.replace_users(users);
+                if let Some(in_force) = &self.judge {
+                    judge_sessions(in_force, &self.process);
+                }
                 metrics.reloads.with_label_values(&["ok"]).inc();
                 metrics.broken.set(0);
             }

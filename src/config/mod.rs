@@ -92,6 +92,8 @@ pub struct Compiled {
     pub files: Stamps,
     /// What a running gateway keeps when it gets this configuration.
     pub fixed: Fixed,
+    /// Whether open sessions are judged anew when it replaces another one (`on_reload`).
+    pub judges_sessions: bool,
     /// Warnings; often empty.
     pub warnings: Report,
 }

@@ -56,6 +56,10 @@ section! {
         policy: Policy,
         /// Limits and timeouts.
         limits: Limits,
+        /// What a reload does with open sessions. keep (default): they keep what they had. judge: those whose
+        /// login would now be refused or lead elsewhere end after their transfers; the others go on under the
+        /// new rules.
+        on_reload: Leaf<OnReload>,
         /// How the gateway ends. Absent: the defaults.
         drain: Drain,
         /// Delays and bans after failed logins. Absent: the defaults.
