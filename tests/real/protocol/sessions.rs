@@ -358,6 +358,21 @@ fn the_status_tells_of_listeners_ports_and_the_drain() {
 }
 
 #[test]
+fn sessions_are_seen_and_ended_after_a_reload() {
+    let fixture = Plan::default().start();
+    let (mut before, mut idle) = (fixture.client(), fixture.client());
+    fixture.gateway.admin(&["reload"]).expect_ok("reload");
+    let _after = fixture.client();
+    let all = sessions(&fixture.gateway);
+    assert_eq!(all.len(), 3, "{all:#?}");
+    let status = json(&fixture.gateway, &["status"]);
+    assert_eq!(status["listeners"][0]["sessions"], 3, "{status:#}");
+    kick(&fixture, &[&number(&all[0])]);
+    expect_kicked(&mut before);
+    idle.expect("NOOP", 200);
+}
+
+#[test]
 fn watching_ends_with_ctrl_c_and_with_its_reader() {
     let fixture = Plan::default().start();
     let _client = fixture.client();
