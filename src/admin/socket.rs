@@ -16,7 +16,7 @@ use super::control::{Control, InForce, ReloadOutcome};
 use super::explain::Question;
 use super::http::{self, Page, page, text};
 use super::status::{self, Snapshot};
-use super::{backends, bans, ports, sessions};
+use super::{backends, bans, drain, ports, sessions};
 use crate::net::task;
 
 /// The bound socket; dropping it removes the file.
@@ -90,6 +90,7 @@ impl Service {
             }
             "/backends" => json_page(&backends::json(&servers.view())),
             "/bans" => json_page(&bans::json(&explainer.gateway.guard.bans())),
+            "/drain" => json_page(&drain::json(self.control.drain())),
             "/sessions" => {
                 let sessions_max = explainer.gateway.limits.sessions;
                 json_page(&sessions::json(&self.control.lasting().live, sessions_max, query))
@@ -103,7 +104,7 @@ impl Service {
             }
             _ => text(
                 StatusCode::NOT_FOUND,
-                "not found; available are /status, /sessions, /ports, /backends, /bans and /explain\n",
+                "not found; available are /status, /sessions, /ports, /backends, /bans, /drain and /explain\n",
             ),
         }
     }
@@ -115,7 +116,7 @@ impl Service {
             started: lasting.started,
             file: lasting.file.as_deref(),
             in_force_since: in_force.since,
-            is_draining: lasting.drain.is_draining(),
+            drain: self.control.drain(),
             listeners: &explainer.listeners,
             addresses: &in_force.addresses,
             sessions_max: explainer.gateway.limits.sessions,
@@ -134,6 +135,10 @@ impl Service {
             "/backends/undrain" => json_page(&backends::set_drained(servers, query, false)),
             "/bans/lift" => json_page(&bans::lift(&explainer.gateway.guard, query)),
             "/sessions/kick" => json_page(&sessions::kick(&self.control.lasting().live, query)),
+            "/drain" => {
+                self.control.drain().announce();
+                json_page(&drain::json(self.control.drain()))
+            }
             "/reload" => {
                 let control = self.control.clone();
                 let outcome = task::spawn_blocking(move || control.reload()).await;

@@ -12,7 +12,7 @@ use super::generation::{Generation, Prepared};
 use super::process::Process;
 use crate::admin::{Control, InForce, Lasting, ReloadOutcome};
 use crate::config::{Report, Source, Stamps};
-use crate::net::task;
+use crate::net::{Drain, DrainSettings, task};
 
 /// Between two looks at the files. A change is read once it is as old.
 const WATCH_INTERVAL: Duration = Duration::from_secs(1);
@@ -30,7 +30,7 @@ pub struct Reloader {
 
 struct State {
     generation: Generation,
-    drain_timeout: Duration,
+    drain_settings: DrainSettings,
     /// The configuration in force as written; `None`: it has no file.
     source: Option<Source>,
     /// The files that it names, as they were when they were last read, with success or without.
@@ -84,7 +84,7 @@ impl Reloader {
     pub(super) fn new(
         process: Arc<Process>,
         generation: Generation,
-        drain_timeout: Duration,
+        drain_settings: DrainSettings,
         registry: &Registry,
     ) -> Result<Arc<Self>, prometheus::Error> {
         let metrics = ReloadMetrics::register(registry)?;
@@ -92,7 +92,7 @@ impl Reloader {
         let in_force = RwLock::new(generation.in_force.clone());
         let files = generation.files.clone();
         let state =
-            State { generation, drain_timeout, source: None, files, file: Stamps::default() };
+            State { generation, drain_settings, source: None, files, file: Stamps::default() };
         let (state, file) = (Mutex::new(state), OnceLock::new());
         Ok(Arc::new(Self { process, state, in_force, file, metrics }))
     }
@@ -140,14 +140,14 @@ impl Reloader {
         state.files = state.files.again();
         let config = source.load().map_err(ReloadError::Invalid)?;
         let needs_restart = state.generation.fixed.changed(&config.fixed);
-        let (warnings, drain_timeout) = (config.warnings.clone(), config.limits.drain_timeout);
+        let (warnings, drain_settings) = (config.warnings.clone(), config.drain.clone());
         let prepared = Prepared::new(config, &self.process, Some(&state.generation))?;
         let generation = prepared.put_in_force(&self.process, Some(&state.generation));
         log_listeners(&state.generation, &generation);
         *self.in_force.write().unwrap_or_else(PoisonError::into_inner) =
             generation.in_force.clone();
         state.files = generation.files.clone();
-        (state.generation, state.drain_timeout) = (generation, drain_timeout);
+        (state.generation, state.drain_settings) = (generation, drain_settings);
         state.source = Some(source);
         Ok(Reloaded { warnings, needs_restart })
     }
@@ -213,8 +213,8 @@ impl Reloader {
         };
     }
 
-    pub(super) fn drain_timeout(&self) -> Duration {
-        self.state().drain_timeout
+    pub(super) fn drain_settings(&self) -> DrainSettings {
+        self.state().drain_settings.clone()
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -228,9 +228,12 @@ impl Control for Reloader {
     }
 
     fn lasting(&self) -> Lasting {
-        let Process { started, live, drain, .. } = &*self.process;
-        let file = self.file.get().cloned();
-        Lasting { started: *started, file, live: live.clone(), drain: drain.clone() }
+        let Process { started, live, .. } = &*self.process;
+        Lasting { started: *started, file: self.file.get().cloned(), live: live.clone() }
+    }
+
+    fn drain(&self) -> &Drain {
+        &self.process.drain
     }
 
     fn reload(&self) -> ReloadOutcome {

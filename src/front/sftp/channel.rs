@@ -137,6 +137,9 @@ impl Channel {
         let reason = tokio::select! {
             biased;
             end = live.forced() => {
+                if !self.is_idle() || !self.requests.has_no_handles() {
+                    live.note_cut(&end);
+                }
                 self.connection.client_info.end.set(end);
                 End::Forced
             }

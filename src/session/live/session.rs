@@ -126,6 +126,14 @@ impl LiveSession {
         self.at_once.get().cloned().unwrap_or_else(SessionEnd::shutdown)
     }
 
+    /// Notes that a transfer or a request was cut, with the reason from [`Self::forced`]: the gateway's drain
+    /// must know of those that it cuts.
+    pub fn note_cut(&self, end: &SessionEnd) {
+        if end.is_shutdown() {
+            self.drain.note_cut();
+        }
+    }
+
     /// Why the session ends, once it may start nothing new.
     pub fn end(&self) -> SessionEnd {
         let end = self.at_once.get().or_else(|| self.after_transfers.get());

@@ -346,12 +346,12 @@ fn the_status_tells_of_listeners_ports_and_the_drain() {
     assert_eq!((&status["servers"]["up"], &status["bans"]), (&1.into(), &0.into()), "{status:#}");
     let file = fixture.gateway.folder().join("lockgate.yaml");
     assert_eq!(status["configuration"]["file"], file.to_str().expect("UTF-8"));
-    assert_eq!(status["draining"], false);
+    assert_eq!(status["drain"]["phase"], "serving");
     fixture.gateway.terminate();
-    assert!(becomes_true(|| json(&fixture.gateway, &["status"])["draining"] == true));
+    assert!(becomes_true(|| json(&fixture.gateway, &["status"])["drain"]["phase"] == "draining"));
     let text = fixture.gateway.admin(&["status"]).expect_ok("status");
     let text = String::from_utf8(text.stdout).expect("text");
-    assert!(text.contains("it drains") && text.contains("1 transferring"), "{text}");
+    assert!(text.contains("drain: no new sessions") && text.contains("1 transferring"), "{text}");
     drop(data);
     assert_eq!(raw.read().code, 226);
     assert!(fixture.gateway.wait(TIMEOUT).is_some());

@@ -62,7 +62,10 @@ impl Control {
                 },
                 // A transfer that uses up the task's budget must not hide it.
                 line = unconstrained(self.read_line()), if !self.closed => line,
-                end = live.forced() => break Err(Interruption::Ended(end)),
+                end = live.forced() => {
+                    live.note_cut(&end);
+                    break Err(Interruption::Ended(end));
+                }
             };
             // A download needs no control connection: a client that has left does not read its
             // data.
@@ -98,7 +101,10 @@ impl Control {
                     done.map_err(Interruption::Failed)?;
                     settled = true;
                 }
-                end = live.forced() => return Err(Interruption::Ended(end)),
+                end = live.forced() => {
+                    live.note_cut(&end);
+                    return Err(Interruption::Ended(end));
+                }
                 () = &mut grace, if !grace_over => grace_over = true,
             }
             if settled && grace_over {
