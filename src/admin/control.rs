@@ -35,6 +35,8 @@ pub struct Lasting {
     pub file: Option<PathBuf>,
     /// The open sessions.
     pub live: Arc<LiveSessions>,
+    /// Ends the gateway.
+    pub drain: Drain,
 }
 
 /// A running gateway.
@@ -44,9 +46,6 @@ pub trait Control: Send + Sync {
 
     /// What goes on when another one is put in force. Does not block.
     fn lasting(&self) -> Lasting;
-
-    /// Its end, and how far that is.
-    fn drain(&self) -> &Drain;
 
     /// Reads the configuration again. Blocks.
     fn reload(&self) -> ReloadOutcome;

@@ -89,8 +89,8 @@ impl Service {
                 json_page(&ports::json(&views))
             }
             "/backends" => json_page(&backends::json(&servers.view())),
+            "/drain" => json_page(&drain::json(&self.control.lasting().drain)),
             "/bans" => json_page(&bans::json(&explainer.gateway.guard.bans())),
-            "/drain" => json_page(&drain::json(self.control.drain())),
             "/sessions" => {
                 let sessions_max = explainer.gateway.limits.sessions;
                 json_page(&sessions::json(&self.control.lasting().live, sessions_max, query))
@@ -116,7 +116,7 @@ impl Service {
             started: lasting.started,
             file: lasting.file.as_deref(),
             in_force_since: in_force.since,
-            drain: self.control.drain(),
+            drain: &lasting.drain,
             listeners: &explainer.listeners,
             addresses: &in_force.addresses,
             sessions_max: explainer.gateway.limits.sessions,
@@ -133,12 +133,13 @@ impl Service {
         match uri.path() {
             "/backends/drain" => json_page(&backends::set_drained(servers, query, true)),
             "/backends/undrain" => json_page(&backends::set_drained(servers, query, false)),
+            "/drain" => {
+                let drain = self.control.lasting().drain;
+                drain.announce();
+                json_page(&drain::json(&drain))
+            }
             "/bans/lift" => json_page(&bans::lift(&explainer.gateway.guard, query)),
             "/sessions/kick" => json_page(&sessions::kick(&self.control.lasting().live, query)),
-            "/drain" => {
-                self.control.drain().announce();
-                json_page(&drain::json(self.control.drain()))
-            }
             "/reload" => {
                 let control = self.control.clone();
                 let outcome = task::spawn_blocking(move || control.reload()).await;

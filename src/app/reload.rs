@@ -12,7 +12,7 @@ use super::generation::{Generation, Prepared};
 use super::process::Process;
 use crate::admin::{Control, InForce, Lasting, ReloadOutcome};
 use crate::config::{Report, Source, Stamps};
-use crate::net::{Drain, DrainSettings, task};
+use crate::net::{DrainSettings, task};
 
 /// Between two looks at the files. A change is read once it is as old.
 const WATCH_INTERVAL: Duration = Duration::from_secs(1);
@@ -228,12 +228,9 @@ impl Control for Reloader {
     }
 
     fn lasting(&self) -> Lasting {
-        let Process { started, live, .. } = &*self.process;
-        Lasting { started: *started, file: self.file.get().cloned(), live: live.clone() }
-    }
-
-    fn drain(&self) -> &Drain {
-        &self.process.drain
+        let Process { started, live, drain, .. } = &*self.process;
+        let file = self.file.get().cloned();
+        Lasting { started: *started, file, live: live.clone(), drain: drain.clone() }
     }
 
     fn reload(&self) -> ReloadOutcome {

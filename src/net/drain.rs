@@ -60,29 +60,6 @@ impl Drain {
         Self::default()
     }
 
-    /// The drain of a part of the work: it begins and is forced with this one, or before. Its tasks are
-    /// this one's.
-    pub fn child(&self) -> Self {
-        let child = |token: &CancellationToken| token.child_token();
-        Self {
-            announced: child(&self.announced),
-            draining: child(&self.draining),
-            forced: child(&self.forced),
-            ..self.clone()
-        }
-    }
-
-    /// Refuses new work, and does not wait.
-    pub fn begin(&self) {
-        self.draining.cancel();
-    }
-
-    /// Aborts running work, and does not wait.
-    pub fn force(&self) {
-        self.draining.cancel();
-        self.forced.cancel();
-    }
-
     /// Says that the gateway ends, and so asks [`Self::announced`] for the drain.
     pub fn announce(&self) {
         self.announced.cancel();
@@ -96,6 +73,27 @@ impl Drain {
     /// Whether clients should go elsewhere.
     pub fn is_announced(&self) -> bool {
         self.announced.is_cancelled()
+    }
+
+    /// The drain of a part of the work: it begins and is forced with this one, or before. Its tasks are
+    /// this one's.
+    pub fn child(&self) -> Self {
+        Self {
+            draining: self.draining.child_token(),
+            forced: self.forced.child_token(),
+            ..self.clone()
+        }
+    }
+
+    /// Refuses new work, and does not wait.
+    pub fn begin(&self) {
+        self.draining.cancel();
+    }
+
+    /// Aborts running work, and does not wait.
+    pub fn force(&self) {
+        self.draining.cancel();
+        self.forced.cancel();
     }
 
     /// Resolves when no new work may start.

@@ -141,7 +141,7 @@ impl Client {
             biased;
             // First: what it interrupts is recorded with this reason.
             reason = forced => {
-                live.note_cut(&reason);
+                live.note_cut();
                 // REIN may have started another session meanwhile.
                 let _ = timeout(CLOSE_TIMEOUT, self.end_early(reason)).await;
             }
@@ -227,11 +227,11 @@ impl Client {
                 "no login came in time (limits.login_timeout)",
             ),
         };
+        let live = self.client_info.live.clone();
         // The client has a port, or has named one, and sends its transfer command next.
         let requested = self.transfer.requested.as_ref();
         let transfer_until =
             requested.map(|it| Instant::from_std(it.since()) + limits.data_connect_timeout);
-        let live = self.client_info.live.clone();
         let drained = async {
             live.drain().draining().await;
             if let Some(until) = transfer_until {

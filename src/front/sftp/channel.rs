@@ -137,10 +137,10 @@ impl Channel {
         let reason = tokio::select! {
             biased;
             end = live.forced() => {
-                if !self.is_idle() || !self.requests.has_no_handles() {
-                    live.note_cut(&end);
-                }
                 self.connection.client_info.end.set(end);
+                if !self.is_idle() || !self.requests.has_no_handles() {
+                    live.note_cut();
+                }
                 End::Forced
             }
             () = end.cancelled() => End::Closed,

@@ -126,10 +126,9 @@ impl LiveSession {
         self.at_once.get().cloned().unwrap_or_else(SessionEnd::shutdown)
     }
 
-    /// Notes that a transfer or a request was cut, with the reason from [`Self::forced`]: the gateway's drain
-    /// must know of those that it cuts.
-    pub fn note_cut(&self, end: &SessionEnd) {
-        if end.is_shutdown() {
+    /// Notes that a transfer or a request was cut, where that is because the gateway ends.
+    pub fn note_cut(&self) {
+        if self.at_once.get().is_none() {
             self.drain.note_cut();
         }
     }

@@ -352,6 +352,8 @@ fn the_status_tells_of_listeners_ports_and_the_drain() {
     let text = fixture.gateway.admin(&["status"]).expect_ok("status");
     let text = String::from_utf8(text.stdout).expect("text");
     assert!(text.contains("drain: no new sessions") && text.contains("1 transferring"), "{text}");
+    // It has a port, so the drain would wait for its transfer.
+    drop(idle);
     drop(data);
     assert_eq!(raw.read().code, 226);
     assert!(fixture.gateway.wait(TIMEOUT).is_some());

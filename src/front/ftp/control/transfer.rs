@@ -63,7 +63,7 @@ impl Control {
                 // A transfer that uses up the task's budget must not hide it.
                 line = unconstrained(self.read_line()), if !self.closed => line,
                 end = live.forced() => {
-                    live.note_cut(&end);
+                    live.note_cut();
                     break Err(Interruption::Ended(end));
                 }
             };
@@ -102,7 +102,7 @@ impl Control {
                     settled = true;
                 }
                 end = live.forced() => {
-                    live.note_cut(&end);
+                    live.note_cut();
                     return Err(Interruption::Ended(end));
                 }
                 () = &mut grace, if !grace_over => grace_over = true,
