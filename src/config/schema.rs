@@ -63,7 +63,7 @@ section! {
         state_dir: Leaf<FileName>,
         /// The address of /metrics, /live and /ready. Absent: none.
         metrics: Metrics,
-        /// The socket of `lockgate ports`. Absent: none.
+        /// The socket of the commands that ask the running gateway, such as `lockgate ports`. Absent: none.
         admin: Admin,
         /// What is logged, and how.
         log: Log,

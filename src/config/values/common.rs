@@ -105,7 +105,7 @@ impl Value for Bytes {
     }
 
     fn schema() -> Json {
-        json!({ "anyOf": [
+        json!({ "title": "a size, or 0", "anyOf": [
             { "type": "string", "pattern": "^[0-9]+(KiB|MiB|GiB)$" },
             { "type": "integer", "const": 0 },
         ] })
@@ -124,6 +124,10 @@ impl Value for Duration {
             _ => Invalid::new(message),
         }
     }
+
+    fn schema() -> Json {
+        json!({ "type": "string", "title": "a duration, or 0s" })
+    }
 }
 
 /// A duration that is not zero.
@@ -136,6 +140,10 @@ impl Value for Positive {
             Duration::ZERO => Invalid::new("must be longer than zero"),
             duration => Ok(Self(duration)),
         }
+    }
+
+    fn schema() -> Json {
+        json!({ "type": "string", "title": "a duration" })
     }
 }
 
@@ -164,6 +172,10 @@ impl Value for FileName {
         let Text(name) = Text::parse(text)?;
         Ok(Self(name.into()))
     }
+
+    fn schema() -> Json {
+        json!({ "type": "string", "title": "a file or folder of this machine" })
+    }
 }
 
 /// A pattern over user names.
@@ -177,6 +189,10 @@ impl Value for UserGlob {
             Err(e) => Invalid::new(format!("\"{text}\" is not a valid pattern: {}", e.kind())),
         }
     }
+
+    fn schema() -> Json {
+        json!({ "type": "string", "title": "a name or a pattern" })
+    }
 }
 
 impl Value for RemotePath {
@@ -185,5 +201,9 @@ impl Value for RemotePath {
             let suggestion = (wrong == TextPathError::Relative).then(|| format!("/{text}"));
             Invalid { message: wrong.to_string(), suggestion }
         })
+    }
+
+    fn schema() -> Json {
+        json!({ "type": "string", "title": "an absolute path" })
     }
 }
