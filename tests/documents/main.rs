@@ -5,8 +5,10 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 mod messages;
+mod pages;
 
 use messages::Messages;
 
@@ -83,6 +85,128 @@ fn the_runbook_has_causes_and_cures() {
             "docs/runbook.md: no row for the errors of `{key}`"
         );
     }
+}
+
+#[test]
+fn links_lead_somewhere() {
+    let pages = pages::all();
+    let mut wrong = String::new();
+    for page in &pages {
+        let folder = page.file.parent().expect("a folder");
+        for (file, anchor) in page.links() {
+            let path = if file.is_empty() { page.file.clone() } else { folder.join(&file) };
+            let Ok(path) = fs::canonicalize(root().join(path)) else {
+                let _ = writeln!(wrong, "{}: there is no {file}", page.file.display());
+                continue;
+            };
+            let there = pages
+                .iter()
+                .find(|page| fs::canonicalize(root().join(&page.file)).is_ok_and(|it| it == path));
+            if let (Some(there), false) = (there, anchor.is_empty())
+                && !there.anchors().contains(&anchor)
+            {
+                let _ = writeln!(wrong, "{}: {file} has no heading #{anchor}", page.file.display());
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong}");
+}
+
+#[test]
+fn metrics_in_pages_exist() {
+    let sources = messages::source_texts("src");
+    let exists =
+        |metric: &str| sources.iter().any(|(_, text)| text.contains(&format!("\"{metric}\"")));
+    let mut wrong = String::new();
+    for page in pages::all() {
+        for metric in pages::words(&page.text, "lockgate_") {
+            if !exists(metric) {
+                let _ = writeln!(wrong, "{}: there is no metric {metric}", page.file.display());
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong}");
+}
+
+/// Also in messages of the runbook, which quotes those of the program.
+#[test]
+fn settings_in_pages_exist() {
+    let reference = lockgate::config::reference();
+    let paths: BTreeSet<String> = reference
+        .lines()
+        .filter_map(|line| line.strip_prefix("- **`")?.split('`').next())
+        .map(|path| path.replace(".NAME", "").replace("[]", ""))
+        .collect();
+    let first: BTreeSet<&str> = paths.iter().flat_map(|path| path.split('.')).collect();
+    let exists =
+        |word: &str| paths.iter().any(|path| format!(".{path}.").contains(&format!(".{word}.")));
+    let mut wrong = String::new();
+    for page in pages::all() {
+        // Keys of the chart; what earlier versions had.
+        if page.file.ends_with("kubernetes.md") || page.file.ends_with("CHANGELOG.md") {
+            continue;
+        }
+        let code = page.code();
+        let whole = code
+            .iter()
+            .map(String::as_str)
+            .filter(|code| pages::words(code, "").next().is_some_and(|word| word == *code));
+        let quoted = page.text.lines().filter_map(|line| line.strip_prefix("> "));
+        let in_quoted = quoted.flat_map(|line| pages::words(line, ""));
+        for word in whole.chain(in_quoted).filter(|word| word.contains('.')) {
+            let (start, end) = (word.split('.').next(), word.rsplit('.').next());
+            let is_file = matches!(
+                end,
+                Some("yaml" | "json" | "sock" | "crt" | "key" | "keys" | "rs" | "py" | "md")
+            );
+            if start.is_some_and(|start| first.contains(start))
+                && !is_file
+                && !exists(word)
+                // A field of audit records.
+                && word != "backend.certificate"
+            {
+                let _ = writeln!(wrong, "{}: there is no setting {word}", page.file.display());
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong}");
+}
+
+#[test]
+fn commands_in_pages_exist() {
+    let help = Command::new(env!("CARGO_BIN_EXE_lockgate")).arg("--help").output().expect("help");
+    let help = String::from_utf8_lossy(&help.stdout).into_owned();
+    let (_, commands) = help.split_once("Commands:\n").expect("the list of commands");
+    let commands: BTreeSet<_> = commands
+        .lines()
+        .take_while(|line| !line.is_empty())
+        .filter_map(|line| line.strip_prefix("  ")?.split_whitespace().next())
+        .collect();
+    assert!(commands.contains("run"), "{help}");
+    let mut wrong = String::new();
+    for page in pages::all() {
+        let code = page.code();
+        let in_blocks = page.block_lines();
+        let lines = in_blocks.iter().map(|line| line.trim_start_matches("$ "));
+        for line in lines.chain(code.iter().map(String::as_str)) {
+            let Some(rest) = line.strip_prefix("lockgate ") else { continue };
+            let word = rest
+                .split(|c: char| !c.is_ascii_lowercase() && c != '-')
+                .next()
+                .unwrap_or_default();
+            // The key id of certificates that the gateway signs begins so.
+            let is_key_id = rest.starts_with("session N client");
+            let is_command = !word.is_empty() && !word.starts_with('-') && !is_key_id;
+            if is_command && !commands.contains(word) {
+                let _ = writeln!(
+                    wrong,
+                    "{}: there is no command `lockgate {word}`",
+                    page.file.display()
+                );
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong}");
 }
 
 fn read(file: &str) -> String {

@@ -13,7 +13,7 @@ pub(crate) type Messages = BTreeMap<String, String>;
 /// The lines of the log at `warn` and `error`: `WARN the server is down: no new sessions`.
 pub(crate) fn log_lines() -> Messages {
     let mut found = Messages::new();
-    for (file, tokens) in sources("src") {
+    for (file, tokens) in sources("src", &["warn!", "error!"]) {
         for_each_sequence(tokens, &mut |sequence| {
             for (at, window) in sequence.windows(3).enumerate() {
                 let [TokenTree::Ident(name), TokenTree::Punct(bang), TokenTree::Group(arguments)] =
@@ -51,7 +51,7 @@ fn log_message(arguments: &Group) -> Option<String> {
 /// FTP replies from 400: `421 Idle timeout (limits.idle_timeout): closing control connection.`
 pub(crate) fn replies() -> Messages {
     let mut found = Messages::new();
-    for (file, tokens) in sources("src/front/ftp") {
+    for (file, tokens) in sources("src/front/ftp", &["Reply", "(5", "(4"]) {
         for_each_group(tokens, &mut |group| {
             let arguments = arguments_of(group);
             if let [code, text, ..] = arguments.as_slice()
@@ -84,9 +84,8 @@ fn formatted(argument: &[TokenTree]) -> Option<String> {
 pub(crate) fn start_errors(types: &[&str]) -> Messages {
     let mut found = Messages::new();
     let mut seen = Vec::new();
-    for (file, _) in sources("src") {
-        let text = fs::read_to_string(root().join(&file)).expect("a source file");
-        let syntax = syn::parse_file(&text).expect("Rust");
+    for (file, tokens) in sources("src", types) {
+        let syntax: syn::File = syn::parse2(tokens).expect("Rust");
         for item in &syntax.items {
             let (name, attributes) = match item {
                 syn::Item::Enum(item) => {
@@ -184,15 +183,27 @@ fn for_each_sequence(tokens: TokenStream, seen: &mut impl FnMut(&[TokenTree])) {
     }
 }
 
-/// The files below a folder that are part of the program, without their tests.
-fn sources(folder: &str) -> Vec<(PathBuf, TokenStream)> {
-    let mut found = Vec::new();
-    read(&root().join(folder), &mut found);
-    assert!(found.len() > 10, "{folder} has {} files only", found.len());
+/// The files below a folder that are part of the program and have one of the words, without their tests.
+fn sources(folder: &str, words: &[&str]) -> Vec<(PathBuf, TokenStream)> {
+    let with_word = source_texts(folder)
+        .into_iter()
+        .filter(|(_, text)| words.iter().any(|word| text.contains(word)));
+    let parsed = with_word.map(|(file, text)| {
+        let tokens = text.parse().unwrap_or_else(|e| panic!("{}: {e}", file.display()));
+        (file, shipped(tokens))
+    });
+    let found: Vec<_> = parsed.collect();
+    assert!(!found.is_empty(), "{folder} has no {words:?}");
     found
 }
 
-fn read(folder: &Path, found: &mut Vec<(PathBuf, TokenStream)>) {
+pub(crate) fn source_texts(folder: &str) -> Vec<(PathBuf, String)> {
+    let mut found = Vec::new();
+    read(&root().join(folder), &mut found);
+    found
+}
+
+fn read(folder: &Path, found: &mut Vec<(PathBuf, String)>) {
     for entry in fs::read_dir(folder).expect("a folder").flatten() {
         let path = entry.path();
         let name = path.file_stem().and_then(|name| name.to_str()).unwrap_or_default();
@@ -204,14 +215,13 @@ fn read(folder: &Path, found: &mut Vec<(PathBuf, TokenStream)>) {
             read(&path, found);
         } else if path.extension().is_some_and(|it| it == "rs") {
             let text = fs::read_to_string(&path).expect("a source file");
-            let tokens = text.parse().unwrap_or_else(|e| panic!("{}: {e}", path.display()));
             let short = path.strip_prefix(root()).expect("a file of the project").to_owned();
-            found.push((short, shipped(tokens)));
+            found.push((short, text));
         }
     }
 }
 
-/// Without modules `tests`.
+/// Without what is in modules `tests`.
 fn shipped(tokens: TokenStream) -> TokenStream {
     let mut kept = Vec::new();
     for token in tokens {
@@ -220,6 +230,7 @@ fn shipped(tokens: TokenStream) -> TokenStream {
             && keyword == "mod"
             && name == "tests"
         {
+            kept.push(Group::new(Delimiter::Brace, TokenStream::new()).into());
             continue;
         }
         kept.push(token);
