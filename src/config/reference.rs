@@ -160,7 +160,10 @@ fn without_default(about: &str) -> (String, Option<String>) {
     if let Some((before, after)) = about.split_once(MARK) {
         let (default, rest) = after.split_once(". ").unwrap_or((after, ""));
         let about = format!("{before}{rest}");
-        return (about.trim_end().to_owned(), Some(default.trim_end_matches('.').to_owned()));
+        let default = default.trim_end_matches('.');
+        let is_value = !default.contains(' ');
+        let default = if is_value { format!("`{default}`") } else { default.to_owned() };
+        return (about.trim_end().to_owned(), Some(default));
     }
     // "text (default) or json", "failover (default: the first that is available)"
     let word = about.split_once(" (default").and_then(|(before, _)| {

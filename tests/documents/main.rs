@@ -31,6 +31,53 @@ fn the_configuration_reference_is_the_one_of_the_schema() {
     );
 }
 
+/// Where settings can be compared: with a default of the reference written out, they are what they are
+/// without it.
+#[test]
+fn defaults_in_the_reference_are_those_of_the_program() {
+    let settings = |limits: &str, guard: &str, pool: &str| {
+        let yaml = format!(
+            "listeners: {{ l: {{ protocol: ftp, address: \"127.0.0.1:2121\", data_ports: p }} }}\n\
+             data_ports: {{ p: {{ range: 20000-20009, {pool} }} }}\n\
+             backends: {{ b: {{ protocol: local, folder: / }} }}\n\
+             routes: [{{ authenticate: anonymous, backend: b }}]\n\
+             limits: {{ idle_timeout: 5m, {limits} }}\n\
+             login_guard: {{ find_time: 10m, {guard} }}\n"
+        );
+        let compiled = lockgate::config::load_str(&yaml, "defaults")
+            .unwrap_or_else(|report| panic!("{report}\n{yaml}"));
+        format!("{:?} {:?} {:?}", compiled.limits, compiled.login_guard, compiled.pools)
+    };
+    let usual = settings("", "", "");
+    let reference = lockgate::config::reference();
+    let mut compared = 0;
+    for line in reference.lines() {
+        let Some((path, rest)) = line.strip_prefix("- **`").and_then(|rest| rest.split_once('`'))
+        else {
+            continue;
+        };
+        let default = rest.split_once("; default: `").and_then(|(_, rest)| rest.split('`').next());
+        let (Some(default), Some((section, key))) = (default, path.rsplit_once('.')) else {
+            continue;
+        };
+        // These are in the configuration already.
+        if matches!(path, "limits.idle_timeout" | "login_guard.find_time") {
+            assert_eq!(default, if key == "idle_timeout" { "5m" } else { "10m" });
+            continue;
+        }
+        let entry = format!("{key}: {default}");
+        let written_out = match section {
+            "limits" => settings(&entry, "", ""),
+            "login_guard" => settings("", &entry, ""),
+            "data_ports.NAME" => settings("", "", &entry),
+            _ => continue,
+        };
+        assert_eq!(written_out, usual, "{path}: {default}");
+        compared += 1;
+    }
+    assert!(compared > 10, "{compared} only");
+}
+
 /// Each section of the runbook quotes the messages that it explains (`> WARN …`), with `…` for what differs.
 #[test]
 fn the_runbook_quotes_every_message_and_no_other() {
