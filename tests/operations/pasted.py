@@ -35,6 +35,7 @@ install -m 755 "$LOCKGATE" /usr/local/bin/lockgate
 # What systemd would do with the unit.
 SERVICE = """
 unit=/etc/systemd/system/lockgate.service
+! command -v systemd-analyze >/dev/null || systemd-analyze verify $unit
 setting() { sed -n "s/^$1=//p" $unit; }
 install -d -o "$(setting User)" "/run/$(setting RuntimeDirectory)"
 as_user() {
