@@ -11,8 +11,9 @@ use std::sync::Arc;
 use anyhow::Context;
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
+use lockgate::app::{Reloader, Watch};
 use lockgate::audit::Writers;
-use lockgate::config::{self, Compiled, LogFormat, LogLevel};
+use lockgate::config::{self, Compiled, LogFormat, LogLevel, Source};
 use lockgate::logging::Log;
 use lockgate::net::task;
 use lockgate::op::escape::printable;
@@ -21,6 +22,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use command::backends::Backends;
 use command::bans::Bans;
+use command::reload::Reload;
 use command::users::{HashPassword, ImportUsers};
 use command::{print, print_error};
 
@@ -52,6 +54,10 @@ enum Command {
         /// The least severe level that is logged; overrides the configuration
         #[arg(long, value_enum)]
         log_level: Option<Level>,
+        /// Read the configuration again when its file changes, as a mounted ConfigMap does; the files that it
+        /// names are watched always
+        #[arg(long)]
+        watch: bool,
     },
     /// Check the configuration and print all problems; exit status 64 if there are errors
     Check {
@@ -73,6 +79,8 @@ enum Command {
     Demo,
     /// Show the servers of all backends, or take one out of use
     Backends(Backends),
+    /// Have the running gateway read its configuration again
+    Reload(Reload),
     /// Show the addresses that are banned after failed logins, or lift a ban
     Bans(Bans),
     /// Read a password from standard input and print its hash for `users`
@@ -155,8 +163,8 @@ fn execute(arguments: Arguments) -> anyhow::Result<ExitCode> {
     allocator::set_up()?;
     let config = configuration(&arguments);
     match arguments.command {
-        Command::Run { log_format, log_level } => {
-            let Some(mut compiled) = load(&config) else {
+        Command::Run { log_format, log_level, watch } => {
+            let Some((source, mut compiled)) = load(&config) else {
                 return Ok(EXIT_BAD_CONFIGURATION.into());
             };
             if let Some(format) = log_format {
@@ -166,7 +174,8 @@ fn execute(arguments: Arguments) -> anyhow::Result<ExitCode> {
                 compiled.log.level = level.into();
             }
             let log = logging::init(compiled.log);
-            serve(run(compiled, &log))
+            let watch = if watch { Watch::All } else { Watch::NamedFiles };
+            serve(run((source, compiled), watch, &log))
         }
         Command::Check { .. } => check(&config),
         Command::Ports { socket, json } => at_socket(socket, &config, async |socket| {
@@ -178,6 +187,9 @@ fn execute(arguments: Arguments) -> anyhow::Result<ExitCode> {
         }
         Command::Backends(backends) => {
             at_socket(backends.socket.clone(), &config, async |socket| backends.run(socket).await)
+        }
+        Command::Reload(reload) => {
+            exit_at_socket(reload.socket.clone(), &config, async |socket| reload.run(socket).await)
         }
         Command::Explain(asked) => explain(&config, asked),
         Command::Demo => {
@@ -203,6 +215,15 @@ fn at_socket(
     config: &std::path::Path,
     ask: impl AsyncFnOnce(&std::path::Path) -> anyhow::Result<()>,
 ) -> anyhow::Result<ExitCode> {
+    exit_at_socket(given, config, async |socket| ask(socket).await.map(|()| ExitCode::SUCCESS))
+}
+
+/// As [`at_socket`], where the answer determines the exit status.
+fn exit_at_socket(
+    given: Option<PathBuf>,
+    config: &std::path::Path,
+    ask: impl AsyncFnOnce(&std::path::Path) -> anyhow::Result<ExitCode>,
+) -> anyhow::Result<ExitCode> {
     let socket = match given.map_or_else(|| config::admin_socket(config), |given| Ok(Some(given))) {
         Ok(socket) => socket.context(
             "the configuration has no `admin.socket`, which this command needs; set it, or use --socket",
@@ -212,8 +233,7 @@ fn at_socket(
             return Ok(EXIT_BAD_CONFIGURATION.into());
         }
     };
-    serve(ask(&socket))?;
-    Ok(ExitCode::SUCCESS)
+    serve(ask(&socket))
 }
 
 /// The file named by --config or the argument of `check`. Exits if the two differ.
@@ -236,14 +256,21 @@ fn configuration(arguments: &Arguments) -> PathBuf {
     positional.or(named).cloned().unwrap_or_else(|| DEFAULT_CONFIGURATION.into())
 }
 
-async fn run(config: Compiled, log: &Log) -> anyhow::Result<ExitCode> {
+async fn run(
+    (source, config): (Source, Compiled),
+    watch: Watch,
+    log: &Log,
+) -> anyhow::Result<ExitCode> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     task::spawn(log.report_losses());
     let hang_up = signal(SignalKind::hangup())?;
     raise_descriptor_limit();
     let running = app::start(config).context("lockgate did not start")?;
-    task::spawn(serve_hang_ups(hang_up, running.audit()));
+    let reloader = running.reloader();
+    reloader.set_source(source);
+    task::spawn(serve_hang_ups(hang_up, running.audit(), reloader.clone()));
+    task::spawn(reloader.watch(watch));
     for (listener, address) in &running.addresses {
         tracing::info!(listener, %address, "listening");
     }
@@ -261,20 +288,15 @@ async fn run(config: Compiled, log: &Log) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Opens audit files again on SIGHUP, as logrotate expects. By default the signal would end the process.
-async fn serve_hang_ups(mut hang_up: Signal, audit: Arc<Writers>) {
+/// On SIGHUP, opens audit files again, as logrotate expects, and reads the configuration again.
+async fn serve_hang_ups(mut hang_up: Signal, audit: Arc<Writers>, reloader: Arc<Reloader>) {
     while hang_up.recv().await.is_some() {
         if audit.reopen() {
-            tracing::info!(
-                "SIGHUP: the audit files are opened again; the configuration is not read again, which \
-                 takes a restart"
-            );
-        } else {
-            tracing::warn!(
-                "SIGHUP is ignored: there is no audit file to open again; restart the gateway to apply a \
-                 changed configuration"
-            );
+            tracing::info!("SIGHUP: the audit files are opened again");
         }
+        let reloader = reloader.clone();
+        // The log has the outcome.
+        let _ = task::spawn_blocking(move || reloader.reload()).await;
     }
 }
 
@@ -306,13 +328,14 @@ fn check(path: &std::path::Path) -> anyhow::Result<ExitCode> {
 }
 
 /// Loads the configuration and prints its problems; `None` if it has errors.
-fn load(path: &std::path::Path) -> Option<Compiled> {
-    match config::load(path) {
-        Ok(config) => {
+fn load(path: &std::path::Path) -> Option<(Source, Compiled)> {
+    let loaded = Source::read(path).and_then(|source| Ok((source.load()?, source)));
+    match loaded {
+        Ok((config, source)) => {
             if !config.warnings.is_empty() {
                 print_error(&config.warnings);
             }
-            Some(config)
+            Some((source, config))
         }
         Err(report) => {
             print_error(report);
@@ -336,7 +359,9 @@ fn explain(config: &std::path::Path, asked: Explain) -> anyhow::Result<ExitCode>
     let answer = match asked.socket {
         Some(socket) => serve(admin::fetch_explanation(&socket, &question))?,
         None => {
-            let Some(compiled) = load(config) else { return Ok(EXIT_BAD_CONFIGURATION.into()) };
+            let Some((_, compiled)) = load(config) else {
+                return Ok(EXIT_BAD_CONFIGURATION.into());
+            };
             let explained = async { Ok(app::explainer(compiled)?.answer(&question)) };
             serve(explained)?.map_err(|error| anyhow::anyhow!("{error}"))?
         }

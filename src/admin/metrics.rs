@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use hyper::{Method, StatusCode};
+use hyper::{Method, StatusCode, Uri};
 use prometheus::{Encoder, Registry, TextEncoder};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -41,9 +41,11 @@ impl BoundMetrics {
                 (tcp, client.ip())
             }
         };
-        task::spawn(stop.run_until_cancelled_owned(http::serve(accept, move |method, uri| {
-            if *method == Method::POST { read_only() } else { this.respond(uri.path()) }
-        })));
+        let respond = move |method, uri: Uri| {
+            let page = if method == Method::POST { read_only() } else { this.respond(uri.path()) };
+            std::future::ready(page)
+        };
+        task::spawn(stop.run_until_cancelled_owned(http::serve(accept, respond)));
     }
 
     fn respond(&self, path: &str) -> Page {

@@ -48,7 +48,7 @@ section! {
         login_hooks: Named<LoginHook>,
         /// A file with more of them under `users`, or a list of files. Read again when they have changed:
         /// the users of a file with an error stay as they were.
-        users_file: OneOrMore<FileName>,
+        users_file: OneOrMore<PathName>,
         /// The backend for each user, chosen at login. The first match applies; a login without a match
         /// is refused.
         [required] routes: Many<Route>,
@@ -60,7 +60,7 @@ section! {
         login_guard: LoginGuard,
         /// The folder for what a restart must not lose: the daily quotas of `policy.limits`. It must exist.
         /// Absent: they start at zero.
-        state_dir: Leaf<FileName>,
+        state_dir: Leaf<PathName>,
         /// The address of /metrics, /live and /ready. Absent: none.
         metrics: Metrics,
         /// The socket of the commands that ask the running gateway, such as `lockgate ports`. Absent: none.
@@ -350,7 +350,7 @@ section! {
         /// ftp, sftp: timeout for one reply of the server. Default: 60s.
         reply_timeout: Leaf<Positive>,
         /// local: the folder, which must exist.
-        folder: Leaf<FileName>,
+        folder: Leaf<PathName>,
     }
     hints [
         "port" => "the port is part of `address`",
@@ -503,7 +503,7 @@ section! {
     /// The operators' socket, read only.
     Admin {
         /// Path of a Unix socket, which the gateway creates for its own user.
-        [required] socket: Leaf<FileName>,
+        [required] socket: Leaf<PathName>,
     }
     later ["address", "token_file"]
 }

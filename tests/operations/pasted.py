@@ -167,11 +167,33 @@ def blocks(scenario):
     return found
 
 
+# Another configuration, one with an error, and another certificate, while the gateway runs.
+RELOAD = """
+file=/etc/lockgate/lockgate.yaml
+reload() { as_user "$(setting AmbientCapabilities)" $(setting ExecReload); }
+fetch() { curl -sS --retry 10 --retry-all-errors --retry-delay 1 --resolve "$NAME:21:127.0.0.1" --cacert "$1" --ssl-reqd \
+    -u "$2" "ftp://$NAME/hello.txt" | cmp hello.txt; }
+sed -i 's/^  alice: .*/&\\n&/; s/^  alice:/  bob:/' $file
+reload
+fetch /etc/lockgate/tls.crt "bob:$PASSWORD"
+sed -i 's/protocol: sftp/protocol: stfp/' $file
+code=0
+reload || code=$?
+[ $code = 64 ]
+fetch /etc/lockgate/tls.crt "bob:$PASSWORD"
+openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 90 -keyout key -out crt \
+    -subj "/CN=$NAME" -addext "subjectAltName=DNS:$NAME" 2>/dev/null
+install -m 600 -o lockgate key /etc/lockgate/tls.key
+install -m 644 crt /etc/lockgate/tls.crt
+fetch crt "bob:$PASSWORD"
+"""
+
+
 def one_machine():
     *before, last = blocks("one-machine")
     ready = "READY=http://127.0.0.1:9640/ready\n"
     return [OWN_FOLDERS, *before, ready, SERVICE, last, "cmp hello.txt /srv/exchange/hello.txt\n",
-            "grep -q '\"event\":\"transfer\"' /var/log/lockgate/audit.jsonl\n"]
+            "grep -q '\"event\":\"transfer\"' /var/log/lockgate/audit.jsonl\n", RELOAD]
 
 
 def dmz():

@@ -9,7 +9,7 @@ use super::machine::{Machine, Names};
 use super::read::Named;
 use super::report::{Location, Problems};
 use super::schema::File;
-use super::{Compiled, LogSettings, Report};
+use super::{Compiled, Fixed, LogSettings, Report, Stamps};
 use crate::config::leaf::{Leaf, OneOrMore};
 
 mod accounts;
@@ -104,6 +104,8 @@ pub(super) fn compile(
         login_hooks,
         accounts,
         users_files: None,
+        files: Stamps::default(),
+        fixed: Fixed::default(),
         routes,
         policy,
         policy_limits,

@@ -1,6 +1,6 @@
 //! Numbers, sizes, durations, names and paths.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde_json::{Value as Json, json};
@@ -163,7 +163,7 @@ impl Value for Text {
     }
 }
 
-/// A file or folder, as written.
+/// A file that is read with the configuration, as written.
 #[derive(Clone)]
 pub(in crate::config) struct FileName(pub PathBuf);
 
@@ -174,7 +174,38 @@ impl Value for FileName {
     }
 
     fn schema() -> Json {
+        json!({ "type": "string", "title": "a file" })
+    }
+
+    fn file(&self) -> Option<&Path> {
+        Some(&self.0)
+    }
+}
+
+/// A file or folder that the configuration only names: one that is written, a socket, or one that is watched
+/// by itself.
+#[derive(Clone)]
+pub(in crate::config) struct PathName(pub PathBuf);
+
+impl Value for PathName {
+    fn parse(text: &str) -> Result<Self, Invalid> {
+        FileName::parse(text).map(|FileName(name)| Self(name))
+    }
+
+    fn schema() -> Json {
         json!({ "type": "string", "title": "a file or folder of this machine" })
+    }
+}
+
+impl AsRef<Path> for FileName {
+    fn as_ref(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl AsRef<Path> for PathName {
+    fn as_ref(&self) -> &Path {
+        &self.0
     }
 }
 
