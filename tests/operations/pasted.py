@@ -225,7 +225,7 @@ def firewall(base):
 def pair():
     *before, last = blocks("pair")
     return ["ip link set lo up\nmkdir -p target/release\nln -s \"$LOCKGATE\" target/release/lockgate\n",
-            *before, PAIR_CHECK, last]
+            *before, PAIR_CHECK, last, "[ ! -e pair ]\n"]
 
 
 SCENARIOS = {"one-machine": one_machine, "dmz": dmz, "vrrp": vrrp, "pair": pair}
