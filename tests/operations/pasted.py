@@ -92,6 +92,9 @@ cmp sent received
 cmp sent server/files/through
 # The server sees the gateway only, and clients see no server, though the machine could forward.
 grep 'event="login"' server.log | grep -q 'peer=10.20.0.7:'
+# The rules for one machine, which may have been there before, are gone.
+nft list ruleset | grep -q 'tcp dport { 22, 9640 }'
+[ "$(nft list ruleset | grep -c 2222)" = 0 ]
 closed() { ! ip netns exec "$1" timeout 2 bash -c ": </dev/tcp/$2/$3" 2>/dev/null; }
 closed client 10.20.0.8 21
 closed client 10.20.0.7 9640
@@ -199,7 +202,8 @@ def one_machine():
 def dmz():
     base = blocks("one-machine")
     unit = next(block for block in base if "lockgate.service" in block)
-    return [OWN_FOLDERS, DMZ_NETWORK, *base[:2], *blocks("dmz"), unit, "READY=http://10.20.0.7:9640/ready\n", SERVICE,
+    [before] = [block for block in base if "firewall.nft" in block]
+    return [OWN_FOLDERS, DMZ_NETWORK, *base[:2], before, *blocks("dmz"), unit, "READY=http://10.20.0.7:9640/ready\n", SERVICE,
             DMZ_CHECK]
 
 
