@@ -53,10 +53,8 @@ fn entry(path: &str, key: &Key, text: &mut String) {
     let path = joined(path, key.name);
     let required = if key.required { " (required)" } else { "" };
     let (about, default) = without_default(key.about.trim());
-    let values = match (key.section_keys)().is_empty() {
-        true => values(&schema),
-        false => section_values(&path, &schema),
-    };
+    let is_value = (key.section_keys)().is_empty();
+    let values = if is_value { values(&schema) } else { section_values(&path, &schema) };
     let default = default.map(|default| format!("; default: {default}")).unwrap_or_default();
     let _ = writeln!(text, "- **`{path}`**{required}: {values}{default}.<br>{}", escaped(&about));
 }
