@@ -20,7 +20,7 @@ use crate::backend::local;
 use crate::config::Compiled;
 use crate::data::BindError;
 use crate::net::task;
-use crate::net::{ListenError, undelivered};
+use crate::net::{Drain, DrainSettings, ListenError, undelivered};
 use crate::policy::limits::QuotaFile;
 use generation::Prepared;
 use process::Process;
@@ -74,12 +74,12 @@ pub struct Running {
 /// Starts a gateway, within a tokio runtime. After an error no connection was accepted.
 pub fn start(mut config: Compiled) -> Result<Running, StartError> {
     let registry = Registry::new();
+    let drain_settings = std::mem::take(&mut config.drain);
     let (audit, writers) = Audit::start(std::mem::take(&mut config.audit), &registry)?;
     let audit_writers = Arc::new(writers);
     let process = Arc::new(Process::new(&registry, audit)?);
     let (metrics, admin_socket) = (config.metrics.take(), config.admin_socket.take());
     let state_dir = config.state_dir.take();
-    let drain_timeout = config.limits.drain_timeout;
     let prepared = Prepared::new(config, &process, None)?;
     let quotas =
         state_dir.map(|folder| Arc::new(QuotaFile::open(&folder, process.counters.clone())));
@@ -103,7 +103,7 @@ pub fn start(mut config: Compiled) -> Result<Running, StartError> {
     let generation = prepared.put_in_force(&process, None);
     let mut addresses = generation.addresses.clone();
     addresses.extend(metrics_address.map(|address| ("metrics".to_owned(), address)));
-    let reloader = Reloader::new(process.clone(), generation, drain_timeout, &registry)?;
+    let reloader = Reloader::new(process.clone(), generation, drain_settings, &registry)?;
     let end = &process.end;
     if let Some(metrics) = metrics {
         metrics.serve(end.clone());
@@ -118,20 +118,21 @@ pub fn start(mut config: Compiled) -> Result<Running, StartError> {
 }
 
 impl Running {
-    /// Accepts no new sessions and waits `limits.drain_timeout` for running transfers, and until clients
-    /// have received what the kernel still has for them, then aborts them. Returns whether that was needed.
-    /// Then writes the queued audit records, for at most five seconds.
+    /// Drains as `drain` says: accepts sessions for a while, waits for running transfers, and until clients
+    /// have received what the kernel still has for them, then aborts them. Then writes the queued audit
+    /// records, for at most five seconds. Returns whether a transfer was cut, or its end was not received.
     pub async fn stop(self) -> bool {
         let started = Instant::now();
-        let timeout = self.reloader.drain_timeout();
-        let forced = self.process.drain.drain(timeout).await;
-        let rest = timeout.saturating_sub(started.elapsed());
+        let settings = self.reloader.drain_settings();
+        let cut = self.process.drain.drain(&settings).await;
+        let DrainSettings { accept_for, timeout } = settings;
+        let rest = (accept_for + timeout).saturating_sub(started.elapsed());
         let ports = self.process.ports.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let lost = undelivered(ports, rest).await;
         if lost > 0 {
             tracing::warn!(
                 bytes = lost,
-                "clients have not received the end of what was sent to them (limits.drain_timeout)"
+                "clients have not received the end of what was sent to them (drain.timeout)"
             );
         }
         self.process.end.cancel();
@@ -139,7 +140,12 @@ impl Running {
             quotas.save().await;
         }
         self.audit.close().await;
-        forced
+        cut || lost > 0
+    }
+
+    /// Begins to end at [`Self::stop`]; says whether somebody else asked for that, and how far it is.
+    pub fn drain(&self) -> Drain {
+        self.process.drain.clone()
     }
 
     /// The tasks that write the audit.

@@ -15,19 +15,25 @@ use lockgate::app::{Reloader, Watch};
 use lockgate::audit::Writers;
 use lockgate::config::{self, Compiled, LogFormat, LogLevel, Source};
 use lockgate::logging::Log;
-use lockgate::net::task;
+use lockgate::net::{Drain, task};
 use lockgate::op::escape::printable;
 use lockgate::{admin, app, demo, logging};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use command::backends::Backends;
 use command::bans::Bans;
+use command::drain::DrainGateway;
 use command::reload::Reload;
+use command::sessions::{Kick, Sessions};
+use command::status::Status;
 use command::users::{HashPassword, ImportUsers};
 use command::{print, print_error};
 
 /// Exit status for an invalid configuration: `EX_USAGE` of sysexits.h.
 const EXIT_BAD_CONFIGURATION: u8 = 64;
+
+/// Exit status when transfers were cut by the end of the gateway: `EX_TEMPFAIL` of sysexits.h.
+const EXIT_TRANSFERS_CUT: u8 = 75;
 
 const DEFAULT_CONFIGURATION: &str = "/etc/lockgate/lockgate.yaml";
 
@@ -46,7 +52,7 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Serve until SIGTERM or Ctrl-C
+    /// Serve until SIGTERM, Ctrl-C or `lockgate drain`; exit status 75 if transfers were cut then
     Run {
         /// Log as text or JSON; overrides the configuration
         #[arg(long, value_enum)]
@@ -64,6 +70,12 @@ enum Command {
         /// The configuration file, as with --config
         file: Option<PathBuf>,
     },
+    /// Show the open sessions: who does what, at which rate
+    Sessions(Sessions),
+    /// End sessions, at once or after their transfers
+    Kick(Kick),
+    /// Show the state of the running gateway
+    Status(Status),
     /// Show the data ports of the running gateway with their owners
     Ports {
         /// The gateway's admin socket [default: `admin.socket` of the configuration]
@@ -81,6 +93,8 @@ enum Command {
     Backends(Backends),
     /// Have the running gateway read its configuration again
     Reload(Reload),
+    /// End the running gateway: no new sessions, and running transfers may finish
+    Drain(DrainGateway),
     /// Show the addresses that are banned after failed logins, or lift a ban
     Bans(Bans),
     /// Read a password from standard input and print its hash for `users`
@@ -182,8 +196,20 @@ fn execute(arguments: Arguments) -> anyhow::Result<ExitCode> {
             let ports = admin::fetch_ports(socket).await?;
             print(&if json { format!("{ports:#}\n") } else { admin::table(&ports) })
         }),
+        Command::Sessions(sessions) => {
+            at_socket(sessions.socket.clone(), &config, async |socket| sessions.run(socket).await)
+        }
+        Command::Kick(kick) => {
+            at_socket(kick.socket.clone(), &config, async |socket| kick.run(socket).await)
+        }
+        Command::Status(status) => {
+            at_socket(status.socket.clone(), &config, async |socket| status.run(socket).await)
+        }
         Command::Bans(bans) => {
             at_socket(bans.socket.clone(), &config, async |socket| bans.run(socket).await)
+        }
+        Command::Drain(drain) => {
+            at_socket(drain.socket.clone(), &config, async |socket| drain.run(socket).await)
         }
         Command::Backends(backends) => {
             at_socket(backends.socket.clone(), &config, async |socket| backends.run(socket).await)
@@ -275,17 +301,28 @@ async fn run(
         tracing::info!(listener, %address, "listening");
     }
     tracing::info!("ready");
+    let drain = running.drain();
     tokio::select! {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
+        () = drain.announced() => tracing::info!("asked to drain over the admin socket"),
     }
-    tracing::info!("draining: no new sessions; waiting for running transfers");
-    tokio::select! {
-        forced = running.stop() => tracing::info!(forced, "stopped"),
-        _ = terminate.recv() => tracing::warn!("stopped at once by a second signal"),
-        _ = interrupt.recv() => tracing::warn!("stopped at once by a second signal"),
-    }
-    Ok(ExitCode::SUCCESS)
+    let cut = tokio::select! {
+        cut = running.stop() => {
+            tracing::info!(cut, "stopped");
+            cut
+        }
+        _ = terminate.recv() => stopped_at_once(&drain),
+        _ = interrupt.recv() => stopped_at_once(&drain),
+    };
+    Ok(if cut { EXIT_TRANSFERS_CUT.into() } else { ExitCode::SUCCESS })
+}
+
+/// After a second signal. Whether transfers are running is not known; sessions may have one.
+fn stopped_at_once(drain: &Drain) -> bool {
+    let sessions = drain.sessions();
+    tracing::warn!(sessions, "stopped at once by a second signal");
+    sessions > 0
 }
 
 /// On SIGHUP, opens audit files again, as logrotate expects, and reads the configuration again.

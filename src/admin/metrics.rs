@@ -30,7 +30,7 @@ impl BoundMetrics {
         self.socket.local_addr().ok()
     }
 
-    /// Serves until `stop`; while draining, `/ready` returns 503.
+    /// Serves until `stop`; once a drain is announced, `/ready` returns 503.
     pub fn serve(self, stop: CancellationToken) {
         let this = Arc::new(self);
         let socket = this.clone();
@@ -52,7 +52,7 @@ impl BoundMetrics {
         match path {
             "/metrics" => metrics(&self.registry),
             "/live" => text(StatusCode::OK, "live\n"),
-            "/ready" if self.drain.is_draining() => {
+            "/ready" if self.drain.is_announced() => {
                 text(StatusCode::SERVICE_UNAVAILABLE, "draining\n")
             }
             "/ready" => text(StatusCode::OK, "ready\n"),

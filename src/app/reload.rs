@@ -1,8 +1,8 @@
 //! Reads the configuration again while the gateway runs: the whole file is checked and everything is opened,
 //! then the new configuration is put in force at once, or the old one stays.
 
-use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 use std::time::{Duration, SystemTime};
 
 use prometheus::{IntCounterVec, IntGauge, Opts, Registry};
@@ -10,9 +10,9 @@ use prometheus::{IntCounterVec, IntGauge, Opts, Registry};
 use super::StartError;
 use super::generation::{Generation, Prepared};
 use super::process::Process;
-use crate::admin::{Control, InForce, ReloadOutcome};
+use crate::admin::{Control, InForce, Lasting, ReloadOutcome};
 use crate::config::{Report, Source, Stamps};
-use crate::net::task;
+use crate::net::{DrainSettings, task};
 
 /// Between two looks at the files. A change is read once it is as old.
 const WATCH_INTERVAL: Duration = Duration::from_secs(1);
@@ -23,12 +23,14 @@ pub struct Reloader {
     state: Mutex<State>,
     /// Of the configuration in force, for those who only look.
     in_force: RwLock<Arc<InForce>>,
+    /// The configuration file, for those who only look; absolute.
+    file: OnceLock<PathBuf>,
     metrics: ReloadMetrics,
 }
 
 struct State {
     generation: Generation,
-    drain_timeout: Duration,
+    drain_settings: DrainSettings,
     /// The configuration in force as written; `None`: it has no file.
     source: Option<Source>,
     /// The files that it names, as they were when they were last read, with success or without.
@@ -82,7 +84,7 @@ impl Reloader {
     pub(super) fn new(
         process: Arc<Process>,
         generation: Generation,
-        drain_timeout: Duration,
+        drain_settings: DrainSettings,
         registry: &Registry,
     ) -> Result<Arc<Self>, prometheus::Error> {
         let metrics = ReloadMetrics::register(registry)?;
@@ -90,14 +92,17 @@ impl Reloader {
         let in_force = RwLock::new(generation.in_force.clone());
         let files = generation.files.clone();
         let state =
-            State { generation, drain_timeout, source: None, files, file: Stamps::default() };
-        Ok(Arc::new(Self { process, state: Mutex::new(state), in_force, metrics }))
+            State { generation, drain_settings, source: None, files, file: Stamps::default() };
+        let (state, file) = (Mutex::new(state), OnceLock::new());
+        Ok(Arc::new(Self { process, state, in_force, file, metrics }))
     }
 
     /// Names the file that the configuration in force was read from.
     pub fn set_source(&self, source: Source) {
+        let path = source.path();
+        let _ = self.file.set(std::path::absolute(path).unwrap_or_else(|_| path.to_owned()));
         let mut state = self.state();
-        state.file = Stamps::of_file(source.path());
+        state.file = Stamps::of_file(path);
         state.source = Some(source);
     }
 
@@ -135,14 +140,14 @@ impl Reloader {
         state.files = state.files.again();
         let config = source.load().map_err(ReloadError::Invalid)?;
         let needs_restart = state.generation.fixed.changed(&config.fixed);
-        let (warnings, drain_timeout) = (config.warnings.clone(), config.limits.drain_timeout);
+        let (warnings, drain_settings) = (config.warnings.clone(), config.drain.clone());
         let prepared = Prepared::new(config, &self.process, Some(&state.generation))?;
         let generation = prepared.put_in_force(&self.process, Some(&state.generation));
         log_listeners(&state.generation, &generation);
         *self.in_force.write().unwrap_or_else(PoisonError::into_inner) =
             generation.in_force.clone();
         state.files = generation.files.clone();
-        (state.generation, state.drain_timeout) = (generation, drain_timeout);
+        (state.generation, state.drain_settings) = (generation, drain_settings);
         state.source = Some(source);
         Ok(Reloaded { warnings, needs_restart })
     }
@@ -208,8 +213,8 @@ impl Reloader {
         };
     }
 
-    pub(super) fn drain_timeout(&self) -> Duration {
-        self.state().drain_timeout
+    pub(super) fn drain_settings(&self) -> DrainSettings {
+        self.state().drain_settings.clone()
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -220,6 +225,12 @@ impl Reloader {
 impl Control for Reloader {
     fn in_force(&self) -> Arc<InForce> {
         self.in_force.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn lasting(&self) -> Lasting {
+        let Process { started, live, drain, .. } = &*self.process;
+        let file = self.file.get().cloned();
+        Lasting { started: *started, file, live: live.clone(), drain: drain.clone() }
     }
 
     fn reload(&self) -> ReloadOutcome {

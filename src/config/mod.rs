@@ -12,6 +12,7 @@ use crate::auth::{GuardSettings, UserTable};
 use crate::backend::group::{self, ServerSettings};
 use crate::data::PoolSettings;
 use crate::front::ftp::ListenerSettings;
+use crate::net::DrainSettings;
 use crate::policy::RuleSet;
 use crate::route::RouteTable;
 use crate::session::Limits;
@@ -76,6 +77,8 @@ pub struct Compiled {
     pub state_dir: Option<PathBuf>,
     /// Limits and timeouts (`limits`), with defaults for absent keys.
     pub limits: Limits,
+    /// How the gateway ends (`drain`).
+    pub drain: DrainSettings,
     /// When clients are delayed and banned (`login_guard`).
     pub login_guard: GuardSettings,
     /// The address of `/metrics`, `/live` and `/ready`.

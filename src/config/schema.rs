@@ -56,6 +56,8 @@ section! {
         policy: Policy,
         /// Limits and timeouts. Absent: the defaults.
         limits: Limits,
+        /// How the gateway ends. Absent: the defaults.
+        drain: Drain,
         /// Delays and bans after failed logins. Absent: the defaults.
         login_guard: LoginGuard,
         /// The folder for what a restart must not lose: the daily quotas of `policy.limits`. It must exist.
@@ -486,8 +488,19 @@ section! {
         data_connect_timeout: Leaf<Positive>,
         /// Without a byte in a transfer. Default: 2m.
         stall_timeout: Leaf<Positive>,
-        /// For running transfers after SIGTERM; 0s aborts them at once. Default: 30s.
+        /// The older name of `drain.timeout`.
         drain_timeout: Leaf<Duration>,
+    }
+}
+
+section! {
+    /// The end of the gateway: SIGTERM, SIGINT or `lockgate drain`.
+    Drain {
+        /// New sessions are still accepted for so long, while `/ready` answers 503: load balancers learn late
+        /// that the gateway ends. 0s where nothing sends clients elsewhere. Default: 5s.
+        accept_for: Leaf<Duration>,
+        /// After that, for running transfers; 0s aborts them at once. Default: 30s.
+        timeout: Leaf<Duration>,
     }
 }
 
@@ -500,7 +513,7 @@ section! {
 }
 
 section! {
-    /// The operators' socket, read only.
+    /// The operators' socket.
     Admin {
         /// Path of a Unix socket, which the gateway creates for its own user.
         [required] socket: Leaf<PathName>,

@@ -78,7 +78,8 @@ pub struct Pool {
     settings: PoolSettings,
     /// In order.
     pub(super) ports: Vec<u16>,
-    sockets: Vec<Arc<TcpListener>>,
+    /// Until they are served: sessions that have the pool do not keep its ports open.
+    sockets: Mutex<Vec<Arc<TcpListener>>>,
     proxy_protocol: Option<Arc<ProxyProtocol>>,
     pub(super) rendezvous: Arc<Rendezvous>,
     advertiser: Advertiser,
@@ -132,7 +133,7 @@ impl Pools {
         });
         Ok(Pool {
             ports: ports.into_iter().collect(),
-            sockets: opened,
+            sockets: Mutex::new(opened),
             proxy_protocol,
             advertiser: Advertiser::new(&settings.name, &settings.advertise),
             settings: PoolSettings { client_match: rendezvous.client_match(), ..settings },
@@ -184,9 +185,11 @@ impl Pool {
         let per_address = self.settings.reservations_per_address;
         let epoch = self.rendezvous.put_in_force(self.ports.clone(), per_address, stop);
         self.advertiser.serve(replaced);
-        for socket in &self.sockets {
+        let sockets =
+            std::mem::take(&mut *self.sockets.lock().unwrap_or_else(PoisonError::into_inner));
+        for socket in sockets {
             let Ok(local) = socket.local_addr() else { continue };
-            let (socket, rendezvous) = (socket.clone(), self.rendezvous.clone());
+            let rendezvous = self.rendezvous.clone();
             let (proxy_protocol, stop) = (self.proxy_protocol.clone(), stop.clone());
             let (replaced, in_use) = (replaced.clone(), Arc::downgrade(&self.in_use));
             task::spawn(async move {

@@ -148,6 +148,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::net::DrainSettings;
 
     #[tokio::test]
     async fn binds_every_address_or_none_and_stops_when_draining() {
@@ -171,7 +172,8 @@ mod tests {
             let peer = client.local_addr().unwrap();
             assert_eq!(accepted.recv().await.unwrap(), Endpoints { peer, local: address });
         }
-        assert!(!drain.drain(Duration::from_secs(10)).await);
+        let settings = DrainSettings { accept_for: Duration::ZERO, ..DrainSettings::default() };
+        assert!(!drain.drain(&settings).await);
         // The accept loops have ended, and their sockets with them.
         assert_eq!(accepted.recv().await, None);
     }

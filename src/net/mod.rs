@@ -20,7 +20,7 @@ mod undelivered;
 
 pub use accept::accept;
 pub use connect::{Connector, Connectors, connect_from};
-pub use drain::Drain;
+pub use drain::{Drain, DrainPhase, DrainSettings};
 pub use file_stamp::FileStamp;
 pub use listen::{ListenError, Listener, bind, listen};
 pub use poll::poll_once;

@@ -22,6 +22,7 @@ mod certificates;
 mod client_auth;
 mod conditions;
 mod descriptors;
+mod drain;
 mod folders;
 mod guard;
 mod key_files;
@@ -77,6 +78,7 @@ pub(super) fn compile(
     let audit = audit::compile(file, folder, machine, problems);
     let log = log(file);
     let limits = limits(file);
+    let drain = drain::compile(file, problems);
     let login_guard = guard::compile(file, &limits, problems);
     placeholders::warn(file, problems);
     // Warnings are not shown with errors, and some of these are slow.
@@ -111,6 +113,7 @@ pub(super) fn compile(
         policy_limits,
         state_dir,
         limits,
+        drain,
         login_guard,
         metrics,
         admin_socket,
@@ -140,7 +143,6 @@ fn limits(file: &File) -> crate::session::Limits {
     for (given, limit) in times {
         *limit = value(given).map_or(*limit, |time| time.0);
     }
-    limits.drain_timeout = value(&given.drain_timeout).copied().unwrap_or(limits.drain_timeout);
     limits
 }
 
