@@ -24,6 +24,7 @@ mod leaf;
 mod machine;
 mod nearest;
 mod read;
+mod reference;
 mod report;
 mod schema;
 mod secret;
@@ -239,6 +240,11 @@ pub fn json_schema() -> serde_json::Value {
     let mut schema = <schema::File as Read>::schema();
     schema["$schema"] = "https://json-schema.org/draft/2020-12/schema".into();
     schema
+}
+
+/// The reference of the file's keys, as Markdown (docs/configuration-reference.md).
+pub fn reference() -> String {
+    reference::markdown(&<schema::File as Read>::section_keys())
 }
 
 fn load_in(text: &str, name: &str, folder: &Path, machine: &Machine) -> Result<Compiled, Report> {
