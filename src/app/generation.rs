@@ -8,6 +8,7 @@ use std::time::SystemTime;
 use tokio_util::sync::CancellationToken;
 
 use super::StartError;
+use super::judge::judge_sessions;
 use super::process::Process;
 use super::servers::{self, Backends};
 use super::users_reload::UsersReload;
@@ -175,13 +176,6 @@ impl Prepared {
         process.passwords.replace_users(users);
         Ok(Explainer { gateway, listeners })
     }
-}
-
-/// Judges all open sessions by this configuration.
-pub(super) fn judge_sessions(in_force: &InForce, process: &Process) {
-    let Explainer { gateway, listeners } = &in_force.explainer;
-    let listeners: Vec<_> = listeners.iter().map(|listener| listener.name.as_str()).collect();
-    process.live.all().iter().for_each(|session| gateway.judge(session, &listeners));
 }
 
 /// Takes what it needs from the configuration.
