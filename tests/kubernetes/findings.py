@@ -72,6 +72,9 @@ class Findings:
             return "killed"
         if not has_begun and has_logged_in and pods & phase.drained:
             return "sent away"
+        # Before its login, which no record names; only a pod that ends says so.
+        if not has_begun and phase.drained and "421" in transfer.words and "is shutting down" in transfer.words:
+            return "sent away"
         if not has_begun and not has_logged_in and phase.killed:
             return "unanswered"
         self.defect(phase, transfer, f"failed: {transfer.words}")
