@@ -17,15 +17,7 @@ const VERBS: [&str; 6] = [
 impl Client {
     pub(super) async fn feat(&mut self) {
         let mut lines = vec!["Features:".to_owned()];
-        if self.shared.settings.tls.settings().is_some() {
-            lines.extend([" AUTH TLS".into(), " PBSZ".into(), " PROT".into()]);
-        }
-        if self.shared.settings.active_allowed {
-            lines.push(" EPRT".into());
-        }
-        if self.shared.pool.is_some() {
-            lines.extend([" EPSV".into(), " PASV".into()]);
-        }
+        lines.extend(self.own_features().into_iter().map(str::to_owned));
         lines.push(format!(" {}", self.facts.feature()));
         lines.push(" MDTM".into());
         // Where it is announced and fails, some clients treat the upload as failed and remove it.
@@ -40,6 +32,21 @@ impl Client {
         }
         lines.push("End".into());
         self.control.reply_lines(211, &lines).await;
+    }
+
+    /// Those of the listener, whatever the backend is.
+    pub(super) fn own_features(&self) -> Vec<&'static str> {
+        let mut lines = Vec::new();
+        if self.shared.settings.tls.settings().is_some() {
+            lines.extend([" AUTH TLS", " PBSZ", " PROT"]);
+        }
+        if self.shared.settings.active_allowed {
+            lines.push(" EPRT");
+        }
+        if self.shared.pool.is_some() {
+            lines.extend([" EPSV", " PASV"]);
+        }
+        lines
     }
 
     pub(super) async fn opts(&mut self, argument: &[u8]) {

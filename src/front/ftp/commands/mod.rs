@@ -7,6 +7,7 @@ mod files;
 mod info;
 mod listing;
 mod parameters;
+mod relayed;
 mod security;
 mod transfer;
 
