@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::backend::group::{self, Checks, ServerSettings};
-use crate::config::compile::{accounts, entries, unknown_name, value};
+use crate::config::compile::{accounts, entries, opaque, unknown_name, value};
 use crate::config::report::{Location, Problems};
 use crate::config::schema::{Backend, File, Health};
 use crate::config::values::BackendProtocol;
@@ -65,6 +65,15 @@ fn check_member(
         let message = format!(
             "backend \"{name}\" has an account of the gateway (`login`), but this group passes the \
              client's name and password on: write `login` here, for all its servers"
+        );
+        problems.error(at, message);
+    }
+    if let Some((first, other)) = first
+        && opaque::dialect(member) != opaque::dialect(other)
+    {
+        let message = format!(
+            "backends \"{first}\" and \"{name}\" have different dialects (`dialect`), so what a client may do \
+             would depend on the server; a group has servers of one dialect"
         );
         problems.error(at, message);
     }
