@@ -27,12 +27,8 @@ pub(super) fn is_used(file: &File) -> bool {
     entries(&file.backends).iter().any(|(_, backend)| has_dialect(backend))
 }
 
-pub(super) fn dialect(backend: &Backend) -> Dialect {
-    value(&backend.dialect).copied().unwrap_or_default()
-}
-
 fn has_dialect(backend: &Backend) -> bool {
-    dialect(backend) == Dialect::Opaque
+    value(&backend.dialect) == Some(&Dialect::Opaque)
 }
 
 /// Refuses all that would need paths or files which the gateway understands.

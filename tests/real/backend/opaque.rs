@@ -17,6 +17,7 @@ use crate::support::gateway::{Gateway, PROGRAM, lockgate};
 use crate::support::mainframe::Mainframe;
 use crate::support::pki::pki;
 use crate::support::process::run;
+use crate::support::raw::Raw;
 use crate::support::servers::endpoint;
 use crate::support::{DataMode, PASSWORD, Tls, USER, pattern, ports};
 
@@ -151,6 +152,27 @@ fn every_form_of_data_is_carried() {
     let forms: Vec<_> =
         mainframe.relayed().into_iter().filter(|it| it.starts_with("TYPE")).collect();
     assert_eq!(forms, ["TYPE E", "TYPE E"]);
+}
+
+/// Which features the server has is known after the login only; where TLS is offered, clients look for it before.
+#[test]
+fn features_and_system_are_not_told_before_the_login() {
+    let mainframe = mainframe();
+    let gateway = before(&mainframe);
+    let (mut client, _) = Raw::connect(gateway.address("back-tls"));
+    let features = client.expect("FEAT", 211).text;
+    assert_eq!(
+        features,
+        "211-Features:\r\n AUTH TLS\r\n PBSZ\r\n PROT\r\n EPSV\r\n PASV\r\n211 End\r\n"
+    );
+    client.auth_tls();
+    for mut client in [client, greeted(&gateway, "back")] {
+        for line in ["FEAT", "SYST", "OPTS UTF8 ON"] {
+            client.expect(line, 530);
+        }
+        client.login(USER, PASSWORD);
+        assert!(client.expect("SYST", 215).text.contains("MVS"));
+    }
 }
 
 #[test]

@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::{Address, addresses, value};
 use crate::backend::SendProxyProtocol;
 use crate::backend::ftp::{self, DataMode, PassiveCommand};
-use crate::config::compile::{certificate_files, opaque};
+use crate::config::compile::certificate_files;
 use crate::config::report::{Location, Problems};
 use crate::config::schema;
 use crate::config::values::BackendTlsMode;
@@ -32,7 +32,7 @@ pub(super) fn compile(
     let settings = ftp::Settings {
         name: name.into(),
         addresses: Vec::new(),
-        dialect: opaque::dialect(backend),
+        dialect: value(&backend.dialect).copied().unwrap_or_default(),
         tls,
         data_mode: value(&backend.data_mode).copied().unwrap_or_default(),
         data_ports: value(&backend.data_ports).map(|pool| pool.0.clone()),

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::backend::group::{self, Checks, ServerSettings};
-use crate::config::compile::{accounts, entries, opaque, unknown_name, value};
+use crate::config::compile::{accounts, entries, unknown_name, value};
 use crate::config::report::{Location, Problems};
 use crate::config::schema::{Backend, File, Health};
 use crate::config::values::BackendProtocol;
@@ -68,8 +68,9 @@ fn check_member(
         );
         problems.error(at, message);
     }
+    let dialect = |backend: &Backend| value(&backend.dialect).copied().unwrap_or_default();
     if let Some((first, other)) = first
-        && opaque::dialect(member) != opaque::dialect(other)
+        && dialect(member) != dialect(other)
     {
         let message = format!(
             "backends \"{first}\" and \"{name}\" have different dialects (`dialect`), so what a client may do \

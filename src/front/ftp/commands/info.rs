@@ -3,6 +3,7 @@
 use crate::front::ftp::client::{Client, LoginState};
 use crate::front::ftp::reply::Reply;
 use crate::op::Representation;
+use crate::wire::ftp::command::Command;
 use crate::wire::ftp::listing::FactSet;
 
 const VERBS: [&str; 6] = [
@@ -31,6 +32,24 @@ impl Client {
             lines.push(format!(" {feature}"));
         }
         lines.push("End".into());
+        self.control.reply_lines(211, &lines).await;
+    }
+
+    /// Whether the login decides whose answers a client gets: an opaque server's are its own.
+    pub(super) fn awaits_server(&self) -> bool {
+        !matches!(self.login, LoginState::LoggedIn(_))
+            && self.shared.gateway.may_be_opaque(&self.client_info.listener)
+    }
+
+    /// FEAT, OPTS and SYST then: clients ask again after the login. Before TLS they look for AUTH in FEAT.
+    pub(super) async fn before_server(&mut self, command: &Command) {
+        let offers_tls = self.shared.settings.tls.settings().is_some() && !self.control.is_tls();
+        if *command != Command::Feat || !offers_tls {
+            return self.reply(Reply::NOT_LOGGED_IN).await;
+        }
+        let mut lines = vec!["Features:"];
+        lines.extend(self.own_features());
+        lines.push("End");
         self.control.reply_lines(211, &lines).await;
     }
 
