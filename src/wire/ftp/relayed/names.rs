@@ -30,17 +30,32 @@ pub(super) fn sets_attributes(argument: &[u8]) -> bool {
     words(argument).any(|word| WITH_OPERANDS.contains(&name(word).as_str()))
 }
 
+/// Without those that are values only.
 fn words(argument: &[u8]) -> impl Iterator<Item = &[u8]> {
     let words = argument.split(|b| matches!(b, b' ' | b'\t' | b',' | b';'));
-    words.filter(|word| !matches!(word.first(), None | Some(b'0'..=b'9' | b'\'' | b'"' | b'/')))
+    words.filter(|word| match word.first() {
+        None => false,
+        Some(b'0'..=b'9' | b'\'' | b'"' | b'/') => !is_value(word),
+        Some(_) => true,
+    })
 }
 
-/// What stands before `=` or `(`. A word of another form is its own name, which no rule has.
+/// What stands before `=` or `(` and a value. A word of another form is its own name, which no rule has.
 fn name(word: &[u8]) -> String {
     let end = word.iter().position(|b| matches!(b, b'=' | b'(')).unwrap_or(word.len());
-    let has_second_value = word[end..].iter().filter(|b| **b == b'=').count() > 1;
-    let name = if end == 0 || has_second_value { word } else { &word[..end] };
+    let value = word[end..].strip_prefix(b"=").unwrap_or(&word[end..]);
+    let name = if end > 0 && is_value(value) { &word[..end] } else { word };
     String::from_utf8_lossy(name).to_ascii_uppercase()
+}
+
+/// Whether nothing in it can be taken for a further parameter: at most one pair of parentheses, at the end.
+fn is_value(value: &[u8]) -> bool {
+    let mut parts = value.split(|b| *b == b')');
+    let before = parts.next().unwrap_or_default();
+    let mut after = parts.flatten();
+    value.iter().all(|b| b.is_ascii_graphic() && *b != b'=')
+        && before.iter().filter(|b| **b == b'(').count() <= 1
+        && after.all(|b| matches!(b, b'\'' | b'"'))
 }
 
 #[cfg(test)]
@@ -57,6 +72,14 @@ mod tests {
             ("LRECL=80;FILETYPE=JES", &["SITE LRECL", "SITE FILETYPE"]),
             ("LRECL=80=FILETYPE=JES", &["SITE LRECL=80=FILETYPE=JES"]),
             ("UNIT=SYSDA VOLUME(A,B)", &["SITE UNIT", "SITE VOLUME", "SITE B)"]),
+            ("VOLUME(A)", &["SITE VOLUME"]),
+            ("UNIT=(SYSDA)", &["SITE UNIT"]),
+            ("DCBDSN='USER.X(Y)'", &["SITE DCBDSN"]),
+            ("LRECL(80)FILETYPE=JES", &["SITE LRECL(80)FILETYPE=JES"]),
+            ("LRECL=(80)FILETYPE(JES)", &["SITE LRECL=(80)FILETYPE(JES)"]),
+            ("LRECL(80)\u{b}FILETYPE=JES", &["SITE LRECL(80)\u{b}FILETYPE=JES"]),
+            ("LRECL 80\u{b}FILE", &["SITE LRECL", "SITE 80\u{b}FILE"]),
+            ("LRECL 8=JES", &["SITE LRECL", "SITE 8=JES"]),
             ("PRIMARY=5 CYLINDERS", &["SITE PRIMARY", "SITE CYLINDERS"]),
             ("NAMEFMT 1", &["SITE NAMEFMT"]),
             ("-FILETYPE=JES", &["SITE -FILETYPE"]),
