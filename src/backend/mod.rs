@@ -24,12 +24,14 @@ mod home;
 mod in_flight;
 pub mod local;
 mod path_leases;
+mod relayed;
 pub mod sftp;
 mod unsupported;
 
 pub use group::ResumeNote;
 pub use home::Home;
 pub use in_flight::InFlight;
+pub use relayed::{CommandRelay, RelayedRead};
 pub use unsupported::{IgnoredAttributes, UnsupportedAttributes};
 
 /// How a session logs in at a backend.
@@ -146,6 +148,11 @@ pub trait Backend: Send + Sync {
         Names::Exact
     }
 
+    /// Whether its server has `dialect: opaque`: its sessions have a [`CommandRelay`] and nothing else.
+    fn is_opaque(&self) -> bool {
+        false
+    }
+
     /// The addresses of its server as configured, for the log.
     fn addresses(&self) -> &[String] {
         &[]
@@ -169,6 +176,11 @@ pub trait BackendSession: Send + Sync {
 
     /// To be told of interrupted uploads, where the user's next session should get the same server.
     fn resume_note(&self) -> Option<Arc<ResumeNote>> {
+        None
+    }
+
+    /// Relays the commands of FTP clients to an opaque server; `None` for other backends.
+    fn relay(&self) -> Option<&dyn CommandRelay> {
         None
     }
 

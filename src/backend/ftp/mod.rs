@@ -15,6 +15,7 @@ mod features;
 mod file;
 mod listing;
 mod login;
+mod opaque;
 mod operations;
 mod passive;
 mod pool;
@@ -64,11 +65,12 @@ use crate::policy::Names;
 use crate::route::Target;
 use cache::Cache;
 use data_ports::DataPorts;
+use opaque::OpaqueSession;
 use pool::{ConnectionGuard, Pool};
 use refusals::OptionalCommand;
 use servers::Servers;
 
-pub use settings::{DataMode, PassiveCommand, Settings, Timing, TlsMode, UncheckedRename};
+pub use settings::{DataMode, Dialect, PassiveCommand, Settings, Timing, TlsMode, UncheckedRename};
 
 /// How long an operation waits for a control connection if all are in use by transfers.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(20);
@@ -137,6 +139,9 @@ impl Backend for FtpBackend {
         let ports = self.data_ports.clone().map(DataPorts::new);
         let account = (&self.leases, credentials);
         let pool = Pool::login(settings, shared, ports, account, origin).await?;
+        if self.is_opaque() {
+            return Ok(Box::new(OpaqueSession::new(pool)));
+        }
         let queue_budget = data::Budget::new(QUEUED_WRITES_MAX);
         let cache = Arc::new(Cache::new(pool.account().changes().clone()));
         Ok(Box::new(FtpSession { pool, cache, exact_times: Arc::default(), queue_budget }))
@@ -148,6 +153,10 @@ impl Backend for FtpBackend {
 
     fn names(&self) -> Names {
         self.settings.names
+    }
+
+    fn is_opaque(&self) -> bool {
+        self.settings.dialect == Dialect::Opaque
     }
 
     fn addresses(&self) -> &[String] {

@@ -130,6 +130,10 @@ impl Backend for Group {
         self.servers.first().map_or(Names::Exact, |server| server.backend().names())
     }
 
+    fn is_opaque(&self) -> bool {
+        self.servers.first().is_some_and(|server| server.backend().is_opaque())
+    }
+
     fn addresses(&self) -> &[String] {
         &self.addresses
     }

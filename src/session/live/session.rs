@@ -13,7 +13,6 @@ use super::rate::Rate;
 use super::running::{Moved, Running};
 use super::view::{LISTED_MAX, SessionState, SessionView};
 use crate::net::{Drain, Protection};
-use crate::op::RemotePath;
 use crate::session::end::SessionEnd;
 use crate::session::gateway::{Gateway, Judged};
 
@@ -290,7 +289,7 @@ impl State {
 
 impl RunningGuard {
     /// The name that the backend chose.
-    pub(in crate::session) fn set_path(&self, path: RemotePath) {
+    pub(in crate::session) fn set_path(&self, path: &[u8]) {
         if let Some(running) = self.session.state().running.get_mut(&self.number) {
             running.set_path(path);
         }

@@ -11,7 +11,7 @@ use tokio::time::timeout;
 use super::Shared;
 use super::connection::{Connection, Marker};
 use super::features::Features;
-use super::settings::{Settings, TlsMode};
+use super::settings::{Dialect, Settings, TlsMode};
 use super::{pwd, reply, reply_codes};
 use crate::auth::Credentials;
 use crate::backend::Origin;
@@ -31,7 +31,7 @@ pub(super) async fn login(
     credentials: &Credentials,
     origin: Origin,
 ) -> Result<(Connection, LoginFolder), Failure> {
-    let (mut is_sequential, mut skip_pwd) = (false, false);
+    let (mut is_sequential, mut skip_pwd) = (settings.dialect == Dialect::Opaque, false);
     loop {
         let mut connection =
             connect_and_authenticate(settings, shared, credentials, origin).await?;
@@ -139,8 +139,14 @@ type CommandReply = (&'static str, PeerReply);
 
 /// The commands that follow every login. PBSZ and PROT (RFC 4217) are sent after it, since some servers
 /// refuse them before. UTF-8 is requested without looking at FEAT: a server without it refuses, and
-/// nothing changes.
+/// nothing changes. An opaque server's settings are the client's.
 fn setup_commands(settings: &Settings) -> &'static [&'static str] {
+    if settings.dialect == Dialect::Opaque {
+        return match &settings.tls {
+            TlsMode::None => &[PWD],
+            _ => &["PBSZ 0", "PROT P", PWD],
+        };
+    }
     match (&settings.tls, settings.minds_names_of_windows()) {
         (TlsMode::None, false) => &["FEAT", "OPTS UTF8 ON", PWD, "TYPE I"],
         (TlsMode::None, true) => &["SYST", "FEAT", "OPTS UTF8 ON", PWD, "TYPE I"],
@@ -225,7 +231,11 @@ fn apply_replies(
     };
     let candidates = [(PWD, Marker::default()), ("FEAT", Marker::FEAT)];
     let answered = candidates.into_iter().find(|(command, marker)| has_reply(command, marker.code));
-    connection.marker = answered.map_or(Marker::TYPE, |(_, marker)| marker);
+    let otherwise = match connection.settings.dialect {
+        Dialect::Unix => Marker::TYPE,
+        Dialect::Opaque => Marker::NOOP,
+    };
+    connection.marker = answered.map_or(otherwise, |(_, marker)| marker);
     for (command, reply) in replies {
         if reply.code == 421 {
             return Err(reply::failure(command, reply));
