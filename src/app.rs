@@ -1,6 +1,7 @@
 //! Start-up: creates everything, binds all addresses, then serves.
 
 mod servers;
+pub mod service_manager;
 mod users_reload;
 
 use std::collections::{BTreeSet, HashMap};

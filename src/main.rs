@@ -11,6 +11,7 @@ use std::sync::Arc;
 use anyhow::Context;
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
+use lockgate::app::service_manager;
 use lockgate::audit::Writers;
 use lockgate::config::{self, Compiled, LogFormat, LogLevel};
 use lockgate::logging::Log;
@@ -21,6 +22,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use command::backends::Backends;
 use command::bans::Bans;
+use command::documents::{Completions, ManualPages};
 use command::users::{HashPassword, ImportUsers};
 use command::{print, print_error};
 
@@ -81,6 +83,10 @@ enum Command {
     ImportUsers(ImportUsers),
     /// Print the JSON Schema of the configuration file
     Schema,
+    /// Print a shell's completions for this command line
+    Completions(Completions),
+    /// Write the manual pages, one for each subcommand, into a folder
+    Man(ManualPages),
 }
 
 #[derive(clap::Args)]
@@ -186,6 +192,14 @@ fn execute(arguments: Arguments) -> anyhow::Result<ExitCode> {
             print(&format!("{:#}\n", config::json_schema()))?;
             Ok(ExitCode::SUCCESS)
         }
+        Command::Completions(completions) => {
+            completions.run(Arguments::command())?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Man(pages) => {
+            pages.run(Arguments::command())?;
+            Ok(ExitCode::SUCCESS)
+        }
     }
 }
 
@@ -234,16 +248,20 @@ async fn run(config: Compiled, log: &Log) -> anyhow::Result<ExitCode> {
     task::spawn(log.report_losses());
     let hang_up = signal(SignalKind::hangup())?;
     raise_descriptor_limit();
+    let drain_timeout = config.limits.drain_timeout;
     let running = app::start(config).context("lockgate did not start")?;
     task::spawn(serve_hang_ups(hang_up, running.audit()));
     for (listener, address) in &running.addresses {
         tracing::info!(listener, %address, "listening");
     }
     tracing::info!("ready");
+    service_manager::ready(&format!("serving at {} addresses", running.addresses.len()));
+    task::spawn(service_manager::feed_watchdog());
     tokio::select! {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
     }
+    service_manager::stopping(drain_timeout);
     tracing::info!("draining: no new sessions; waiting for running transfers");
     tokio::select! {
         forced = running.stop() => tracing::info!(forced, "stopped"),
