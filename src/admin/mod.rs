@@ -3,6 +3,8 @@
 mod backends;
 mod bans;
 mod client;
+mod control;
+mod drain;
 mod explain;
 mod http;
 mod metrics;
@@ -11,7 +13,9 @@ mod socket;
 
 pub use backends::{backends_table, drain_backend, fetch_backends};
 pub use bans::{bans_table, fetch_bans, lift_ban};
-pub use client::{fetch_explanation, fetch_ports};
+pub use client::{fetch_explanation, fetch_ports, reload};
+pub use control::{Control, InForce, ReloadOutcome};
+pub use drain::{drain_gateway, drain_text, fetch_drain};
 pub use explain::{Explainer, ListenerKind, Question, explanation_text};
 pub use metrics::BoundMetrics;
 pub use ports::table;

@@ -23,20 +23,15 @@ pub fn reloading() {
     }
 }
 
-/// No new sessions; running transfers have this time. The service manager waits for as long, also where its
+/// The drain begins, and has this time. The service manager waits for as long, also where its
 /// own limit (`TimeoutStopSec`) is shorter.
-pub fn stopping(drain_timeout: Duration) {
-    let wait = drain_timeout.saturating_add(END_TIMEOUT).as_micros();
+pub fn stopping(drain_time: Duration) {
+    let wait = drain_time.saturating_add(END_TIMEOUT).as_micros();
     send(&[
         NotifyState::Stopping,
         NotifyState::ExtendTimeoutUsec(u32::try_from(wait).unwrap_or(u32::MAX)),
-        NotifyState::Status("draining: no new sessions; waiting for running transfers"),
+        NotifyState::Status("draining"),
     ]);
-}
-
-/// The line that `systemctl status` shows.
-pub fn status(text: &str) {
-    send(&[NotifyState::Status(text)]);
 }
 
 /// Sends `WATCHDOG=1` at half of `WATCHDOG_USEC` for as long as the runtime takes up new tasks. Ends at once

@@ -3,6 +3,8 @@
 pub(crate) mod backends;
 pub(crate) mod bans;
 pub(crate) mod documents;
+pub(crate) mod drain;
+pub(crate) mod reload;
 pub(crate) mod users;
 
 use std::fmt::Display;

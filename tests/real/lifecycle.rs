@@ -31,7 +31,8 @@ fn config(folder: &TempDir) -> String {
          backends:\n  files: {{ protocol: local, folder: {:?} }}\n\
          users:\n  {USER}: {{ password_hash: \"{}\" }}\n\
          routes:\n  - {{ authenticate: gateway, backend: files }}\n\
-         metrics: {{ address: \"127.0.0.1:0\" }}\n",
+         metrics: {{ address: \"127.0.0.1:0\" }}\n\
+         drain: {{ accept_for: 0s }}\n",
         pki().certificate.display(),
         pki().key.display(),
         pool.start(),
@@ -58,7 +59,7 @@ fn serves_until_sigterm() {
     assert!(client.at_end());
     gateway.await_log(|event| event.to_string().contains(USER), TIMEOUT);
     gateway.hang_up();
-    gateway.await_log(|event| event.to_string().contains("SIGHUP is ignored"), TIMEOUT);
+    gateway.await_log(|event| event.to_string().contains("read again and is in force"), TIMEOUT);
     assert_eq!(Raw::connect(gateway.address("front")).1.code, 220);
     gateway.terminate();
     let status = gateway.wait(TIMEOUT).expect("it ends after SIGTERM");
@@ -79,17 +80,21 @@ fn the_service_manager_is_told_of_each_state() {
     };
     let mut command = Command::new(PROGRAM);
     command.env("NOTIFY_SOCKET", &path).env("WATCHDOG_USEC", "200000");
-    let yaml = format!("{}limits: {{ drain_timeout: 7s }}\n", config(&folder));
+    let yaml = format!("{}drain: {{ accept_for: 0s, timeout: 7s }}\n", config(&folder));
     let mut gateway = Gateway::start_by(command, &yaml, &[]);
-    assert_eq!(next(), "READY=1\nSTATUS=serving at 2 addresses\n");
+    assert_eq!(next(), "READY=1\nSTATUS=serving\n");
     for _ in 0..3 {
         assert_eq!(next(), "WATCHDOG=1\n");
     }
+    let other = || {
+        std::iter::repeat_with(next).find(|message| message != "WATCHDOG=1\n").expect("a message")
+    };
+    gateway.hang_up();
+    let reloading = other();
+    assert!(reloading.starts_with("RELOADING=1\nMONOTONIC_USEC="), "{reloading}");
+    assert_eq!(other(), "READY=1\nSTATUS=serving\n");
     gateway.terminate();
-    let told = std::iter::repeat_with(next).find(|message| message != "WATCHDOG=1\n");
-    let stopping = "STOPPING=1\nEXTEND_TIMEOUT_USEC=22000000\nSTATUS=draining: no new sessions; waiting \
-                    for running transfers\n";
-    assert_eq!(told.as_deref(), Some(stopping));
+    assert_eq!(other(), "STOPPING=1\nEXTEND_TIMEOUT_USEC=22000000\nSTATUS=draining\n");
     assert!(gateway.wait(TIMEOUT).expect("it ends").success());
 }
 

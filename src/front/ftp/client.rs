@@ -142,7 +142,10 @@ impl Client {
                 self.client_info.end.set(SessionEnd::by(Fault::Client, self.control.close_reason()));
             }
             // REIN may have started another session meanwhile.
-            () = forced => self.client_info.end.set(SessionEnd::shutdown()),
+            () = forced => {
+                self.shared.drain.note_cut();
+                self.client_info.end.set(SessionEnd::shutdown());
+            }
         }
         if !self.is_recorded {
             let reason = self.client_info.end.get().map_or("", SessionEnd::reason);
@@ -223,9 +226,22 @@ impl Client {
             ),
         };
         let drain = self.shared.drain.clone();
+        // The client has a port, or has named one, and sends its transfer command next.
+        let requested = self.transfer.requested.as_ref();
+        let transfer_until =
+            requested.map(|it| Instant::from_std(it.since()) + limits.data_connect_timeout);
+        let drained = async {
+            drain.draining().await;
+            if let Some(until) = transfer_until {
+                tokio::select! {
+                    () = sleep_until(until) => {}
+                    () = drain.forced() => {}
+                }
+            }
+        };
         tokio::select! {
             biased;
-            () = drain.draining() => {
+            () = drained => {
                 self.await_delivery().await;
                 self.client_info.end.set(SessionEnd::shutdown());
                 self.reply(Reply::SHUTTING_DOWN).await;

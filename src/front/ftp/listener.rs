@@ -14,20 +14,20 @@ use super::settings::{ListenerSettings, TlsPolicy};
 use super::shared::Shared;
 use crate::front::refusal;
 use crate::net::tls::ControlTls;
-use crate::net::{Endpoints, ListenError, Listener, Stream};
+use crate::net::{Endpoints, ListenError, Listener, Sockets, Stream};
 use crate::session::{AdmissionPermit, BANNED, ClientInfo, ClientRefusal};
 use crate::wire::ftp::reply;
 
 const REFUSAL_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Opens every address of an FTP listener, or none.
-pub fn bind(shared: Shared) -> Result<Listener, ListenError> {
+/// Opens every address that is not open yet of an FTP listener, or none.
+pub fn bind(shared: Shared, sockets: &Sockets) -> Result<Listener, ListenError> {
     let shared = Arc::new(shared);
     let ListenerSettings { name, addresses, proxy_protocol, .. } = &shared.settings;
     let for_clients = shared.clone();
     let proxy_protocol = shared.gateway.proxy_protocol(name, proxy_protocol);
     let on_accept = move |tcp, endpoints| on_accept(&for_clients, tcp, endpoints);
-    Listener::bind(name, addresses, proxy_protocol, &shared.drain, on_accept)
+    Listener::bind((name, addresses), proxy_protocol, sockets, &shared.drain, on_accept)
 }
 
 fn on_accept(shared: &Arc<Shared>, tcp: TcpStream, endpoints: Endpoints) {

@@ -138,6 +138,9 @@ impl Channel {
             biased;
             () = drain.forced() => {
                 self.connection.client_info.end.set(SessionEnd::shutdown());
+                if !self.is_idle() || !self.requests.has_no_handles() {
+                    drain.note_cut();
+                }
                 End::Shutdown
             }
             () = end.cancelled() => End::Closed,

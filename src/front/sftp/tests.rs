@@ -12,6 +12,7 @@ use russh::{ChannelMsg, Disconnect, Names, client};
 use tokio::io::{AsyncRead, AsyncWrite, copy_bidirectional};
 use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
 
 use super::auth::Logins;
 use super::budget::REQUESTS_MAX;
@@ -21,8 +22,8 @@ use super::requests::tests::{Stub, gateway};
 use super::settings::ListenerSettings;
 use super::shared::Shared;
 use crate::auth::{AuthorizedKeys, KeyTrust, Methods, PasswordCheck, User, UserTable};
-use crate::net::Drain;
 use crate::net::ssh::{Algorithms, Base, Side};
+use crate::net::{Drain, Sockets};
 use crate::route::{Access, Account, Backends, RouteBackend};
 use crate::session::{Admission, ClientInfo};
 use crate::wire::sftp::{
@@ -80,9 +81,9 @@ fn shared(stub: &Arc<Stub>) -> Shared {
 
 /// Starts a listener with the scripted backend, and returns its address.
 async fn serve(stub: &Arc<Stub>) -> std::net::SocketAddr {
-    let bound = bind(shared(stub)).unwrap();
+    let bound = bind(shared(stub), &Sockets::default()).unwrap();
     let address = bound.addresses()[0].1;
-    bound.serve();
+    bound.serve(&CancellationToken::new());
     address
 }
 
@@ -286,7 +287,7 @@ async fn a_known_key_with_a_sha1_signature_is_refused() {
     let mut shared = shared(&stub);
     let mut gateway = gateway(&stub);
     let users = UserTable::new(HashMap::from([(b"u".to_vec(), user)]));
-    gateway.passwords = PasswordCheck::new(users);
+    gateway.passwords = Arc::new(PasswordCheck::new(users));
     gateway.routes.0[0].backends = Backends::One(RouteBackend {
         name: "stub".into(),
         access: Access::of_users(Account::None),

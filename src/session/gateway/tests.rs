@@ -166,7 +166,10 @@ fn gateway_with(access: Access, keys: AuthorizedKeys) -> Gateway {
     };
     Gateway {
         guard: LoginGuard::new(GuardSettings::default(), &Registry::new()).unwrap(),
-        passwords: PasswordCheck::new(UserTable::new(HashMap::from([(b"alice".to_vec(), alice)]))),
+        passwords: Arc::new(PasswordCheck::new(UserTable::new(HashMap::from([(
+            b"alice".to_vec(),
+            alice,
+        )])))),
         login_hooks: Default::default(),
         routes: RouteTable(vec![route]),
         backends: HashMap::from([("files".to_owned(), Arc::new(Silent) as Arc<dyn Backend>)]),

@@ -81,7 +81,8 @@ impl Site {
                    ftp: {{ protocol: ftp, address: \"{}\", login: {{ user: {USER}, password_file: password }}, partial_uploads: delete }}\n  \
                    sftp: {{ protocol: sftp, address: \"{}\", host_key: \"{}\", login: {{ user: {USER}, password_file: password }}, partial_uploads: delete }}\n\
                  {users}routes:\n{routes}\
-                 limits: {{ sessions_per_address: 1000, drain_timeout: 50ms }}\n",
+                 limits: {{ sessions_per_address: 1000 }}\n\
+                 drain: {{ accept_for: 0s, timeout: 50ms }}\n",
                 data_ports(),
                 server.address("ftp"),
                 server.address("sftp"),

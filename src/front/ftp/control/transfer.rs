@@ -61,7 +61,10 @@ impl Control {
                 },
                 // A transfer that uses up the task's budget must not hide it.
                 line = unconstrained(self.read_line()), if !self.closed => line,
-                () = drain.forced() => break Err(Interruption::Shutdown),
+                () = drain.forced() => {
+                    drain.note_cut();
+                    break Err(Interruption::Shutdown);
+                }
             };
             // A download needs no control connection: a client that has left does not read its
             // data.
@@ -97,7 +100,10 @@ impl Control {
                     done.map_err(Interruption::Failed)?;
                     settled = true;
                 }
-                () = drain.forced() => return Err(Interruption::Shutdown),
+                () = drain.forced() => {
+                    drain.note_cut();
+                    return Err(Interruption::Shutdown);
+                }
                 () = &mut grace, if !grace_over => grace_over = true,
             }
             if settled && grace_over {
