@@ -91,7 +91,7 @@ def check_installed(machine):
 def check_service(machine):
     """It runs, without more rights than the unit gives."""
     expect(machine.show("lockgate", "ActiveState") == "active", "it is not active")
-    expect(machine.show("lockgate", "StatusText").startswith("serving at "), machine.show("lockgate", "StatusText"))
+    expect(machine.show("lockgate", "StatusText").startswith("serving"), machine.show("lockgate", "StatusText"))
     pid = machine.show("lockgate", "MainPID")
     status = machine.run("cat", f"/proc/{pid}/status")
     status = dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line)
@@ -167,6 +167,22 @@ def check_watchdog(machine, pid):
     expect(machine.show("lockgate", "MainPID") != pid, "the same process")
 
 
+def check_reload(machine, pid):
+    """Without another process; and no change where the configuration has errors."""
+    machine.run("systemctl", "reload", "lockgate")
+    file = machine.path("/etc/lockgate/lockgate.yaml")
+    good = file.read_text()
+    file.write_text(good + "nonsense: 1\n")
+    wrong = subprocess.run(machine.inside("systemctl", "reload", "lockgate"), capture_output=True, timeout=30)
+    expect(wrong.returncode != 0, "a wrong configuration was loaded")
+    shown = machine.show("lockgate", "StatusText")
+    expect("the last reload failed" in shown, f"after a wrong configuration: {shown}")
+    file.write_text(good)
+    machine.run("systemctl", "reload", "lockgate")
+    expect(machine.show("lockgate", "StatusText") == "serving", "after a right configuration")
+    expect(check_service(machine) == pid, "a reload is no restart")
+
+
 def check_bad_configuration(machine):
     """Started once, not again and again."""
     file = machine.path("/etc/lockgate/lockgate.yaml")
@@ -221,6 +237,7 @@ def serve(package, folder):
             check_documents(machine)
             check_reserved_ports(machine)
             expect(machine.run("lockgate", "check") == "/etc/lockgate/lockgate.yaml: ok\n", "`check`")
+            expect("100 ports" in machine.run("lockgate", "ports"), "`lockgate ports`")
             # `check` has warnings, such as that the ports of the running gateway are in use; its start has none.
             log = machine.run("journalctl", "--no-pager", "--unit", "lockgate")
             expect("ready" in log and "warning" not in log, log)
@@ -228,8 +245,7 @@ def serve(package, folder):
             server = subprocess.Popen(machine.inside("lockgate", "run", "--config", "/srv/server.yaml"), stderr=subprocess.DEVNULL)
             pid = check_service(machine)
             transfer(machine)
-            machine.run("systemctl", "reload", "lockgate")
-            expect(check_service(machine) == pid, "a reload is no restart")
+            check_reload(machine, pid)
             check_watchdog(machine, pid)
             transfer(machine)
             check_bad_configuration(machine)
