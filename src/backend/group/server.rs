@@ -243,12 +243,8 @@ impl Server {
         if self.checks().is_some() {
             self.lasting.metrics.ejections.inc();
             let server = self.name();
-            tracing::warn!(
-                event = "backend",
-                server,
-                reason,
-                "the server is down: no new sessions"
-            );
+            // Of the server, whether a check or a login found it.
+            tracing::warn!(target: "lockgate::record", event = "backend", server, reason, "the server is down: no new sessions");
             self.lasting.down.send_replace(true);
         }
     }
