@@ -25,6 +25,8 @@ use command::bans::Bans;
 use command::documents::{Completions, ManualPages};
 use command::drain::DrainGateway;
 use command::reload::Reload;
+use command::sessions::{Kick, Sessions};
+use command::status::Status;
 use command::users::{HashPassword, ImportUsers};
 use command::{print, print_error};
 
@@ -69,6 +71,12 @@ enum Command {
         /// The configuration file, as with --config
         file: Option<PathBuf>,
     },
+    /// Show the open sessions: who does what, at which rate
+    Sessions(Sessions),
+    /// End sessions, at once or after their transfers
+    Kick(Kick),
+    /// Show the state of the running gateway
+    Status(Status),
     /// Show the data ports of the running gateway with their owners
     Ports {
         /// The gateway's admin socket [default: `admin.socket` of the configuration]
@@ -189,6 +197,15 @@ fn execute(arguments: Arguments) -> anyhow::Result<ExitCode> {
             let ports = admin::fetch_ports(socket).await?;
             print(&if json { format!("{ports:#}\n") } else { admin::table(&ports) })
         }),
+        Command::Sessions(sessions) => {
+            at_socket(sessions.socket.clone(), &config, async |socket| sessions.run(socket).await)
+        }
+        Command::Kick(kick) => {
+            at_socket(kick.socket.clone(), &config, async |socket| kick.run(socket).await)
+        }
+        Command::Status(status) => {
+            at_socket(status.socket.clone(), &config, async |socket| status.run(socket).await)
+        }
         Command::Bans(bans) => {
             at_socket(bans.socket.clone(), &config, async |socket| bans.run(socket).await)
         }

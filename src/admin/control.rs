@@ -1,6 +1,9 @@
 //! What the admin socket shows and changes.
 
+use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use serde_json::{Value, json};
 
@@ -8,6 +11,7 @@ use super::Explainer;
 use crate::backend::group::Servers;
 use crate::data::Pool;
 use crate::net::Drain;
+use crate::session::LiveSessions;
 
 /// What the configuration in force consists of.
 pub struct InForce {
@@ -17,6 +21,22 @@ pub struct InForce {
     pub servers: Servers,
     /// Its gateway and listeners.
     pub explainer: Explainer,
+    /// Every bound address by listener name.
+    pub addresses: Vec<(String, SocketAddr)>,
+    /// Since when it is in force.
+    pub since: SystemTime,
+}
+
+/// What goes on when another configuration is put in force.
+pub struct Lasting {
+    /// When the gateway was started.
+    pub started: SystemTime,
+    /// The configuration file; `None`: the configuration is no file.
+    pub file: Option<PathBuf>,
+    /// The open sessions.
+    pub live: Arc<LiveSessions>,
+    /// Ends the gateway.
+    pub drain: Drain,
 }
 
 /// A running gateway.
@@ -24,8 +44,8 @@ pub trait Control: Send + Sync {
     /// The configuration in force.
     fn in_force(&self) -> Arc<InForce>;
 
-    /// Its end, and how far that is.
-    fn drain(&self) -> &Drain;
+    /// What goes on when another one is put in force. Does not block.
+    fn lasting(&self) -> Lasting;
 
     /// Reads the configuration again. Blocks.
     fn reload(&self) -> ReloadOutcome;

@@ -15,7 +15,8 @@ use tokio_util::sync::CancellationToken;
 use super::control::{Control, InForce, ReloadOutcome};
 use super::explain::Question;
 use super::http::{self, Page, page, text};
-use super::{backends, bans, drain, ports};
+use super::status::{self, Snapshot};
+use super::{backends, bans, drain, ports, sessions};
 use crate::net::task;
 
 /// The bound socket; dropping it removes the file.
@@ -44,6 +45,8 @@ impl AdminSocket {
 
     /// Serves until `stop`.
     pub fn serve(self, control: Arc<dyn Control>, stop: CancellationToken) {
+        let rates = control.lasting().live.keep_rates();
+        task::spawn(stop.clone().run_until_cancelled_owned(rates));
         let this = Arc::new(Service { socket: self, control });
         let socket = this.clone();
         let accept = move || {
@@ -78,29 +81,50 @@ impl AdminSocket {
 
 impl Service {
     fn response(&self, uri: &Uri) -> Page {
-        let InForce { pools, servers, explainer } = &*self.control.in_force();
+        let InForce { pools, servers, explainer, .. } = &*self.control.in_force();
+        let query = uri.query().unwrap_or_default();
         match uri.path() {
             "/ports" => {
                 let views: Vec<_> = pools.iter().map(|pool| pool.view()).collect();
                 json_page(&ports::json(&views))
             }
             "/backends" => json_page(&backends::json(&servers.view())),
-            "/drain" => json_page(&drain::json(self.control.drain())),
-            "/bans" => {
-                let bans = explainer.gateway.guard.bans();
-                json_page(&bans::json(&bans))
+            "/drain" => json_page(&drain::json(&self.control.lasting().drain)),
+            "/bans" => json_page(&bans::json(&explainer.gateway.guard.bans())),
+            "/sessions" => {
+                let sessions_max = explainer.gateway.limits.sessions;
+                json_page(&sessions::json(&self.control.lasting().live, sessions_max, query))
             }
+            "/status" => json_page(&self.status()),
             "/explain" => {
-                let question = Question::from_query(uri.query().unwrap_or_default());
+                let question = Question::from_query(query);
                 let answer = question.and_then(|question| explainer.answer(&question));
                 let answer = answer.unwrap_or_else(|error| json!({ "error": error }));
                 json_page(&answer)
             }
             _ => text(
                 StatusCode::NOT_FOUND,
-                "not found; available are /ports, /backends, /bans, /drain and /explain\n",
+                "not found; available are /status, /sessions, /ports, /backends, /bans, /drain and /explain\n",
             ),
         }
+    }
+
+    fn status(&self) -> Value {
+        let (in_force, lasting) = (self.control.in_force(), self.control.lasting());
+        let InForce { pools, servers, explainer, .. } = &*in_force;
+        status::json(&Snapshot {
+            started: lasting.started,
+            file: lasting.file.as_deref(),
+            in_force_since: in_force.since,
+            is_draining: lasting.drain.is_draining(),
+            listeners: &explainer.listeners,
+            addresses: &in_force.addresses,
+            sessions_max: explainer.gateway.limits.sessions,
+            sessions: &lasting.live.all().iter().map(|it| it.view()).collect::<Vec<_>>(),
+            pools: &pools.iter().map(|pool| pool.view()).collect::<Vec<_>>(),
+            servers: &servers.view(),
+            bans: explainer.gateway.guard.bans().len(),
+        })
     }
 
     async fn change(&self, uri: &Uri) -> Page {
@@ -110,13 +134,12 @@ impl Service {
             "/backends/drain" => json_page(&backends::set_drained(servers, query, true)),
             "/backends/undrain" => json_page(&backends::set_drained(servers, query, false)),
             "/drain" => {
-                self.control.drain().announce();
-                json_page(&drain::json(self.control.drain()))
+                let drain = self.control.lasting().drain;
+                drain.announce();
+                json_page(&drain::json(&drain))
             }
-            "/bans/lift" => {
-                let answer = bans::lift(&explainer.gateway.guard, query);
-                json_page(&answer)
-            }
+            "/bans/lift" => json_page(&bans::lift(&explainer.gateway.guard, query)),
+            "/sessions/kick" => json_page(&sessions::kick(&self.control.lasting().live, query)),
             "/reload" => {
                 let control = self.control.clone();
                 let outcome = task::spawn_blocking(move || control.reload()).await;

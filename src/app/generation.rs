@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, PoisonError};
+use std::time::SystemTime;
 
 use tokio_util::sync::CancellationToken;
 
@@ -78,6 +79,7 @@ impl Prepared {
                 settings,
                 gateway: gateway.clone(),
                 admission: admission.clone(),
+                live: process.live.clone(),
                 drain: process.drain.clone(),
             };
             listeners.push(ftp::bind(shared, &process.sockets)?);
@@ -87,15 +89,19 @@ impl Prepared {
                 settings,
                 gateway: gateway.clone(),
                 admission: admission.clone(),
+                live: process.live.clone(),
                 exchanges: process.exchanges.clone(),
                 drain: process.drain.clone(),
             };
             listeners.push(sftp::bind(shared, &process.sockets)?);
         }
+        let addresses: Vec<_> = listeners.iter().flat_map(Listener::addresses).collect();
         let in_force = InForce {
             pools: pools.values().cloned().collect(),
             servers: backends.servers.clone(),
             explainer: Explainer { gateway, listeners: kinds },
+            addresses: addresses.clone(),
+            since: SystemTime::now(),
         };
         let generation = Generation {
             in_force: Arc::new(in_force),
@@ -104,7 +110,7 @@ impl Prepared {
                 None => config.fixed,
             },
             files: config.files,
-            addresses: listeners.iter().flat_map(Listener::addresses).collect(),
+            addresses,
             backends,
             pools,
             tls,

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::SystemTime;
 
 use prometheus::Registry;
 use tokio_util::sync::CancellationToken;
@@ -18,10 +19,11 @@ use crate::data::{PoolMetrics, Pools};
 use crate::net::ssh::KeyExchangeLimiter;
 use crate::net::{Connectors, Drain, Sockets};
 use crate::policy::limits::{Counters, LimitMetrics};
-use crate::session::{Admission, Limits, Metrics};
+use crate::session::{Admission, Limits, LiveSessions, Metrics};
 
 /// What all configurations of a process share.
 pub(super) struct Process {
+    pub(super) started: SystemTime,
     pub(super) drain: Drain,
     /// Stops data ports, metrics and the admin socket, which serve while sessions drain.
     pub(super) end: CancellationToken,
@@ -32,6 +34,7 @@ pub(super) struct Process {
     pub(super) connectors: Connectors,
     /// Without sessions; its limits are not those of the configuration.
     pub(super) admission: Arc<Admission>,
+    pub(super) live: Arc<LiveSessions>,
     pub(super) exchanges: Arc<KeyExchangeLimiter>,
     pub(super) passwords: Arc<PasswordCheck>,
     pub(super) guard: Arc<LoginGuard>,
@@ -53,6 +56,7 @@ impl Process {
     pub(super) fn new(registry: &Registry, audit: Audit) -> Result<Self, StartError> {
         let passwords = PasswordCheck::new(UserTable::default()).with_metrics(registry)?;
         Ok(Self {
+            started: SystemTime::now(),
             drain: Drain::new(),
             end: CancellationToken::new(),
             sockets: Sockets::default(),
@@ -60,6 +64,7 @@ impl Process {
             servers: KnownServers::new(GroupMetrics::register(registry)?),
             connectors: Connectors::register(registry)?,
             admission: Admission::new(&Limits::default()),
+            live: LiveSessions::new(),
             exchanges: Arc::default(),
             passwords: Arc::new(passwords),
             guard: LoginGuard::new(GuardSettings::default(), registry)?,

@@ -1,8 +1,8 @@
 //! Reads the configuration again while the gateway runs: the whole file is checked and everything is opened,
 //! then the new configuration is put in force at once, or the old one stays.
 
-use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 use std::time::{Duration, SystemTime};
 
 use prometheus::{IntCounterVec, IntGauge, Opts, Registry};
@@ -11,9 +11,9 @@ use super::StartError;
 use super::generation::{Generation, Prepared};
 use super::process::Process;
 use super::service_manager;
-use crate::admin::{Control, InForce, ReloadOutcome};
+use crate::admin::{Control, InForce, Lasting, ReloadOutcome};
 use crate::config::{Report, Source, Stamps};
-use crate::net::{Drain, DrainSettings, task};
+use crate::net::{DrainSettings, task};
 
 /// Between two looks at the files. A change is read once it is as old.
 const WATCH_INTERVAL: Duration = Duration::from_secs(1);
@@ -24,6 +24,8 @@ pub struct Reloader {
     state: Mutex<State>,
     /// Of the configuration in force, for those who only look.
     in_force: RwLock<Arc<InForce>>,
+    /// The configuration file, for those who only look; absolute.
+    file: OnceLock<PathBuf>,
     metrics: ReloadMetrics,
 }
 
@@ -92,13 +94,16 @@ impl Reloader {
         let files = generation.files.clone();
         let state =
             State { generation, drain_settings, source: None, files, file: Stamps::default() };
-        Ok(Arc::new(Self { process, state: Mutex::new(state), in_force, metrics }))
+        let (state, file) = (Mutex::new(state), OnceLock::new());
+        Ok(Arc::new(Self { process, state, in_force, file, metrics }))
     }
 
     /// Names the file that the configuration in force was read from.
     pub fn set_source(&self, source: Source) {
+        let path = source.path();
+        let _ = self.file.set(std::path::absolute(path).unwrap_or_else(|_| path.to_owned()));
         let mut state = self.state();
-        state.file = Stamps::of_file(source.path());
+        state.file = Stamps::of_file(path);
         state.source = Some(source);
     }
 
@@ -233,8 +238,10 @@ impl Control for Reloader {
         self.in_force.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    fn drain(&self) -> &Drain {
-        &self.process.drain
+    fn lasting(&self) -> Lasting {
+        let Process { started, live, drain, .. } = &*self.process;
+        let file = self.file.get().cloned();
+        Lasting { started: *started, file, live: live.clone(), drain: drain.clone() }
     }
 
     fn reload(&self) -> ReloadOutcome {

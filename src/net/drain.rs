@@ -75,6 +75,27 @@ impl Drain {
         self.announced.is_cancelled()
     }
 
+    /// The drain of a part of the work: it begins and is forced with this one, or before. Its tasks are
+    /// this one's.
+    pub fn child(&self) -> Self {
+        Self {
+            draining: self.draining.child_token(),
+            forced: self.forced.child_token(),
+            ..self.clone()
+        }
+    }
+
+    /// Refuses new work, and does not wait.
+    pub fn begin(&self) {
+        self.draining.cancel();
+    }
+
+    /// Aborts running work, and does not wait.
+    pub fn force(&self) {
+        self.draining.cancel();
+        self.forced.cancel();
+    }
+
     /// Resolves when no new work may start.
     pub async fn draining(&self) {
         self.draining.cancelled().await;

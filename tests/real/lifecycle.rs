@@ -80,7 +80,7 @@ fn the_service_manager_is_told_of_each_state() {
     };
     let mut command = Command::new(PROGRAM);
     command.env("NOTIFY_SOCKET", &path).env("WATCHDOG_USEC", "200000");
-    let yaml = format!("{}drain: {{ accept_for: 0s, timeout: 7s }}\n", config(&folder));
+    let yaml = config(&folder).replace("accept_for: 0s", "accept_for: 0s, timeout: 7s");
     let mut gateway = Gateway::start_by(command, &yaml, &[]);
     assert_eq!(next(), "READY=1\nSTATUS=serving\n");
     for _ in 0..3 {

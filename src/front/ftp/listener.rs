@@ -83,7 +83,14 @@ async fn run(
 ) {
     // ABOR's Telnet signals arrive as urgent data; in line they are read with the other bytes.
     let _ = socket2::SockRef::from(&tcp).set_out_of_band_inline(true);
-    let Some((stream, tls)) = start_tls(&shared, tcp, &client_info).await else { return };
+    let _registered = shared.live.register(&client_info.live, &tcp);
+    let started = tokio::select! {
+        started = start_tls(&shared, tcp, &client_info) => started,
+        end = client_info.live.forced() => {
+            return shared.gateway.ended_without_login(&client_info, end.reason());
+        }
+    };
+    let Some((stream, tls)) = started else { return };
     let _open = shared.gateway.open_session(&client_info.listener);
     tracing::debug!("session begins");
     Client::new(shared, client_info, stream, tls).run().await;
@@ -93,7 +100,7 @@ async fn run(
 fn client_info(shared: &Shared, endpoints: Endpoints) -> ClientInfo {
     let implicit = matches!(shared.settings.tls, TlsPolicy::Implicit(_));
     let protocol = if implicit { "ftps" } else { "ftp" };
-    ClientInfo::new(&shared.settings.name, protocol, endpoints)
+    ClientInfo::new(&shared.settings.name, protocol, endpoints, &shared.drain)
 }
 
 /// Prepares TLS for the control connection, and does the handshake at once where TLS is implicit.

@@ -109,11 +109,12 @@ async fn run(
     _permit: AdmissionPermit,
 ) {
     let _open = shared.gateway.open_session(&client_info.listener);
+    let _registered = shared.live.register(&client_info.live, &tcp);
     tracing::debug!("session begins");
     serve(Connection::new(shared, client_info), config, tcp).await;
     tracing::debug!("session ends");
 }
 
 fn client_info(shared: &Shared, endpoints: Endpoints) -> ClientInfo {
-    ClientInfo::new(&shared.settings.name, "sftp", endpoints)
+    ClientInfo::new(&shared.settings.name, "sftp", endpoints, &shared.drain)
 }

@@ -25,7 +25,7 @@ use crate::auth::{AuthorizedKeys, KeyTrust, Methods, PasswordCheck, User, UserTa
 use crate::net::ssh::{Algorithms, Base, Side};
 use crate::net::{Drain, Sockets};
 use crate::route::{Access, Account, Backends, RouteBackend};
-use crate::session::{Admission, ClientInfo};
+use crate::session::{Admission, ClientInfo, LiveSessions};
 use crate::wire::sftp::{
     Attributes, OpenFlags, PacketReader, Request, RequestBody, Response, ResponseBody, encode_init,
 };
@@ -76,7 +76,8 @@ fn shared(stub: &Arc<Stub>) -> Shared {
     };
     let gateway = Arc::new(gateway(stub));
     let admission = Admission::new(&gateway.limits);
-    Shared { settings, gateway, admission, exchanges: Arc::default(), drain: Drain::new() }
+    let (live, exchanges, drain) = (LiveSessions::new(), Arc::default(), Drain::new());
+    Shared { settings, gateway, admission, live, exchanges, drain }
 }
 
 /// Starts a listener with the scripted backend, and returns its address.
@@ -304,7 +305,8 @@ async fn a_known_key_with_a_sha1_signature_is_refused() {
 
 fn connection(shared: Shared) -> Arc<Connection> {
     let peer = "127.0.0.1:1".parse().unwrap();
-    let client_info = ClientInfo::new("test", "sftp", crate::net::Endpoints { peer, local: peer });
+    let endpoints = crate::net::Endpoints { peer, local: peer };
+    let client_info = ClientInfo::new("test", "sftp", endpoints, &shared.drain);
     Connection::new(Arc::new(shared), client_info)
 }
 

@@ -19,7 +19,7 @@ use crate::auth::{
 use crate::backend::{
     BackendSession, Home, Listing, Login, OpenFile, Origin, ReadTransfer, WriteTransfer,
 };
-use crate::net::Endpoints;
+use crate::net::{Drain, Endpoints};
 use crate::op::{
     Abilities, Answer, Entry, EntryKind, Fault, ListDirectory, OpenHandle, Operation, PeerReply,
     ReadFile, RemotePath, WriteFile,
@@ -187,6 +187,7 @@ fn client_info() -> ClientInfo {
         "front",
         "ftp",
         Endpoints { peer: "127.0.0.1:1".parse().unwrap(), local: "127.0.0.1:21".parse().unwrap() },
+        &Drain::new(),
     )
 }
 

@@ -25,6 +25,7 @@ mod refused_clients;
 mod resumption;
 mod security;
 mod server_names;
+mod sessions;
 mod sftp_algorithms;
 mod sftp_broken;
 mod sftp_keepalive;

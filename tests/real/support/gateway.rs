@@ -208,6 +208,12 @@ impl Gateway {
         .count()
     }
 
+    /// Runs an operator's command at its admin socket, which must be `admin.sock` in its folder.
+    pub fn admin(&self, arguments: &[&str]) -> Output {
+        let socket = self.folder().join("admin.sock");
+        lockgate(&[arguments, &["--socket", socket.to_str().expect("a UTF-8 path")]].concat(), "")
+    }
+
     /// SIGTERM: it drains.
     pub fn terminate(&self) {
         kill_process(pid(&self.child), Signal::TERM).expect("sending SIGTERM to the gateway");
