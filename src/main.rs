@@ -11,7 +11,7 @@ use std::sync::Arc;
 use anyhow::Context;
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
-use lockgate::app::{Reloader, Watch};
+use lockgate::app::{Reloader, Watch, service_manager};
 use lockgate::audit::Writers;
 use lockgate::config::{self, Compiled, LogFormat, LogLevel, Source};
 use lockgate::logging::Log;
@@ -22,6 +22,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use command::backends::Backends;
 use command::bans::Bans;
+use command::documents::{Completions, ManualPages};
 use command::drain::DrainGateway;
 use command::reload::Reload;
 use command::sessions::{Kick, Sessions};
@@ -107,6 +108,10 @@ enum Command {
         #[arg(long)]
         markdown: bool,
     },
+    /// Print a shell's completions for this command line
+    Completions(Completions),
+    /// Write the manual pages, one for each subcommand, into a folder
+    Man(ManualPages),
 }
 
 #[derive(clap::Args)]
@@ -232,6 +237,14 @@ fn execute(arguments: Arguments) -> anyhow::Result<ExitCode> {
             })?;
             Ok(ExitCode::SUCCESS)
         }
+        Command::Completions(completions) => {
+            completions.run(Arguments::command())?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Man(pages) => {
+            pages.run(Arguments::command())?;
+            Ok(ExitCode::SUCCESS)
+        }
     }
 }
 
@@ -301,6 +314,8 @@ async fn run(
         tracing::info!(listener, %address, "listening");
     }
     tracing::info!("ready");
+    service_manager::ready("serving");
+    task::spawn(service_manager::feed_watchdog());
     let drain = running.drain();
     tokio::select! {
         _ = terminate.recv() => {}

@@ -10,6 +10,7 @@ use prometheus::{IntCounterVec, IntGauge, Opts, Registry};
 use super::StartError;
 use super::generation::{Generation, Prepared};
 use super::process::Process;
+use super::service_manager;
 use crate::admin::{Control, InForce, Lasting, ReloadOutcome};
 use crate::config::{Report, Source, Stamps};
 use crate::net::{DrainSettings, task};
@@ -136,6 +137,16 @@ impl Reloader {
         if self.process.drain.is_draining() {
             return Err(ReloadError::Draining);
         }
+        service_manager::reloading();
+        let reloaded = self.replace(state, source);
+        service_manager::ready(match reloaded {
+            Ok(_) => "serving",
+            Err(_) => "serving, with the configuration before: the last reload failed",
+        });
+        reloaded
+    }
+
+    fn replace(&self, state: &mut State, source: Source) -> Result<Reloaded, ReloadError> {
         // Where the configuration is not valid, nobody reads it again until a file has changed once more.
         state.files = state.files.again();
         let config = source.load().map_err(ReloadError::Invalid)?;

@@ -21,7 +21,9 @@ impl Server {
             loop {
                 // Not all servers at the same time.
                 sleep(checks.every.mul_f64(rand::random_range(0.9..1.1))).await;
-                match self.check(&checks).await {
+                let checked = self.check(&checks).await;
+                self.state().checked(checked.is_err());
+                match checked {
                     Ok(()) => self.note_success(),
                     Err(failure) => self.note_failure(&failure),
                 }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use tokio::sync::watch;
 
@@ -149,6 +149,15 @@ impl Server {
         !self.is_drained() && (self.checks().is_none() || self.state().is_up())
     }
 
+    /// Down because of logins alone: it passes its checks. Since when it has had no failure; `None`: it is
+    /// not such a server.
+    pub(super) fn last_resort(&self) -> Option<SystemTime> {
+        let state = self.state();
+        let is_one = self.checks().is_some() && !self.is_drained() && !state.check_failed();
+        let (failed, _) = state.last_error().filter(|_| is_one && !state.is_up())?;
+        Some(*failed)
+    }
+
     pub(super) fn share(&self, now: Instant) -> f64 {
         if self.checks().is_none() { 1.0 } else { self.state().share(now) }
     }
@@ -179,19 +188,28 @@ impl Server {
         Some(Place { server: self.clone() })
     }
 
-    /// Logs in. Ends early where the server is found to be down meanwhile.
+    /// Logs in. `None`: the server was found to be down meanwhile.
     pub(super) async fn login(
         &self,
         login: &Login,
         origin: Origin,
-    ) -> Result<Box<dyn BackendSession>, Failure> {
+    ) -> Option<Result<Box<dyn BackendSession>, Failure>> {
         let mut down = self.lasting.down.subscribe();
-        let outcome = tokio::select! {
+        tokio::select! {
             biased;
-            outcome = self.backend.login(login, origin) => outcome,
+            outcome = self.login_though_down(login, origin) => Some(outcome),
             // The sender lives as long as the server.
-            Ok(_) = down.wait_for(|down| *down) => return Err(self.went_down()),
-        };
+            Ok(_) = down.wait_for(|down| *down) => None,
+        }
+    }
+
+    /// As [`Server::login`], to the end.
+    pub(super) async fn login_though_down(
+        &self,
+        login: &Login,
+        origin: Origin,
+    ) -> Result<Box<dyn BackendSession>, Failure> {
+        let outcome = self.backend.login(login, origin).await;
         match &outcome {
             // A client could take the server down with wrong passwords, where it closes after them.
             Err(_) if login.is_undecided() => {}
@@ -201,7 +219,8 @@ impl Server {
         outcome
     }
 
-    fn went_down(&self) -> Failure {
+    /// Of a login that ended because of others, or of a check.
+    pub(super) fn went_down(&self) -> Failure {
         let reason = self.state().last_error().map(|(_, reason)| reason.clone());
         Failure::backend(
             FailureKind::Unavailable,
@@ -224,12 +243,8 @@ impl Server {
         if self.checks().is_some() {
             self.lasting.metrics.ejections.inc();
             let server = self.name();
-            tracing::warn!(
-                event = "backend",
-                server,
-                reason,
-                "the server is down: no new sessions"
-            );
+            // Of the server, whether a check or a login found it.
+            tracing::warn!(target: "lockgate::record", event = "backend", server, reason, "the server is down: no new sessions");
             self.lasting.down.send_replace(true);
         }
     }
@@ -260,6 +275,12 @@ impl Server {
 /// Whether another server may be tried: this one cannot be used, for whomever.
 pub(super) fn is_unavailable(failure: &Failure) -> bool {
     failure.kind == FailureKind::Unavailable && failure.outage != Some(Outage::AccountRefused)
+}
+
+impl Place {
+    pub(super) fn server(&self) -> &Server {
+        &self.server
+    }
 }
 
 impl Drop for Place {

@@ -157,10 +157,48 @@ async fn a_broken_server_gets_no_further_login_and_the_reason_is_told_where_none
     fixture.scripted.iter().for_each(|it| it.set(Answer::Unreachable));
     let first = fixture.log_in("alice").await.err().unwrap();
     assert_eq!((first.kind, fixture.logins()), (FailureKind::Unavailable, vec![1, 1, 1]));
+    fixture.servers.iter().for_each(|server| server.state().checked(true));
     let second = fixture.log_in("alice").await.err().unwrap();
     assert_eq!((second.kind, fixture.logins()), (FailureKind::Unavailable, vec![1, 1, 1]));
     let detail = second.detail.unwrap();
     assert!(NAMES.iter().all(|name| detail.contains(&format!("{name} is down"))), "{detail}");
+}
+
+#[tokio::test]
+async fn where_none_is_left_a_server_that_passes_its_checks_is_tried() {
+    let fixture = group(Choice::Failover);
+    fixture.scripted.iter().for_each(|it| it.set(Answer::Unreachable));
+    assert!(fixture.log_in("alice").await.is_err());
+    assert_eq!(fixture.logins(), [1, 1, 1]);
+    fixture.servers[0].state().checked(true);
+    // One of those for each login, in turns.
+    for expected in [[1, 2, 1], [1, 2, 2], [1, 3, 2]] {
+        assert!(fixture.log_in("alice").await.is_err());
+        assert_eq!(fixture.logins(), expected);
+    }
+    fixture.servers[1].set_drained(true);
+    fixture.scripted[2].set(Answer::Accepts);
+    assert!(fixture.log_in("alice").await.is_ok());
+    assert_eq!(fixture.logins(), [1, 3, 3]);
+    assert!(!fixture.servers[2].is_available(), "checks bring it back");
+}
+
+/// Logins that wait for the last server while it answers another one too late.
+#[tokio::test]
+async fn a_login_that_another_one_has_ended_is_tried_again_at_the_last_server() {
+    let fixture = group(Choice::Failover);
+    for server in &fixture.servers[1..] {
+        server.set_drained(true);
+    }
+    fixture.scripted[0].set(Answer::Hangs);
+    let waiting = fixture.log_in("alice");
+    let late = async {
+        fixture.scripted[0].set(Answer::Accepts);
+        fixture.servers[0].note_failure(&failure(Answer::Unreachable));
+    };
+    let (waiting, ()) = tokio::join!(biased; waiting, late);
+    assert!(waiting.is_ok());
+    assert_eq!(fixture.logins(), [2, 0, 0]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -136,6 +136,20 @@ impl Gateway {
         })
     }
 
+    /// Waits until the last log line that `about` selects has this text.
+    #[track_caller]
+    pub fn await_last_line(&self, about: impl Fn(&str) -> bool, text: &str, deadline: Duration) {
+        let is_last = |state: &LogState| {
+            state.lines.iter().rev().find(|line| about(line)).is_some_and(|it| it.contains(text))
+        };
+        self.log.wait_until(deadline, |state| state.ended || is_last(state));
+        assert!(
+            is_last(&self.log.lock()),
+            "no log line with {text:?} within {deadline:?}; the last:\n{}",
+            self.log_tail(SHOWN_LINES)
+        );
+    }
+
     /// The folder of the configuration: paths in it are relative to this one.
     pub fn folder(&self) -> &Path {
         self.folder.path()
