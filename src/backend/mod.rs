@@ -24,12 +24,14 @@ mod home;
 mod in_flight;
 pub mod local;
 mod path_leases;
+mod presented;
 pub mod sftp;
 mod unsupported;
 
 pub use group::ResumeNote;
 pub use home::Home;
 pub use in_flight::InFlight;
+pub use presented::Presented;
 pub use unsupported::{IgnoredAttributes, UnsupportedAttributes};
 
 /// How a session logs in at a backend.
@@ -137,8 +139,8 @@ pub trait Backend: Send + Sync {
     /// Connects up to what a server says before a login, and ends the connection: the greeting of FTP, with
     /// TLS if it is configured, or the key exchange of SSH with the check of the host key. A folder says
     /// nothing.
-    async fn greet(&self) -> Result<(), Failure> {
-        Ok(())
+    async fn greet(&self) -> Result<Presented, Failure> {
+        Ok(Presented::default())
     }
 
     /// How its server reads names (`names`).

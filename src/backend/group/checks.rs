@@ -41,7 +41,7 @@ impl Server {
     }
 
     async fn ask(&self, checks: &Checks) -> Result<(), Failure> {
-        let Some(account) = &checks.login else { return self.backend().greet().await };
+        let Some(account) = &checks.login else { return self.backend().greet().await.map(drop) };
         let login = Login::Authenticated(Some(account.clone()));
         let refused = |failure: Failure| match failure.outage {
             Some(_) => failure,

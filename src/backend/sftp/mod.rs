@@ -44,7 +44,7 @@ use super::path_leases::{Account, PathLeases};
 use super::unsupported::AttributePolicy;
 use super::{
     Backend, BackendSession, Home, IgnoredAttributes, Listing, Login, OpenFile, Origin,
-    ReadTransfer, WriteTransfer,
+    Presented, ReadTransfer, WriteTransfer,
 };
 use crate::net::task;
 use crate::net::{Connector, Connectors, Peer};
@@ -102,7 +102,7 @@ impl Backend for SftpBackend {
         Ok(Box::new(SftpSession { server: Arc::new(server) }))
     }
 
-    async fn greet(&self) -> Result<(), Failure> {
+    async fn greet(&self) -> Result<Presented, Failure> {
         let header = self.settings.send_proxy_protocol.then(|| Origin::CHECK.header());
         let header = header.unwrap_or_default();
         login::greet(&self.settings, &self.connector, &header, &self.unpinned).await
