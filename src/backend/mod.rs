@@ -92,7 +92,7 @@ impl Origin {
     };
 
     /// Of the gateway's checks.
-    const CHECK: Self = {
+    pub const CHECK: Self = {
         let none = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
         Self { client: none, local: none, rooted: false, is_check: true }
     };

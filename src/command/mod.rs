@@ -2,6 +2,7 @@
 
 pub(crate) mod backends;
 pub(crate) mod bans;
+pub(crate) mod doctor;
 pub(crate) mod users;
 
 use std::fmt::Display;

@@ -155,6 +155,16 @@ pub fn check(path: &Path) -> Result<Report, Report> {
     load_file(path, &Machine::local(false)).map(|compiled| compiled.warnings)
 }
 
+/// As [`check`], for `doctor`, which looks up names and tries addresses itself: without warnings of these.
+pub fn load_to_examine(path: &Path) -> Result<Compiled, Report> {
+    let machine = Machine {
+        availability: |_| machine::Availability::Free,
+        resolve: |_| machine::Names::new(),
+        ..Machine::local(false)
+    };
+    load_file(path, &machine)
+}
+
 /// The file's `admin.socket`, if it has one. Checks nothing else.
 pub fn admin_socket(path: &Path) -> Result<Option<PathBuf>, Report> {
     let (name, text) = read_file(path)?;

@@ -51,8 +51,8 @@ use async_trait::async_trait;
 use super::path_leases::PathLeases;
 use super::unsupported::AttributePolicy;
 use super::{
-    Backend, BackendSession, Home, IgnoredAttributes, Listing, Login, OpenFile, Origin,
-    Presented, ReadTransfer, WriteTransfer,
+    Backend, BackendSession, Home, IgnoredAttributes, Listing, Login, OpenFile, Origin, Presented,
+    ReadTransfer, WriteTransfer,
 };
 use crate::data;
 use crate::net::{Connector, Connectors, Peer};

@@ -49,14 +49,14 @@ impl Server {
             None => failure.with_outage(Outage::AccountRefused),
         };
         let session = self.backend().login(&login, Origin::CHECK).await.map_err(refused)?;
-        let listed = list(&*session).await;
+        let listed = list_login_folder(&*session).await;
         session.close().await;
         listed
     }
 }
 
 /// Lists the login folder to its end.
-async fn list(session: &dyn BackendSession) -> Result<(), Failure> {
+pub async fn list_login_folder(session: &dyn BackendSession) -> Result<(), Failure> {
     let permit = Permit::internal(ListDirectory { path: RemotePath::root() });
     let folder = PathMap::root_only(session.home().path());
     let target = Target::new(permit, &folder)

@@ -10,8 +10,8 @@ use zeroize::Zeroizing;
 
 use super::*;
 use crate::auth::Credentials;
-use crate::backend::{PartialUploads, Presented};
 use crate::backend::local::{self, LocalBackend};
+use crate::backend::{PartialUploads, Presented};
 use crate::op::Fault;
 
 /// A server that answers logins and checks as the test says.

@@ -19,8 +19,8 @@ use super::server::{Extensions, Server};
 use super::settings::Settings;
 use super::status::Expect;
 use crate::auth::{Credentials, LoginKey};
-use crate::backend::{Home, Presented};
 use crate::backend::home::absolute;
+use crate::backend::{Home, Presented};
 use crate::net::Connector;
 use crate::op::{Failure, FailureKind, Outage, RemotePath};
 use crate::wire::sftp::{

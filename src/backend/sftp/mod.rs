@@ -43,8 +43,8 @@ use tokio::time::timeout;
 use super::path_leases::{Account, PathLeases};
 use super::unsupported::AttributePolicy;
 use super::{
-    Backend, BackendSession, Home, IgnoredAttributes, Listing, Login, OpenFile, Origin,
-    Presented, ReadTransfer, WriteTransfer,
+    Backend, BackendSession, Home, IgnoredAttributes, Listing, Login, OpenFile, Origin, Presented,
+    ReadTransfer, WriteTransfer,
 };
 use crate::net::task;
 use crate::net::{Connector, Connectors, Peer};
