@@ -192,7 +192,7 @@ mod tests {
         let text = judged(vec![good()], ChainEnd::Complete);
         assert_eq!(
             text,
-            "ok certificate \"CN=a\" for a.example, issued by \"CN=ca\", valid until 1973-10-31 | \n"
+            "ok certificate \"CN=a\" for a.example, issued by \"CN=ca\", valid until 1973-11-01 | \n"
         );
         let text = judged(vec![summary(0, now - DAY)], ChainEnd::Complete);
         assert!(text.starts_with("problem") && text.contains("expired on 1972-09-26"), "{text}");

@@ -251,7 +251,7 @@ backends:
   stock: { protocol: ftp, address: "stock.example:21" }
   old: { protocol: ftp, address: "10.0.0.9:21", data_mode: active, data_ports: legacy }
 routes:
-  - { user: a, backend: old, authenticate: backend }
+  - { match: { users: [a] }, backend: old, authenticate: backend }
   - { backend: stock, authenticate: backend }
 "#;
 

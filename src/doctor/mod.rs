@@ -8,6 +8,7 @@ mod advertised;
 mod backends;
 mod certificates;
 mod clock;
+mod files;
 mod finding;
 mod firewall;
 mod holder;
@@ -41,6 +42,7 @@ pub async fn examine(path: &Path, config: Compiled) -> anyhow::Result<Report> {
     let running = RunningGateway::find(config.admin_socket.as_deref()).await;
     report.add(running::examine(&config, &running));
     report.add(ports::examine(&config, &running));
+    report.add(files::examine(&config));
     report.add(memory::examine(&config, &running));
     report.add(clock::examine(path));
     report.openings = firewall::openings(&config);

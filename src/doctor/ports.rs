@@ -131,7 +131,7 @@ fn judge_shown(shown: &str, state: &State, running: &RunningGateway, findings: &
     match state {
         State::Free if running.pid().is_some() => findings.warning_with(
             format!("{shown} is free, although a gateway runs here"),
-            "it has another configuration than this file: restart it to apply this one",
+            "it has another configuration than this file: reload or restart it to apply this one",
         ),
         State::Free => findings.ok(format!("{shown} is free")),
         State::Gateway => findings.ok(format!("{shown} is held by the running gateway")),

@@ -5,7 +5,7 @@
 use std::net::IpAddr;
 
 use super::Protocol;
-use super::ftp::{Observed, Outcome, Passive};
+use super::observed::{Observed, Outcome, Passive};
 use crate::doctor::finding::Findings;
 use crate::op::PeerReply;
 
@@ -48,13 +48,6 @@ pub(super) fn judge(
             findings.skipped("there is nothing to compare", "see above");
         }
         (None, None) => {}
-    }
-}
-
-impl Observed {
-    /// Whether PASV or EPSV was asked for.
-    fn is_complete(&self) -> bool {
-        self.pasv.is_some() || self.epsv.is_some()
     }
 }
 
@@ -131,6 +124,16 @@ fn compare(clear: &Observed, tls: &Observed, findings: &mut Findings) {
                 "open the whole range of `data_ports` for clients: under TLS nobody can read the replies",
             );
         }
+    }
+    if let (Some(in_clear), Some(under_tls)) = (&clear.port, &tls.port)
+        && in_clear.code / 100 != under_tls.code / 100
+    {
+        findings.problem(
+            format!(
+                "an ALG changes PORT: it is answered {in_clear} in clear, and {under_tls} under TLS"
+            ),
+            format!("active mode works for one of the two only, if at all; {OFF}"),
+        );
     }
     judge_address(tls, findings);
 }
@@ -227,14 +230,9 @@ mod tests {
     }
 
     fn seen(pasv: Option<Passive>, epsv: Option<Passive>) -> Observed {
-        Observed {
-            greeting: reply(220, "ready"),
-            server: "198.51.100.1:21".parse().unwrap(),
-            announces_auth: true,
-            auth: None,
-            pasv,
-            epsv,
-        }
+        let server = "198.51.100.1:21".parse().unwrap();
+        let greeting = reply(220, "ready");
+        Observed { announces_auth: true, pasv, epsv, ..Observed::new(server, greeting) }
     }
 
     fn judged(clear: Option<&Observed>, tls: Option<&Observed>) -> String {
@@ -268,6 +266,16 @@ mod tests {
         let text = judged(Some(&clear), Some(&tls));
         assert!(text.starts_with("problem an ALG rewrites the reply to PASV: in clear it names 198.51.100.1, under TLS 10.0.0.5"), "{text}");
         assert!(text.contains("set it to 198.51.100.1"), "{text}");
+    }
+
+    #[test]
+    fn a_changed_port_is_an_alg() {
+        let mut clear = seen(Some(pasv(GOOD, Outcome::Listed(1))), None);
+        let mut tls = clear.clone();
+        (clear.port, tls.port) = (Some(reply(200, "ok")), Some(reply(501, "not yours")));
+        assert!(judged(Some(&clear), Some(&tls)).starts_with("problem an ALG changes PORT"));
+        clear.port = Some(reply(504, "no"));
+        assert!(judged(Some(&clear), Some(&tls)).starts_with("ok"));
     }
 
     #[test]

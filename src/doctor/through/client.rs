@@ -34,6 +34,10 @@ impl Client {
         self.stream
     }
 
+    pub(super) fn local_addr(&self) -> std::io::Result<SocketAddr> {
+        self.stream.tcp().local_addr()
+    }
+
     /// Sends a command and receives its first reply.
     pub(super) async fn command(
         &mut self,

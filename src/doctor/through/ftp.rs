@@ -10,6 +10,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::client::{Client, dial};
+use super::observed::{Observed, Outcome, Passive};
 use super::{Protocol, Way, alg, data_ports};
 use crate::doctor::finding::Findings;
 use crate::doctor::firewall::Opening;
@@ -20,7 +21,7 @@ use crate::net::tls::{
     CertificateSummary, ClientTls, DistrustedCertificate, SessionReuse, calendar_date,
 };
 use crate::op::PeerReply;
-use crate::wire::ftp::host_port::{parse_epsv_reply, parse_pasv_reply};
+use crate::wire::ftp::host_port::{format_port, parse_epsv_reply, parse_pasv_reply};
 
 /// For a TLS handshake.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -28,40 +29,6 @@ const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 const LISTING_TIMEOUT: Duration = Duration::from_secs(30);
 /// The most bytes of a listing.
 const LISTING_MAX: u64 = 16 * 1024 * 1024;
-
-/// What a session saw.
-#[derive(Debug, Clone)]
-pub(super) struct Observed {
-    pub greeting: PeerReply,
-    /// Of the control connection.
-    pub server: SocketAddr,
-    /// FEAT before the login names AUTH.
-    pub announces_auth: bool,
-    /// The reply to AUTH TLS, where it was sent.
-    pub auth: Option<PeerReply>,
-    /// `None`: not logged in, or not asked over IPv6.
-    pub pasv: Option<Passive>,
-    pub epsv: Option<Passive>,
-}
-
-/// PASV or EPSV, and what came of it.
-#[derive(Debug, Clone)]
-pub(super) struct Passive {
-    pub reply: PeerReply,
-    /// Where the client connects; `None`: the reply has no address.
-    pub address: Option<SocketAddr>,
-    pub outcome: Option<Outcome>,
-}
-
-/// Of a data connection.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Outcome {
-    /// A listing of so many bytes.
-    Listed(u64),
-    NotConnected(Attempt),
-    /// Connected, but the listing failed.
-    Failed(String),
-}
 
 /// Adds the findings of all sessions.
 pub(super) async fn examine(
@@ -98,13 +65,6 @@ pub(super) async fn examine(
         );
         let to = address.ip().to_string();
         report.openings.push(Opening::new("this machine", to, ports, "data connections"));
-    }
-}
-
-impl Observed {
-    /// Where data connections go: as PASV says it, or else EPSV.
-    fn data_address(&self) -> Option<SocketAddr> {
-        [&self.pasv, &self.epsv].into_iter().flatten().find_map(|passive| passive.address)
     }
 }
 
@@ -199,8 +159,7 @@ async fn open(
         }
     };
     findings.ok(format!("it greets: {greeting}"));
-    let mut observed =
-        Observed { greeting, server, announces_auth: false, auth: None, pasv: None, epsv: None };
+    let mut observed = Observed::new(server, greeting);
     if protocol == Protocol::ExplicitTls
         && let Some(tls) = tls
     {
@@ -338,6 +297,10 @@ async fn log_in(
         observed.pasv = pasv;
     }
     observed.epsv = passive("EPSV", &mut client, observed.server, tls, findings).await;
+    // No transfer follows: only whether the gateway takes the address for the client's is of interest.
+    if let Ok(SocketAddr::V4(own)) = client.local_addr() {
+        observed.port = client.command("PORT", format_port(own).as_bytes()).await.ok();
+    }
     let _ = client.command("QUIT", b"").await;
     observed
 }

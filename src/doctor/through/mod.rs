@@ -5,6 +5,7 @@ mod alg;
 mod client;
 mod data_ports;
 mod ftp;
+mod observed;
 mod sftp;
 
 use std::net::SocketAddr;

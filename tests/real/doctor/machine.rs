@@ -133,7 +133,7 @@ fn each_fault_is_a_problem_with_a_remedy() {
              server_name: other.example.com }} }}\n  \
            other: {{ protocol: sftp, address: \"127.0.0.1:{sftp}\", host_key: \"{wrong}\" }}\n  \
            silent: {{ protocol: ftp, address: \"127.0.0.1:{ftps}\", tls: {{ mode: implicit, ca: {ca} }}, \
-             connect_timeout: 1s }}\n  \
+             connect_timeout: 1s }}\n\
          routes:\n  - {{ authenticate: backend, backend: closed }}\n",
         first = pool.start(),
         last = pool.end(),

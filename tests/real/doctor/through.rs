@@ -34,7 +34,7 @@ fn start_by(command: Command, tls: &str) -> Fixture {
     let pool = ports::block(4);
     let config = format!(
         "listeners:\n  \
-           front: {{ protocol: ftp, address: \"127.0.0.1:0\", data_ports: pool, tls: {{ mode: {tls}, \
+           front: {{ protocol: ftp, address: \"127.0.0.1:0\", data_ports: pool, active: {{ allowed: true }}, tls: {{ mode: {tls}, \
              certificate: {certificate}, key: {key}, data_sessions: resumed }} }}\n  \
            sftp: {{ protocol: sftp, address: \"127.0.0.1:0\", host_keys: [{host}] }}\n\
          data_ports:\n  pool: {{ range: {first}-{last} }}\n\
@@ -190,6 +190,19 @@ fn an_alg_that_refuses_epsv_is_found() {
     let report = through(address, &["--clear"]);
     assert_eq!(report.status, Some(1));
     assert_eq!(report.level(ALG, "EPSV works under TLS, but is answered 50"), "problem");
+}
+
+#[test]
+fn an_alg_that_rewrites_port_is_found() {
+    let fixture = start("optional");
+    let rewrite = |line: String| match line.starts_with("PORT ") {
+        true => line.replace("127,0,0,1", "127,0,0,2"),
+        false => line,
+    };
+    let address = alg(fixture.gateway.address("front"), Alg { reply: UNCHANGED, command: rewrite });
+    let report = through(address, &["--clear"]);
+    assert_eq!(report.status, Some(1));
+    assert_eq!(report.level(ALG, "an ALG changes PORT: it is answered 5"), "problem");
 }
 
 #[test]
