@@ -155,11 +155,13 @@ pub fn check(path: &Path) -> Result<Report, Report> {
     load_file(path, &Machine::local(false)).map(|compiled| compiled.warnings)
 }
 
-/// As [`check`], for `doctor`, which looks up names and tries addresses itself: without warnings of these.
+/// As [`check`], for `doctor`, which looks up names, tries addresses and asks for the limit of open files itself:
+/// without warnings of these.
 pub fn load_to_examine(path: &Path) -> Result<Compiled, Report> {
     let machine = Machine {
         availability: |_| machine::Availability::Free,
         resolve: |_| machine::Names::new(),
+        descriptors: None,
         ..Machine::local(false)
     };
     load_file(path, &machine)

@@ -29,8 +29,8 @@ const TOKEN_LENGTH: usize = 16;
 enum Outcome {
     /// At the port that was opened for it.
     Arrived,
-    /// The running gateway has the port, and the connection was accepted: by it, as far as can be told.
-    Accepted,
+    /// The running gateway has the port, and has noted the connection as one that no session expects.
+    Noted,
     /// It was accepted elsewhere.
     Elsewhere,
     NotConnected(Attempt),
@@ -97,8 +97,12 @@ async fn try_way(
     running: &RunningGateway,
 ) -> Outcome {
     if running.has_data_port(port) {
+        let before = running.last_stray(port).await;
         return match reach::attempt(to, None, TIMEOUT).await {
-            Attempt::Connected => Outcome::Accepted,
+            Attempt::Connected => match running.has_stray_after(port, &before, TIMEOUT).await {
+                true => Outcome::Noted,
+                false => Outcome::Elsewhere,
+            },
             attempt => Outcome::NotConnected(attempt),
         };
     }
@@ -157,9 +161,7 @@ const HAIRPIN: &str = "many NATs do not lead machines behind them back in (hairp
 fn judge(at: SocketAddr, outcome: Outcome, findings: &mut Findings) {
     match outcome {
         Outcome::Arrived => findings.ok(format!("the advertised {at} leads to this machine")),
-        Outcome::Accepted => {
-            findings.ok(format!("the advertised {at} accepts connections from this machine"));
-        }
+        Outcome::Noted => findings.ok(format!("the advertised {at} leads to the running gateway")),
         Outcome::Elsewhere => findings.warning_with(
             format!("the advertised {at} accepts connections, but they do not arrive here"),
             "does the NAT forward the port to this machine, and to this port? Data connections would reach \

@@ -155,8 +155,12 @@ const OUT_OF_BAND: &str = "ask the server's operator what the fingerprint should
                            own console (`ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub`), not over this network";
 
 fn refused(failure: &Failure, findings: &mut Findings) {
-    let message = failure.detail.as_ref().unwrap_or(&failure.message);
-    findings.problem(message.clone(), remedy(failure.outage));
+    let detail = failure.detail.as_ref().unwrap_or(&failure.message);
+    let message = match failure.outage {
+        Some(Outage::Tls) => format!("the TLS handshake fails: {detail}"),
+        _ => detail.clone(),
+    };
+    findings.problem(message, remedy(failure.outage));
 }
 
 /// Beside what the failure itself says.
@@ -174,7 +178,7 @@ fn remedy(outage: Option<Outage>) -> String {
             "is `protocol` right, and `tls.mode`: does the server expect TLS from the first byte?"
         }
         Some(Outage::AccountRefused) => "correct `health.login`",
-        Some(Outage::Tls) => "compare the TLS versions and `tls.mode` with the server's settings",
+        Some(Outage::Tls) => "is `tls.mode` right, and which versions of TLS does the server have?",
         Some(Outage::UnexpectedAnswer | Outage::CertificateInvalid) | None => "",
     };
     text.to_owned()

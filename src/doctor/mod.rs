@@ -66,7 +66,11 @@ fn of_configuration(path: &Path, warnings: &ConfigReport) -> Findings {
         findings.ok(format!("{}: no warnings", path.display()));
     }
     for problem in warnings.problems() {
-        let place = format!("{}:{}: {}", path.display(), problem.line, problem.path);
+        let line = match problem.line {
+            0 => String::new(),
+            line => format!(":{line}"),
+        };
+        let place = format!("{}{line}: {}", path.display(), problem.path);
         findings.warning(format!("{place}: {}", problem.message));
     }
     findings

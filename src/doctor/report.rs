@@ -22,8 +22,13 @@ pub struct Report {
 }
 
 impl Report {
+    /// What is about one topic stays together.
     pub(super) fn add(&mut self, findings: Findings) {
-        self.findings.extend(findings.into_list());
+        for finding in findings.into_list() {
+            let last = self.findings.iter().rposition(|known| known.topic == finding.topic);
+            let end = last.map_or(self.findings.len(), |last| last + 1);
+            self.findings.insert(end, finding);
+        }
     }
 
     /// In the order of the report.
@@ -127,26 +132,30 @@ mod tests {
         let mut findings = Findings::new("clock");
         findings.warning("word ".repeat(40).trim_end().to_owned());
         report.add(findings);
+        let mut findings = Findings::new("backend \"a\"");
+        findings.warning("more");
+        report.add(findings);
         let text = report.text(false);
         let lines: Vec<_> = text.lines().collect();
         assert_eq!(
-            lines[..5],
+            lines[..6],
             [
                 "backend \"a\"",
                 "  ok       fine",
                 "  problem  bad \\u{1b}[2J",
                 "           -> mend it",
+                "  warning  more",
                 "clock",
             ]
         );
         assert!(
-            lines[5].starts_with("  warning  word word") && lines[6].starts_with("           w")
+            lines[6].starts_with("  warning  word word") && lines[7].starts_with("           w")
         );
         assert!(lines.iter().all(|line| line.chars().count() <= WIDTH), "{text}");
-        assert_eq!(lines.last(), Some(&"1 problem, 1 warning, 0 skipped, 1 ok"));
+        assert_eq!(lines.last(), Some(&"1 problem, 2 warnings, 0 skipped, 1 ok"));
         assert!(report.has_problems());
         let json = report.json();
-        assert_eq!((&json["problems"], &json["warnings"]), (&json!(1), &json!(1)));
+        assert_eq!((&json["problems"], &json["warnings"]), (&json!(1), &json!(2)));
         assert_eq!(json["findings"][1]["remedy"], "mend it");
     }
 }

@@ -5,9 +5,12 @@ use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use rustix::net::sockopt::socket_peercred;
+use rustix::process::{Resource, getrlimit};
 use serde_json::Value;
+use tokio::time::{sleep, timeout};
 
 use super::finding::Findings;
 use crate::admin;
@@ -57,6 +60,26 @@ impl RunningGateway {
         }
     }
 
+    /// The last connection at a data port that no session expected.
+    pub(super) async fn last_stray(&self, port: u16) -> Value {
+        let Self::Runs { socket, .. } = self else { return Value::Null };
+        let answer = admin::fetch_ports(socket).await.unwrap_or_default();
+        let pools = answer["pools"].as_array().into_iter().flatten();
+        let mut ports = pools.flat_map(|pool| pool["ports"].as_array().into_iter().flatten());
+        let found = ports.find(|it| it["port"] == port);
+        found.map(|port| port["last_stray"].clone()).unwrap_or_default()
+    }
+
+    /// Whether there is another one than `before`, or soon is.
+    pub(super) async fn has_stray_after(&self, port: u16, before: &Value, limit: Duration) -> bool {
+        let seen = timeout(limit, async {
+            while self.last_stray(port).await == *before {
+                sleep(POLL).await;
+            }
+        });
+        seen.await.is_ok()
+    }
+
     /// Its process, if it runs.
     pub(super) fn pid(&self) -> Option<u32> {
         match self {
@@ -84,6 +107,9 @@ fn ports_of(answer: &Value) -> BTreeSet<u16> {
     ports.filter_map(|port| port["port"].as_u64()?.try_into().ok()).collect()
 }
 
+/// Between two questions to the gateway.
+const POLL: Duration = Duration::from_millis(50);
+
 /// Beside sessions and data ports, as in the warning of `check`.
 const OTHER_DESCRIPTORS: u64 = 64;
 /// The client's connection, the server's, and a data connection of each.
@@ -92,16 +118,24 @@ const DESCRIPTORS_PER_SESSION: u64 = 4;
 /// Whether it runs, and its limits.
 pub(super) fn examine(config: &Compiled, running: &RunningGateway) -> Findings {
     let mut findings = Findings::new("running gateway");
+    let needed = needed_files(config);
+    let own = || getrlimit(Resource::Nofile).maximum.unwrap_or(u64::MAX);
     match running {
-        RunningGateway::None => findings.ok("none runs here: nothing answers at `admin.socket`"),
-        RunningGateway::Unknown { message, remedy } => findings.skipped(message.clone(), *remedy),
+        RunningGateway::None => {
+            findings.ok("none runs here: nothing answers at `admin.socket`");
+            judge_files("a gateway of this user", own(), needed, &mut findings);
+        }
+        RunningGateway::Unknown { message, remedy } => {
+            findings.skipped(message.clone(), *remedy);
+            judge_files("a gateway of this user", own(), needed, &mut findings);
+        }
         RunningGateway::Runs { socket, pid, .. } => {
             findings.ok(format!("it runs as process {pid}, and answers at {}", socket.display()));
             let mode = std::fs::metadata(socket).map_or(0, |it| it.permissions().mode());
             judge_socket(socket, mode, &mut findings);
             let limits = std::fs::read_to_string(format!("/proc/{pid}/limits"));
             match limits.ok().and_then(|limits| open_files(&limits)) {
-                Some(limit) => judge_files(limit, needed_files(config), &mut findings),
+                Some(limit) => judge_files("it", limit, needed, &mut findings),
                 None => findings.skipped(
                     format!("the limit on open files of process {pid} cannot be read"),
                     "run doctor as the gateway's user, or as root",
@@ -147,17 +181,17 @@ fn open_files(limits: &str) -> Option<u64> {
     }
 }
 
-fn judge_files(limit: u64, needed: u64, findings: &mut Findings) {
+fn judge_files(who: &str, limit: u64, needed: u64, findings: &mut Findings) {
     if limit < needed {
         findings.warning_with(
             format!(
-                "it may open {limit} files, but `limits.sessions` with transfers need {needed}: clients \
+                "{who} may open {limit} files, but `limits.sessions` with transfers need {needed}: clients \
                  will wait or be refused"
             ),
-            "raise `LimitNOFILE=` of its unit and restart it, or lower `limits.sessions`",
+            "raise its hard limit (systemd: `LimitNOFILE=`; shells: `ulimit -Hn`) and restart it, or lower `limits.sessions`",
         );
     } else {
-        findings.ok(format!("it may open {limit} files; `limits.sessions` needs {needed}"));
+        findings.ok(format!("{who} may open {limit} files; `limits.sessions` needs {needed}"));
     }
 }
 
@@ -176,7 +210,7 @@ mod tests {
         for (limit, expected) in [(1024, "warning it may open 1024"), (4096, "ok it may open 4096")]
         {
             let mut findings = Findings::new("t");
-            judge_files(limit, 4096, &mut findings);
+            judge_files("it", limit, 4096, &mut findings);
             assert!(findings.text().starts_with(expected), "{}", findings.text());
         }
     }

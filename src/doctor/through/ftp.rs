@@ -186,7 +186,7 @@ async fn authenticate(
             observed.auth = Some(reply);
             if !is_accepted {
                 findings.problem(
-                    format!("AUTH TLS was refused: {shown}. No password was sent"),
+                    format!("AUTH TLS was refused: {shown}; no password was sent"),
                     "does the listener have `tls`? Otherwise something on the way refuses it. To log in \
                      without TLS, use --protocol ftp",
                 );
@@ -232,7 +232,7 @@ async fn handshake(
     }
     match DistrustedCertificate::of(&error) {
         Some(distrusted) => findings.problem(
-            format!("{distrusted}. No password was sent"),
+            format!("{distrusted}; no password was sent"),
             "--ca names a file with the authority's certificate, --server-name the name in it. If it is not the \
              gateway's certificate, a firewall on the way opens TLS itself",
         ),

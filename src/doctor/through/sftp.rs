@@ -42,7 +42,7 @@ pub(super) async fn examine(way: &Way) -> Findings {
     let key = presented.host_key.unwrap_or_default();
     let Some(expected) = &way.host_key else {
         findings.problem(
-            format!("it presents the host key {key}. No password was sent"),
+            format!("it presents the host key {key}; no password was sent"),
             "compare it with what `lockgate doctor` prints on the gateway, then repeat with --host-key SHA256:…",
         );
         return findings;

@@ -79,7 +79,7 @@ fn a_healthy_gateway_has_no_problems_before_and_after_its_start() {
     }
     for (topic, words) in [
         ("running gateway", "it runs as process"),
-        ("data ports \"pool\"", "accepts connections from this machine"),
+        ("data ports \"pool\"", "leads to the running gateway"),
         ("listener \"public\"", "certificate \"CN=localhost\""),
         ("listener \"partners\"", keys().fingerprints[0].as_str()),
         ("backend \"ftps\"", "localhost is"),
@@ -117,7 +117,7 @@ fn each_fault_is_a_problem_with_a_remedy() {
     secret(&folder.path().join("old.key"), &key.serialize_pem());
     let pool = ports::block(3);
     let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
-    let taken_data = TcpListener::bind(("127.0.0.1", pool.start() + 1)).expect("a data port");
+    let taken_data = TcpListener::bind(("127.0.0.1", *pool.start())).expect("a data port");
     let (taken_port, closed, other) =
         (taken.local_addr().expect("bound").port(), ports::one(), &keys().fingerprints[1]);
     let config = format!(

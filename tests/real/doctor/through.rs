@@ -104,11 +104,11 @@ fn no_password_is_sent_to_who_is_not_verified() {
     let front = fixture.gateway.address("front");
     let report = through(front, &["--server-name", "other.example.com"]);
     assert_eq!(report.status, Some(1));
-    assert_eq!(report.level("under TLS", "No password was sent"), "problem");
+    assert_eq!(report.level("under TLS", "no password was sent"), "problem");
     let sftp = fixture.gateway.address("sftp");
     let report = through(sftp, &[]);
     assert_eq!(report.status, Some(1));
-    let words = format!("{}. No password was sent", keys().fingerprints[0]);
+    let words = format!("{}; no password was sent", keys().fingerprints[0]);
     assert_eq!(report.level("SFTP", &words), "problem");
     let report = through(sftp, &["--host-key", &keys().fingerprints[1]]);
     assert_eq!(report.status, Some(1));
@@ -212,7 +212,7 @@ fn an_alg_that_garbles_auth_is_found_before_a_password_is_sent() {
     let address = alg(fixture.gateway.address("front"), Alg { reply: UNCHANGED, command: garble });
     let report = through(address, &[]);
     assert_eq!(report.status, Some(1));
-    assert_eq!(report.level("under TLS", "No password was sent"), "problem");
+    assert_eq!(report.level("under TLS", "no password was sent"), "problem");
     assert_eq!(report.level(ALG, "the gateway announces AUTH TLS (FEAT), but"), "problem");
 }
 
