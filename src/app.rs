@@ -1,34 +1,31 @@
-//! Start-up: creates everything, binds all addresses, then serves.
+//! Start-up: creates everything, binds all addresses, then serves. A reload does the same for another
+//! configuration, beside the one in force.
 
+mod generation;
+mod process;
+mod reload;
 mod servers;
 mod users_reload;
 
-use std::collections::{BTreeSet, HashMap};
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::sync::{Arc, PoisonError};
+use std::time::Instant;
 
 use prometheus::Registry;
-use tokio_util::sync::CancellationToken;
 
-use crate::admin::{AdminSocket, BoundMetrics, Explainer, ListenerKind};
+use crate::admin::{AdminSocket, BoundMetrics, Explainer};
 use crate::audit::{self, Audit, Writers};
-use crate::auth::hook::{HookMetrics, LoginHook};
-use crate::auth::{LoginGuard, PasswordCheck};
-use crate::backend::{Backend, local};
+use crate::backend::local;
 use crate::config::Compiled;
-use crate::data::{BindError, Pool, PoolMetrics};
-use crate::front::ftp::TlsPolicy;
-use crate::front::{ftp, sftp};
-use crate::net::ssh::KeyExchangeLimiter;
+use crate::data::BindError;
 use crate::net::task;
-use crate::net::{Drain, ListenError, Listener, undelivered};
-use crate::policy::Protocol;
-use crate::policy::limits::{Counters, LimitMetrics, Limits, QuotaFile};
-use crate::route::RouteTable;
-use crate::session::{Admission, Gateway, LoginHooks, Metrics};
-use users_reload::UsersReload;
+use crate::net::{Drain, DrainSettings, ListenError, undelivered};
+use crate::policy::limits::QuotaFile;
+use generation::Prepared;
+use process::Process;
+
+pub use reload::{ReloadError, Reloaded, Reloader, Watch};
 
 /// Why the gateway did not start; nothing is left running.
 #[derive(Debug, thiserror::Error)]
@@ -65,193 +62,105 @@ pub enum StartError {
 
 /// A running gateway.
 pub struct Running {
-    /// Every bound address by listener name, including `metrics`.
+    /// Every address that was bound at the start, by listener name, including `metrics`.
     pub addresses: Vec<(String, SocketAddr)>,
-    drain: Drain,
-    drain_timeout: Duration,
-    /// Of listeners and data ports.
-    ports: BTreeSet<u16>,
+    process: Arc<Process>,
+    reloader: Arc<Reloader>,
     /// Saves daily quotas.
     quotas: Option<Arc<QuotaFile>>,
-    /// Stops data ports, metrics and the admin socket, which serve while sessions drain.
-    end: CancellationToken,
     audit: Arc<Writers>,
 }
 
 /// Starts a gateway, within a tokio runtime. After an error no connection was accepted.
 pub fn start(mut config: Compiled) -> Result<Running, StartError> {
-    let (drain, end) = (Drain::new(), CancellationToken::new());
     let registry = Registry::new();
-    let pool_metrics = PoolMetrics::register(&registry)?;
-    let drain_timeout = config.limits.drain_timeout;
-
-    let kinds = listener_kinds(&config);
-    let mut pools = HashMap::new();
-    for settings in std::mem::take(&mut config.pools) {
-        let pool = Pool::bind(settings, &pool_metrics)?;
-        pools.insert(pool.name().to_owned(), Arc::new(pool));
-    }
-    let admission = Admission::new(&config.limits);
+    let drain_settings = std::mem::take(&mut config.drain);
     let (audit, writers) = Audit::start(std::mem::take(&mut config.audit), &registry)?;
-    let (servers, backends) = servers::open(&mut config, &pools, &registry)?;
-    let gateway = Arc::new(gateway(&mut config, backends, audit, &registry)?);
-    let users_files = config.users_files.take();
-    let users_reload =
-        users_files.map(|files| UsersReload::new(gateway.clone(), files, &registry)).transpose()?;
-    let counters = || gateway.policy_limits.counters().clone();
-    let quotas = config.state_dir.map(|folder| Arc::new(QuotaFile::open(&folder, counters())));
-    let exchanges = Arc::new(KeyExchangeLimiter::default());
-    let mut listeners = Vec::new();
-    for settings in config.listeners {
-        listeners.push(ftp::bind(ftp::Shared {
-            pool: settings.data_ports.as_ref().and_then(|name| pools.get(name)).cloned(),
-            settings,
-            gateway: gateway.clone(),
-            admission: admission.clone(),
-            drain: drain.clone(),
-        })?);
-    }
-    for settings in config.sftp_listeners {
-        listeners.push(sftp::bind(sftp::Shared {
-            settings,
-            gateway: gateway.clone(),
-            admission: admission.clone(),
-            exchanges: exchanges.clone(),
-            drain: drain.clone(),
-        })?);
-    }
-    let metrics = match config.metrics {
+    let audit_writers = Arc::new(writers);
+    let process = Arc::new(Process::new(&registry, audit)?);
+    let (metrics, admin_socket) = (config.metrics.take(), config.admin_socket.take());
+    let state_dir = config.state_dir.take();
+    let prepared = Prepared::new(config, &process, None)?;
+    let quotas =
+        state_dir.map(|folder| Arc::new(QuotaFile::open(&folder, process.counters.clone())));
+    let metrics = match metrics {
         None => None,
         Some(address) => {
-            let bound = BoundMetrics::bind(address, registry, drain.clone());
+            let bound = BoundMetrics::bind(address, registry.clone(), process.drain.clone());
             let listener = "metrics".to_owned();
             Some(bound.map_err(|reason| ListenError { listener, address, reason })?)
         }
     };
-
-    let admin = match config.admin_socket {
+    let admin = match admin_socket {
         None => None,
         Some(path) => {
-            let explainer = Explainer { gateway: gateway.clone(), listeners: kinds };
-            let bound = AdminSocket::bind(
-                &path,
-                pools.values().cloned().collect(),
-                servers.clone(),
-                explainer,
-            );
+            let bound = AdminSocket::bind(&path);
             Some(bound.map_err(|reason| StartError::Admin { path, reason })?)
         }
     };
+    let metrics_address = metrics.as_ref().and_then(BoundMetrics::address);
 
-    let mut addresses: Vec<_> = listeners.iter().flat_map(Listener::addresses).collect();
-    addresses.extend(metrics.iter().filter_map(|m| Some(("metrics".to_owned(), m.address()?))));
-
-    let data_ports = pools.values().flat_map(|pool| pool.view().ports).map(|port| port.port);
-    let ports = data_ports.chain(addresses.iter().map(|(_, address)| address.port())).collect();
-    pools.values().for_each(|pool| pool.serve(&end));
+    let generation = prepared.put_in_force(&process, None);
+    let mut addresses = generation.addresses.clone();
+    addresses.extend(metrics_address.map(|address| ("metrics".to_owned(), address)));
+    let reloader = Reloader::new(process.clone(), generation, drain_settings, &registry)?;
+    let end = &process.end;
     if let Some(metrics) = metrics {
         metrics.serve(end.clone());
     }
     if let Some(admin) = admin {
-        admin.serve(end.clone());
+        admin.serve(reloader.clone(), end.clone());
     }
     if let Some(quotas) = &quotas {
         task::spawn(quotas.clone().save_until(end.clone()));
     }
-    servers.check_until(&end);
-    if let Some(users_reload) = users_reload {
-        task::spawn(end.clone().run_until_cancelled_owned(users_reload.watch()));
-    }
-    listeners.into_iter().for_each(Listener::serve);
-    let audit = Arc::new(writers);
-    Ok(Running { addresses, drain, drain_timeout, ports, quotas, end, audit })
+    Ok(Running { addresses, process, reloader, quotas, audit: audit_writers })
 }
 
 impl Running {
-    /// Accepts no new sessions and waits `limits.drain_timeout` for running transfers, and until clients
-    /// have received what the kernel still has for them, then aborts them. Returns whether that was needed.
-    /// Then writes the queued audit records, for at most five seconds.
+    /// Drains as `drain` says: accepts sessions for a while, waits for running transfers, and until clients
+    /// have received what the kernel still has for them, then aborts them. Then writes the queued audit
+    /// records, for at most five seconds. Returns whether a transfer was cut, or its end was not received.
     pub async fn stop(self) -> bool {
         let started = Instant::now();
-        let forced = self.drain.drain(self.drain_timeout).await;
-        let rest = self.drain_timeout.saturating_sub(started.elapsed());
-        let lost = undelivered(self.ports, rest).await;
+        let settings = self.reloader.drain_settings();
+        let cut = self.process.drain.drain(&settings).await;
+        let DrainSettings { accept_for, timeout } = settings;
+        let rest = (accept_for + timeout).saturating_sub(started.elapsed());
+        let ports = self.process.ports.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let lost = undelivered(ports, rest).await;
         if lost > 0 {
             tracing::warn!(
                 bytes = lost,
-                "clients have not received the end of what was sent to them (limits.drain_timeout)"
+                "clients have not received the end of what was sent to them (drain.timeout)"
             );
         }
-        self.end.cancel();
+        self.process.end.cancel();
         if let Some(quotas) = self.quotas {
             quotas.save().await;
         }
         self.audit.close().await;
-        forced
+        cut || lost > 0
+    }
+
+    /// Begins to end at [`Self::stop`]; says whether somebody else asked for that, and how far it is.
+    pub fn drain(&self) -> Drain {
+        self.process.drain.clone()
     }
 
     /// The tasks that write the audit.
     pub fn audit(&self) -> Arc<Writers> {
         self.audit.clone()
     }
+
+    /// Puts other configurations in force.
+    pub fn reloader(&self) -> Arc<Reloader> {
+        self.reloader.clone()
+    }
 }
 
 /// Answers questions about a configuration as a gateway with it would. Nothing is started.
-pub fn explainer(mut config: Compiled) -> Result<Explainer, StartError> {
-    let listeners = listener_kinds(&config);
-    let registry = Registry::new();
-    let (_, backends) = servers::open(&mut config, &HashMap::new(), &registry)?;
-    let gateway = gateway(&mut config, backends, Audit::default(), &registry)?;
-    Ok(Explainer { gateway: Arc::new(gateway), listeners })
-}
-
-/// Takes what it needs from the configuration.
-fn gateway(
-    config: &mut Compiled,
-    backends: HashMap<String, Arc<dyn Backend>>,
-    audit: Audit,
-    registry: &Registry,
-) -> Result<Gateway, StartError> {
-    let limit_metrics = LimitMetrics::register(registry)?;
-    let limits = std::mem::take(&mut config.policy_limits);
-    let sftp = config.sftp_listeners.iter();
-    Ok(Gateway {
-        key_trust: sftp.map(|it| (it.name.clone(), it.key_trust.clone())).collect(),
-        passwords: PasswordCheck::new(std::mem::take(&mut config.users)).with_metrics(registry)?,
-        guard: LoginGuard::new(config.login_guard.clone(), registry)?,
-        login_hooks: login_hooks(config, registry)?,
-        routes: RouteTable(std::mem::take(&mut config.routes.0)),
-        backends,
-        policy: config.policy.take().map(Arc::new),
-        policy_limits: Limits::new(limits, Arc::new(Counters::default()), &limit_metrics),
-        limits: config.limits.clone(),
-        metrics: Metrics::register(registry)?,
-        audit,
-    })
-}
-
-fn login_hooks(config: &mut Compiled, registry: &Registry) -> Result<LoginHooks, StartError> {
-    let metrics = HookMetrics::register(registry)?;
-    let hooks = std::mem::take(&mut config.login_hooks).into_iter().map(|settings| {
-        let hook = LoginHook::new(settings, &metrics);
-        (hook.name().to_owned(), hook)
-    });
-    let accounts = std::mem::take(&mut config.accounts);
-    Ok(LoginHooks { hooks: hooks.collect(), accounts })
-}
-
-fn listener_kinds(config: &Compiled) -> Vec<ListenerKind> {
-    let ftp = config.listeners.iter().map(|listener| ListenerKind {
-        name: listener.name.clone(),
-        protocol: Protocol::Ftp,
-        can_encrypt: !matches!(listener.tls, TlsPolicy::None),
-        must_encrypt: matches!(listener.tls, TlsPolicy::Required(_) | TlsPolicy::Implicit(_)),
-    });
-    let sftp = config.sftp_listeners.iter().map(|listener| ListenerKind {
-        name: listener.name.clone(),
-        protocol: Protocol::Sftp,
-        can_encrypt: true,
-        must_encrypt: true,
-    });
-    ftp.chain(sftp).collect()
+pub fn explainer(config: Compiled) -> Result<Explainer, StartError> {
+    let process = Process::new(&Registry::new(), Audit::default())?;
+    Prepared::explainer(config, &process)
 }

@@ -11,10 +11,11 @@ use std::sync::Arc;
 use anyhow::Context;
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
+use lockgate::app::{Reloader, Watch};
 use lockgate::audit::Writers;
-use lockgate::config::{self, Compiled, LogFormat, LogLevel};
+use lockgate::config::{self, Compiled, LogFormat, LogLevel, Source};
 use lockgate::logging::Log;
-use lockgate::net::task;
+use lockgate::net::{Drain, task};
 use lockgate::op::escape::printable;
 use lockgate::{admin, app, demo, logging};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -22,11 +23,18 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use command::backends::Backends;
 use command::bans::Bans;
 use command::doctor::Doctor;
+use command::drain::DrainGateway;
+use command::reload::Reload;
+use command::sessions::{Kick, Sessions};
+use command::status::Status;
 use command::users::{HashPassword, ImportUsers};
 use command::{print, print_error};
 
 /// Exit status for an invalid configuration: `EX_USAGE` of sysexits.h.
 const EXIT_BAD_CONFIGURATION: u8 = 64;
+
+/// Exit status when transfers were cut by the end of the gateway: `EX_TEMPFAIL` of sysexits.h.
+const EXIT_TRANSFERS_CUT: u8 = 75;
 
 const DEFAULT_CONFIGURATION: &str = "/etc/lockgate/lockgate.yaml";
 
@@ -45,7 +53,7 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Serve until SIGTERM or Ctrl-C
+    /// Serve until SIGTERM, Ctrl-C or `lockgate drain`; exit status 75 if transfers were cut then
     Run {
         /// Log as text or JSON; overrides the configuration
         #[arg(long, value_enum)]
@@ -53,12 +61,22 @@ enum Command {
         /// The least severe level that is logged; overrides the configuration
         #[arg(long, value_enum)]
         log_level: Option<Level>,
+        /// Read the configuration again when its file changes, as a mounted ConfigMap does; the files that it
+        /// names are watched always
+        #[arg(long)]
+        watch: bool,
     },
     /// Check the configuration and print all problems; exit status 64 if there are errors
     Check {
         /// The configuration file, as with --config
         file: Option<PathBuf>,
     },
+    /// Show the open sessions: who does what, at which rate
+    Sessions(Sessions),
+    /// End sessions, at once or after their transfers
+    Kick(Kick),
+    /// Show the state of the running gateway
+    Status(Status),
     /// Show the data ports of the running gateway with their owners
     Ports {
         /// The gateway's admin socket [default: `admin.socket` of the configuration]
@@ -76,6 +94,10 @@ enum Command {
     Demo,
     /// Show the servers of all backends, or take one out of use
     Backends(Backends),
+    /// Have the running gateway read its configuration again
+    Reload(Reload),
+    /// End the running gateway: no new sessions, and running transfers may finish
+    Drain(DrainGateway),
     /// Show the addresses that are banned after failed logins, or lift a ban
     Bans(Bans),
     /// Read a password from standard input and print its hash for `users`
@@ -154,8 +176,8 @@ fn execute(arguments: Arguments) -> anyhow::Result<ExitCode> {
     allocator::set_up()?;
     let config = configuration(&arguments);
     match arguments.command {
-        Command::Run { log_format, log_level } => {
-            let Some(mut compiled) = load(&config) else {
+        Command::Run { log_format, log_level, watch } => {
+            let Some((source, mut compiled)) = load(&config) else {
                 return Ok(EXIT_BAD_CONFIGURATION.into());
             };
             if let Some(format) = log_format {
@@ -165,18 +187,34 @@ fn execute(arguments: Arguments) -> anyhow::Result<ExitCode> {
                 compiled.log.level = level.into();
             }
             let log = logging::init(compiled.log);
-            serve(run(compiled, &log))
+            let watch = if watch { Watch::All } else { Watch::NamedFiles };
+            serve(run((source, compiled), watch, &log))
         }
         Command::Check { .. } => check(&config),
         Command::Ports { socket, json } => at_socket(socket, &config, async |socket| {
             let ports = admin::fetch_ports(socket).await?;
             print(&if json { format!("{ports:#}\n") } else { admin::table(&ports) })
         }),
+        Command::Sessions(sessions) => {
+            at_socket(sessions.socket.clone(), &config, async |socket| sessions.run(socket).await)
+        }
+        Command::Kick(kick) => {
+            at_socket(kick.socket.clone(), &config, async |socket| kick.run(socket).await)
+        }
+        Command::Status(status) => {
+            at_socket(status.socket.clone(), &config, async |socket| status.run(socket).await)
+        }
         Command::Bans(bans) => {
             at_socket(bans.socket.clone(), &config, async |socket| bans.run(socket).await)
         }
+        Command::Drain(drain) => {
+            at_socket(drain.socket.clone(), &config, async |socket| drain.run(socket).await)
+        }
         Command::Backends(backends) => {
             at_socket(backends.socket.clone(), &config, async |socket| backends.run(socket).await)
+        }
+        Command::Reload(reload) => {
+            exit_at_socket(reload.socket.clone(), &config, async |socket| reload.run(socket).await)
         }
         Command::Explain(asked) => explain(&config, asked),
         Command::Doctor(doctor) => {
@@ -208,6 +246,15 @@ fn at_socket(
     config: &std::path::Path,
     ask: impl AsyncFnOnce(&std::path::Path) -> anyhow::Result<()>,
 ) -> anyhow::Result<ExitCode> {
+    exit_at_socket(given, config, async |socket| ask(socket).await.map(|()| ExitCode::SUCCESS))
+}
+
+/// As [`at_socket`], where the answer determines the exit status.
+fn exit_at_socket(
+    given: Option<PathBuf>,
+    config: &std::path::Path,
+    ask: impl AsyncFnOnce(&std::path::Path) -> anyhow::Result<ExitCode>,
+) -> anyhow::Result<ExitCode> {
     let socket = match given.map_or_else(|| config::admin_socket(config), |given| Ok(Some(given))) {
         Ok(socket) => socket.context(
             "the configuration has no `admin.socket`, which this command needs; set it, or use --socket",
@@ -217,8 +264,7 @@ fn at_socket(
             return Ok(EXIT_BAD_CONFIGURATION.into());
         }
     };
-    serve(ask(&socket))?;
-    Ok(ExitCode::SUCCESS)
+    serve(ask(&socket))
 }
 
 /// The file named by --config or the argument of `check`. Exits if the two differ.
@@ -241,45 +287,58 @@ fn configuration(arguments: &Arguments) -> PathBuf {
     positional.or(named).cloned().unwrap_or_else(|| DEFAULT_CONFIGURATION.into())
 }
 
-async fn run(config: Compiled, log: &Log) -> anyhow::Result<ExitCode> {
+async fn run(
+    (source, config): (Source, Compiled),
+    watch: Watch,
+    log: &Log,
+) -> anyhow::Result<ExitCode> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     task::spawn(log.report_losses());
     let hang_up = signal(SignalKind::hangup())?;
     raise_descriptor_limit();
     let running = app::start(config).context("lockgate did not start")?;
-    task::spawn(serve_hang_ups(hang_up, running.audit()));
+    let reloader = running.reloader();
+    reloader.set_source(source);
+    task::spawn(serve_hang_ups(hang_up, running.audit(), reloader.clone()));
+    task::spawn(reloader.watch(watch));
     for (listener, address) in &running.addresses {
         tracing::info!(listener, %address, "listening");
     }
     tracing::info!("ready");
+    let drain = running.drain();
     tokio::select! {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
+        () = drain.announced() => tracing::info!("asked to drain over the admin socket"),
     }
-    tracing::info!("draining: no new sessions; waiting for running transfers");
-    tokio::select! {
-        forced = running.stop() => tracing::info!(forced, "stopped"),
-        _ = terminate.recv() => tracing::warn!("stopped at once by a second signal"),
-        _ = interrupt.recv() => tracing::warn!("stopped at once by a second signal"),
-    }
-    Ok(ExitCode::SUCCESS)
+    let cut = tokio::select! {
+        cut = running.stop() => {
+            tracing::info!(cut, "stopped");
+            cut
+        }
+        _ = terminate.recv() => stopped_at_once(&drain),
+        _ = interrupt.recv() => stopped_at_once(&drain),
+    };
+    Ok(if cut { EXIT_TRANSFERS_CUT.into() } else { ExitCode::SUCCESS })
 }
 
-/// Opens audit files again on SIGHUP, as logrotate expects. By default the signal would end the process.
-async fn serve_hang_ups(mut hang_up: Signal, audit: Arc<Writers>) {
+/// After a second signal. Whether transfers are running is not known; sessions may have one.
+fn stopped_at_once(drain: &Drain) -> bool {
+    let sessions = drain.sessions();
+    tracing::warn!(sessions, "stopped at once by a second signal");
+    sessions > 0
+}
+
+/// On SIGHUP, opens audit files again, as logrotate expects, and reads the configuration again.
+async fn serve_hang_ups(mut hang_up: Signal, audit: Arc<Writers>, reloader: Arc<Reloader>) {
     while hang_up.recv().await.is_some() {
         if audit.reopen() {
-            tracing::info!(
-                "SIGHUP: the audit files are opened again; the configuration is not read again, which \
-                 takes a restart"
-            );
-        } else {
-            tracing::warn!(
-                "SIGHUP is ignored: there is no audit file to open again; restart the gateway to apply a \
-                 changed configuration"
-            );
+            tracing::info!("SIGHUP: the audit files are opened again");
         }
+        let reloader = reloader.clone();
+        // The log has the outcome.
+        let _ = task::spawn_blocking(move || reloader.reload()).await;
     }
 }
 
@@ -311,13 +370,14 @@ fn check(path: &std::path::Path) -> anyhow::Result<ExitCode> {
 }
 
 /// Loads the configuration and prints its problems; `None` if it has errors.
-fn load(path: &std::path::Path) -> Option<Compiled> {
-    match config::load(path) {
-        Ok(config) => {
+fn load(path: &std::path::Path) -> Option<(Source, Compiled)> {
+    let loaded = Source::read(path).and_then(|source| Ok((source.load()?, source)));
+    match loaded {
+        Ok((config, source)) => {
             if !config.warnings.is_empty() {
                 print_error(&config.warnings);
             }
-            Some(config)
+            Some((source, config))
         }
         Err(report) => {
             print_error(report);
@@ -341,7 +401,9 @@ fn explain(config: &std::path::Path, asked: Explain) -> anyhow::Result<ExitCode>
     let answer = match asked.socket {
         Some(socket) => serve(admin::fetch_explanation(&socket, &question))?,
         None => {
-            let Some(compiled) = load(config) else { return Ok(EXIT_BAD_CONFIGURATION.into()) };
+            let Some((_, compiled)) = load(config) else {
+                return Ok(EXIT_BAD_CONFIGURATION.into());
+            };
             let explained = async { Ok(app::explainer(compiled)?.answer(&question)) };
             serve(explained)?.map_err(|error| anyhow::anyhow!("{error}"))?
         }

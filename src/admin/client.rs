@@ -21,6 +21,8 @@ const RESPONSE_MAX: usize = 256 * 1024 * 1024;
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 /// For the response's header.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(3);
+/// For the response's header where the gateway reads its configuration first.
+const RELOAD_TIMEOUT: Duration = Duration::from_secs(60);
 pub(super) const NO_GATEWAY: &str = "this is not the admin socket of lockgate";
 
 /// Requests the data ports from a running gateway, for the command line.
@@ -39,12 +41,32 @@ pub async fn fetch_explanation(socket: &Path, question: &Question) -> anyhow::Re
     answer.with_context(|| format!("asking the gateway at {}", socket.display()))
 }
 
+/// Has a running gateway read its configuration again, for the command line. `Ok`: warnings; `Err`: what is
+/// wrong with the configuration.
+pub async fn reload(socket: &Path) -> anyhow::Result<Result<Vec<String>, String>> {
+    let answer = fetch_within(RELOAD_TIMEOUT, socket, Method::POST, "/reload").await;
+    let answer = answer.with_context(|| format!("asking the gateway at {}", socket.display()))?;
+    if let Some(problems) = answer["problems"].as_str() {
+        return Ok(Err(problems.to_owned()));
+    }
+    let warnings = answer["warnings"].as_array().context(NO_GATEWAY)?.iter();
+    Ok(Ok(warnings.filter_map(Value::as_str).map(str::to_owned).collect()))
+}
+
 pub(super) async fn fetch(socket: &Path, method: Method, path: &str) -> anyhow::Result<Value> {
-    let mut response =
-        timeout(HEADER_TIMEOUT, request(socket, method, path)).await.map_err(|_| {
-            let waited = humantime::format_duration(HEADER_TIMEOUT);
-            anyhow::anyhow!("no response within {waited}: {NO_GATEWAY}, or the gateway hangs")
-        })??;
+    fetch_within(HEADER_TIMEOUT, socket, method, path).await
+}
+
+async fn fetch_within(
+    limit: Duration,
+    socket: &Path,
+    method: Method,
+    path: &str,
+) -> anyhow::Result<Value> {
+    let mut response = timeout(limit, request(socket, method, path)).await.map_err(|_| {
+        let waited = humantime::format_duration(limit);
+        anyhow::anyhow!("no response within {waited}: {NO_GATEWAY}, or the gateway hangs")
+    })??;
     let status = response.status();
     anyhow::ensure!(status == StatusCode::OK, "the response is {status}: {NO_GATEWAY}");
     let body = Limited::new(response.body_mut(), RESPONSE_MAX).collect();

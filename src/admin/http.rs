@@ -31,10 +31,11 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 pub(super) type Page = Response<Full<Bytes>>;
 
 /// Serves requests forever; `respond` gets the method, GET, HEAD or POST, and the URI. `accept` also returns the client.
-pub(super) async fn serve<S, C, A>(
+pub(super) async fn serve<S, C, A, R>(
     accept: impl Fn() -> A,
-    respond: impl Fn(&Method, &Uri) -> Page + Send + Sync + 'static,
+    respond: impl Fn(Method, Uri) -> R + Send + Sync + 'static,
 ) where
+    R: Future<Output = Page> + Send,
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     C: Copy + Eq + Hash,
     A: Future<Output = (S, C)>,
@@ -74,13 +75,16 @@ fn make_room<C: Copy + Eq + Hash>(oldest_first: &mut Vec<OpenConnection<C>>) {
     }
 }
 
-async fn connection<S>(stream: S, respond: &(impl Fn(&Method, &Uri) -> Page + Sync))
+async fn connection<S, R>(stream: S, respond: &(impl Fn(Method, Uri) -> R + Sync))
 where
+    R: Future<Output = Page> + Send,
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let service = service_fn(|request: Request<Incoming>| async move {
         Ok::<_, Infallible>(match *request.method() {
-            Method::GET | Method::HEAD | Method::POST => respond(request.method(), request.uri()),
+            Method::GET | Method::HEAD | Method::POST => {
+                respond(request.method().clone(), request.uri().clone()).await
+            }
             _ => read_only(),
         })
     });
@@ -148,12 +152,12 @@ mod tests {
                 }
             };
             let count = responses.clone();
-            tokio::spawn(serve(accept, move |_, uri| {
+            tokio::spawn(serve(accept, move |_, uri: Uri| {
                 count.fetch_add(1, Ordering::Relaxed);
-                match uri.path() {
+                std::future::ready(match uri.path() {
                     "/long" => page(vec![b'x'; LONG_PAGE_SIZE], "text/plain"),
                     _ => text(StatusCode::OK, "live\n"),
-                }
+                })
             }));
             Self { arrivals, responses }
         }

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use hyper::{Method, StatusCode};
+use hyper::{Method, StatusCode, Uri};
 use prometheus::{Encoder, Registry, TextEncoder};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -30,7 +30,7 @@ impl BoundMetrics {
         self.socket.local_addr().ok()
     }
 
-    /// Serves until `stop`; while draining, `/ready` returns 503.
+    /// Serves until `stop`; once a drain is announced, `/ready` returns 503.
     pub fn serve(self, stop: CancellationToken) {
         let this = Arc::new(self);
         let socket = this.clone();
@@ -41,16 +41,18 @@ impl BoundMetrics {
                 (tcp, client.ip())
             }
         };
-        task::spawn(stop.run_until_cancelled_owned(http::serve(accept, move |method, uri| {
-            if *method == Method::POST { read_only() } else { this.respond(uri.path()) }
-        })));
+        let respond = move |method, uri: Uri| {
+            let page = if method == Method::POST { read_only() } else { this.respond(uri.path()) };
+            std::future::ready(page)
+        };
+        task::spawn(stop.run_until_cancelled_owned(http::serve(accept, respond)));
     }
 
     fn respond(&self, path: &str) -> Page {
         match path {
             "/metrics" => metrics(&self.registry),
             "/live" => text(StatusCode::OK, "live\n"),
-            "/ready" if self.drain.is_draining() => {
+            "/ready" if self.drain.is_announced() => {
                 text(StatusCode::SERVICE_UNAVAILABLE, "draining\n")
             }
             "/ready" => text(StatusCode::OK, "ready\n"),

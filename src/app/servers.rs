@@ -3,44 +3,52 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use prometheus::Registry;
-
 use super::StartError;
+use super::process::Process;
+use crate::backend::Backend;
 use crate::backend::ftp::FtpBackend;
-use crate::backend::group::{Group, GroupMetrics, Server, Servers};
+use crate::backend::group::{Group, Servers};
 use crate::backend::local::LocalBackend;
 use crate::backend::sftp::SftpBackend;
-use crate::backend::{Backend, IgnoredAttributes};
 use crate::config::{BackendSettings, Compiled};
 use crate::data::Pool;
 use crate::net::Connectors;
 
-type Backends = HashMap<String, Arc<dyn Backend>>;
+/// The servers, and the backends by name.
+pub(super) struct Backends {
+    pub(super) servers: Servers,
+    pub(super) groups: HashMap<String, Arc<Group>>,
+    pub(super) connectors: Connectors,
+}
 
-/// Takes the servers and groups of the configuration. Connects to none.
+/// Takes the servers and groups of the configuration, which follow those of `previous`. Connects to none.
 pub(super) fn open(
     config: &mut Compiled,
     pools: &HashMap<String, Arc<Pool>>,
-    registry: &Registry,
-) -> Result<(Servers, Backends), StartError> {
-    let connectors = Connectors::register(registry)?;
-    let ignored = IgnoredAttributes::register(registry)?;
-    let metrics = GroupMetrics::register(registry)?;
+    process: &Process,
+    previous: Option<&Backends>,
+) -> Result<Backends, StartError> {
+    let connectors = previous.map_or(&process.connectors, |previous| &previous.connectors).next();
     let mut servers = Vec::new();
     let settings = std::mem::take(&mut config.backends);
     for ((name, settings), server) in settings.into_iter().zip(std::mem::take(&mut config.servers))
     {
-        let backend = backend(name, settings, pools, &connectors, &ignored)?;
-        servers.push(Arc::new(Server::new(server, backend, &metrics)));
+        let backend = backend(name, settings, pools, &connectors, process)?;
+        servers.push(Arc::new(process.servers.server(server, backend)));
     }
-    let groups = std::mem::take(&mut config.groups).into_iter().map(|group| {
-        let named = |name: &String| servers.iter().find(|server| server.name() == name).cloned();
-        let members = group.servers.iter().filter_map(named).collect();
-        let name = group.name.clone();
-        (name, Arc::new(Group::new(group, members)) as Arc<dyn Backend>)
+    let servers = Servers::new(servers);
+    let groups = std::mem::take(&mut config.groups).into_iter().map(|settings| {
+        let members = settings.servers.iter().filter_map(|name| servers.get(name)).cloned();
+        let members = members.collect();
+        let name = settings.name.clone();
+        let mut group = Group::new(settings, members);
+        if let Some(previous) = previous.and_then(|previous| previous.groups.get(&name)) {
+            group.continues(previous);
+        }
+        (name, Arc::new(group))
     });
     let groups = groups.collect();
-    Ok((Servers::new(servers), groups))
+    Ok(Backends { servers, groups, connectors })
 }
 
 fn backend(
@@ -48,15 +56,15 @@ fn backend(
     settings: BackendSettings,
     pools: &HashMap<String, Arc<Pool>>,
     connectors: &Connectors,
-    ignored: &IgnoredAttributes,
+    process: &Process,
 ) -> Result<Arc<dyn Backend>, StartError> {
     Ok(match settings {
         BackendSettings::Ftp(settings) => {
             let pool = settings.data_ports.as_ref().and_then(|name| pools.get(name)).cloned();
-            Arc::new(FtpBackend::new(settings, pool, connectors, ignored))
+            Arc::new(FtpBackend::new(settings, pool, connectors, &process.ignored))
         }
         BackendSettings::Sftp(settings) => {
-            Arc::new(SftpBackend::new(settings, connectors, ignored))
+            Arc::new(SftpBackend::new(settings, connectors, &process.ignored))
         }
         BackendSettings::Local(settings) => {
             let opened = LocalBackend::open(&settings);

@@ -4,29 +4,33 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use prometheus::{IntCounterVec, IntGauge, Opts, Registry};
+use tokio_util::sync::CancellationToken;
 
+use super::process::Process;
 use crate::config::{Stamps, UsersFiles};
 use crate::net::task;
-use crate::session::Gateway;
 
 /// Between two looks at the files. A change is read once it is as old.
 const INTERVAL: Duration = Duration::from_secs(1);
 
-/// Watches the files for a gateway.
-pub(super) struct UsersReload {
-    gateway: Arc<Gateway>,
-    files: UsersFiles,
-    seen: Option<Stamps>,
+/// How often the files were read again.
+#[derive(Clone)]
+pub(super) struct UsersReloadMetrics {
     reloads: IntCounterVec,
     broken: IntGauge,
 }
 
-impl UsersReload {
-    pub(super) fn new(
-        gateway: Arc<Gateway>,
-        files: UsersFiles,
-        registry: &Registry,
-    ) -> Result<Self, prometheus::Error> {
+/// Watches the files of one configuration.
+pub(super) struct UsersReload {
+    process: Arc<Process>,
+    files: UsersFiles,
+    seen: Option<Stamps>,
+    /// Another configuration is in force, with users of its own.
+    replaced: CancellationToken,
+}
+
+impl UsersReloadMetrics {
+    pub(super) fn register(registry: &Registry) -> Result<Self, prometheus::Error> {
         let reloads = IntCounterVec::new(
             Opts::new("lockgate_users_file_reloads_total", "How often users_file was read again"),
             &["outcome"],
@@ -40,7 +44,19 @@ impl UsersReload {
         for outcome in ["ok", "failed"] {
             reloads.with_label_values(&[outcome]);
         }
-        Ok(Self { gateway, files, seen: None, reloads, broken })
+        Ok(Self { reloads, broken })
+    }
+}
+
+impl UsersReload {
+    pub(super) fn new(
+        process: Arc<Process>,
+        files: UsersFiles,
+        replaced: CancellationToken,
+    ) -> Self {
+        // The configuration was read with them.
+        process.users_reload.broken.set(0);
+        Self { process, files, seen: None, replaced }
     }
 
     /// Never ends.
@@ -63,12 +79,18 @@ impl UsersReload {
         if !self.files.has_settled_change(&mut self.seen) {
             return;
         }
-        match self.files.read_again() {
+        let read = self.files.read_again();
+        let metrics = &self.process.users_reload;
+        let _change = self.process.change();
+        if self.replaced.is_cancelled() {
+            return;
+        }
+        match read {
             Ok(users) => {
                 tracing::info!(users = users.iter().len(), "users_file was read again");
-                self.gateway.passwords.replace_users(users);
-                self.reloads.with_label_values(&["ok"]).inc();
-                self.broken.set(0);
+                self.process.passwords.replace_users(users);
+                metrics.reloads.with_label_values(&["ok"]).inc();
+                metrics.broken.set(0);
             }
             Err(report) => {
                 let reason = report.summary();
@@ -76,8 +98,8 @@ impl UsersReload {
                     reason,
                     "users_file has an error: the users stay as they were until it is corrected"
                 );
-                self.reloads.with_label_values(&["failed"]).inc();
-                self.broken.set(1);
+                metrics.reloads.with_label_values(&["failed"]).inc();
+                metrics.broken.set(1);
             }
         }
     }

@@ -3,7 +3,12 @@
 pub(crate) mod backends;
 pub(crate) mod bans;
 pub(crate) mod doctor;
+pub(crate) mod drain;
+pub(crate) mod reload;
+pub(crate) mod sessions;
+pub(crate) mod status;
 pub(crate) mod users;
+mod watch;
 
 use std::fmt::Display;
 use std::io::{self, Write};
@@ -12,11 +17,16 @@ use anyhow::Context;
 
 /// Prints to standard output. A closed pipe, as with head, is not an error.
 pub(crate) fn print(text: &str) -> anyhow::Result<()> {
-    let mut out = io::stdout().lock();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+    match write_out(text) {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         written => written.context("writing to standard output"),
     }
+}
+
+fn write_out(text: &str) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    out.write_all(text.as_bytes())?;
+    out.flush()
 }
 
 /// Prints to standard error; ignores errors.

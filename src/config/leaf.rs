@@ -1,5 +1,7 @@
 //! Single values and lists of them.
 
+use std::path::Path;
+
 use serde_json::{Value as Json, json};
 
 use super::nearest::nearest;
@@ -13,6 +15,11 @@ pub(super) trait Value: Sized {
 
     fn schema() -> Json {
         json!({ "type": "string" })
+    }
+
+    /// The file that it names, if that is read with the configuration.
+    fn file(&self) -> Option<&Path> {
+        None
     }
 }
 
@@ -67,7 +74,10 @@ impl<T: Value> Read for Leaf<T> {
         let at = Location { mark: node.mark, ..key.clone() };
         let value = match &node.kind {
             Kind::Scalar(text) => match T::parse(text) {
-                Ok(value) => Some(value),
+                Ok(value) => {
+                    value.file().into_iter().for_each(|file| problems.note_file(file));
+                    Some(value)
+                }
                 Err(Invalid { message, suggestion }) => {
                     problems.error_with_suggestion(&at, message, suggestion);
                     None

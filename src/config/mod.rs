@@ -12,12 +12,14 @@ use crate::auth::{GuardSettings, UserTable};
 use crate::backend::group::{self, ServerSettings};
 use crate::data::PoolSettings;
 use crate::front::ftp::ListenerSettings;
+use crate::net::DrainSettings;
 use crate::policy::RuleSet;
 use crate::route::RouteTable;
 use crate::session::Limits;
 
 mod algorithms;
 mod compile;
+mod fixed;
 mod leaf;
 mod machine;
 mod nearest;
@@ -32,6 +34,7 @@ mod tree;
 mod users_file;
 mod values;
 
+pub use fixed::Fixed;
 pub use report::{Problem, Report, Severity};
 pub use stamp::Stamps;
 pub use users_file::UsersFiles;
@@ -73,6 +76,8 @@ pub struct Compiled {
     pub state_dir: Option<PathBuf>,
     /// Limits and timeouts (`limits`), with defaults for absent keys.
     pub limits: Limits,
+    /// How the gateway ends (`drain`).
+    pub drain: DrainSettings,
     /// When clients are delayed and banned (`login_guard`).
     pub login_guard: GuardSettings,
     /// The address of `/metrics`, `/live` and `/ready`.
@@ -83,8 +88,20 @@ pub struct Compiled {
     pub log: LogSettings,
     /// The outputs of the audit (`audit`).
     pub audit: Vec<crate::audit::Settings>,
+    /// The files that it is made of, as they were, without those of `users_file`.
+    pub files: Stamps,
+    /// What a running gateway keeps when it gets this configuration.
+    pub fixed: Fixed,
     /// Warnings; often empty.
     pub warnings: Report,
+}
+
+/// The text of a configuration file, to read the files that it names again.
+#[derive(Clone)]
+pub struct Source {
+    path: PathBuf,
+    name: String,
+    text: String,
 }
 
 /// One of the `backends`.
@@ -144,9 +161,27 @@ pub enum LogLevel {
     Trace,
 }
 
+impl Source {
+    /// Reads the file at `path`, and checks nothing.
+    pub fn read(path: &Path) -> Result<Self, Report> {
+        let (name, text) = read_file(path)?;
+        Ok(Self { path: path.to_owned(), name, text })
+    }
+
+    /// Checks the text and every file that it names, as they are now, for a gateway that runs here. Blocks.
+    pub fn load(&self) -> Result<Compiled, Report> {
+        load_in(&self.text, &self.name, folder_of(&self.path), &Machine::local(true))
+    }
+
+    /// The configuration file.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
 /// Reads and checks the file at `path` and every file that it names, for a gateway that runs here.
 pub fn load(path: &Path) -> Result<Compiled, Report> {
-    load_file(path, &Machine::local(true))
+    Source::read(path)?.load()
 }
 
 /// As [`load`], only to check: maybe on another machine, or beside the running gateway. Also warns of what
@@ -220,10 +255,13 @@ fn load_in(text: &str, name: &str, folder: &Path, machine: &Machine) -> Result<C
     let mut problems = Problems::default();
     let compiled = tree::parse(text, &mut problems).map(|root| {
         let mut file = schema::File::read(&root, Location::default(), &mut problems);
+        // Before they are read: a change meanwhile is found at the first look.
+        let mut files = Stamps::default();
+        files.set(problems.files().iter().map(|file| folder.join(file)));
         let added = users_file::add(&mut file, folder, &mut problems);
         let compiled = compile::compile(&file, folder, machine, &mut problems);
         let users_files = added.map(|added| added.with(&compiled.users));
-        Compiled { users_files, ..compiled }
+        Compiled { users_files, files, fixed: Fixed::of(&root), ..compiled }
     });
     if compiled.is_none() && problems.is_empty() {
         problems.error(&Location::default(), "is empty");

@@ -1,6 +1,7 @@
 //! The problems of a configuration, with the lines of the file.
 
 use std::fmt;
+use std::path::{Path, PathBuf};
 
 use super::secret;
 use crate::op::escape::printable;
@@ -43,7 +44,7 @@ pub enum Severity {
 
 impl Report {
     pub(super) fn new(file: &str, text: &str, problems: Problems) -> Self {
-        let mut problems = problems.0;
+        let mut problems = problems.found;
         // Warnings are often consequences of an error elsewhere.
         if problems.iter().any(|p| p.severity == Severity::Error) {
             problems.retain(|p| p.severity == Severity::Error);
@@ -183,22 +184,35 @@ impl fmt::Display for Location {
     }
 }
 
-/// The problems found so far.
+/// The problems found so far, and the files that the configuration is made of.
 #[derive(Default)]
-pub(super) struct Problems(Vec<Problem>);
+pub(super) struct Problems {
+    found: Vec<Problem>,
+    files: Vec<PathBuf>,
+}
 
 impl Problems {
     pub(super) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.found.is_empty()
     }
 
     pub(super) fn has_errors(&self) -> bool {
-        self.0.iter().any(|problem| problem.severity == Severity::Error)
+        self.found.iter().any(|problem| problem.severity == Severity::Error)
+    }
+
+    /// Notes a file that is read with the configuration.
+    pub(super) fn note_file(&mut self, file: &Path) {
+        self.files.push(file.to_owned());
+    }
+
+    /// As written in the configuration.
+    pub(super) fn files(&self) -> &[PathBuf] {
+        &self.files
     }
 
     /// Adds these, of another file, to the problems of a report.
     pub(super) fn move_to(self, report: &mut Problems, file: &str) {
-        for Problem { severity, line, column, path, message, suggestion, width } in self.0 {
+        for Problem { severity, line, column, path, message, suggestion, width } in self.found {
             let at = Location { mark: Mark { line, column, width }, path }.in_file(file);
             report.push(severity, &at, message, suggestion);
         }
@@ -206,13 +220,13 @@ impl Problems {
 
     /// Whether there is an error at this path.
     pub(super) fn has_error_at(&self, at: &Location) -> bool {
-        self.0.iter().any(|it| it.severity == Severity::Error && it.path == at.path)
+        self.found.iter().any(|it| it.severity == Severity::Error && it.path == at.path)
     }
 
     /// Adds a possible reason to the error at this path; a warning if there is none.
     pub(super) fn hint(&mut self, at: &Location, hint: impl std::fmt::Display) {
         let is_here = |it: &&mut Problem| it.severity == Severity::Error && it.path == at.path;
-        match self.0.iter_mut().find(is_here) {
+        match self.found.iter_mut().find(is_here) {
             Some(error) => error.message = format!("{}; {hint}", error.message),
             None => self.warning(at, hint.to_string()),
         }
@@ -244,6 +258,6 @@ impl Problems {
     ) {
         let Mark { line, column, width } = at.mark;
         let path = at.path.clone();
-        self.0.push(Problem { severity, line, column, path, message, suggestion, width });
+        self.found.push(Problem { severity, line, column, path, message, suggestion, width });
     }
 }

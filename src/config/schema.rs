@@ -48,7 +48,7 @@ section! {
         login_hooks: Named<LoginHook>,
         /// A file with more of them under `users`, or a list of files. Read again when they have changed:
         /// the users of a file with an error stay as they were.
-        users_file: OneOrMore<FileName>,
+        users_file: OneOrMore<PathName>,
         /// The backend for each user, chosen at login. The first match applies; a login without a match
         /// is refused.
         [required] routes: Many<Route>,
@@ -56,11 +56,13 @@ section! {
         policy: Policy,
         /// Limits and timeouts.
         limits: Limits,
+        /// How the gateway ends. Absent: the defaults.
+        drain: Drain,
         /// Delays and bans after failed logins. Absent: the defaults.
         login_guard: LoginGuard,
         /// The folder for what a restart must not lose: the daily quotas of `policy.limits`. It must exist.
         /// Absent: they start at zero.
-        state_dir: Leaf<FileName>,
+        state_dir: Leaf<PathName>,
         /// The address of /metrics, /live and /ready. Absent: none.
         metrics: Metrics,
         /// The socket of `lockgate ports`. Absent: none.
@@ -350,7 +352,7 @@ section! {
         /// ftp, sftp: timeout for one reply of the server. Default: 60s.
         reply_timeout: Leaf<Positive>,
         /// local: the folder, which must exist.
-        folder: Leaf<FileName>,
+        folder: Leaf<PathName>,
     }
     hints [
         "port" => "the port is part of `address`",
@@ -486,8 +488,19 @@ section! {
         data_connect_timeout: Leaf<Positive>,
         /// Without a byte in a transfer. Default: 2m.
         stall_timeout: Leaf<Positive>,
-        /// For running transfers after SIGTERM; 0s aborts them at once. Default: 30s.
+        /// The older name of `drain.timeout`.
         drain_timeout: Leaf<Duration>,
+    }
+}
+
+section! {
+    /// The end of the gateway: SIGTERM, SIGINT or `lockgate drain`.
+    Drain {
+        /// New sessions are still accepted for so long, while `/ready` answers 503: load balancers learn late
+        /// that the gateway ends. 0s where nothing sends clients elsewhere. Default: 5s.
+        accept_for: Leaf<Duration>,
+        /// After that, for running transfers; 0s aborts them at once. Default: 30s.
+        timeout: Leaf<Duration>,
     }
 }
 
@@ -500,10 +513,10 @@ section! {
 }
 
 section! {
-    /// The operators' socket, read only.
+    /// The operators' socket.
     Admin {
         /// Path of a Unix socket, which the gateway creates for its own user.
-        [required] socket: Leaf<FileName>,
+        [required] socket: Leaf<PathName>,
     }
     later ["address", "token_file"]
 }

@@ -10,8 +10,23 @@ use crate::net::FileStamp;
 pub struct Stamps(BTreeMap<PathBuf, Option<FileStamp>>);
 
 impl Stamps {
+    /// Of one file.
+    pub fn of_file(path: &Path) -> Self {
+        Self(BTreeMap::from([(path.to_owned(), stamp(path))]))
+    }
+
+    /// Whether a file is another now, and has not changed since `seen`, which this sets: a file that is being
+    /// written is left alone. Blocks.
+    pub fn has_settled_change(&self, seen: &mut Option<Self>) -> bool {
+        let now = self.again();
+        let settled = seen.as_ref() == Some(&now);
+        let has_changed = now != *self;
+        *seen = Some(now);
+        settled && has_changed
+    }
+
     /// The same files as they are now.
-    pub(super) fn again(&self) -> Self {
+    pub fn again(&self) -> Self {
         Self(self.0.keys().map(|path| (path.clone(), stamp(path))).collect())
     }
 

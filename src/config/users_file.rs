@@ -72,11 +72,7 @@ impl UsersFiles {
     /// Whether a file, or one with keys that it names, is another than when it was last read, and has not
     /// changed since `seen`, which this sets: a file that is being written is left alone. Blocks.
     pub fn has_settled_change(&self, seen: &mut Option<Stamps>) -> bool {
-        let now = self.stamps.again();
-        let settled = seen.as_ref() == Some(&now);
-        let has_changed = now != self.stamps;
-        *seen = Some(now);
-        settled && has_changed
+        self.stamps.has_settled_change(seen)
     }
 
     /// Reads the files again. After an error the users stay as they were, until the files have changed once

@@ -83,4 +83,15 @@ impl PoolMetrics {
             proxy_refused: self.proxy_refused.with_label_values(labels),
         }
     }
+
+    /// Ends the series of a pool.
+    pub(super) fn remove(&self, pool: &str) {
+        let labels = &[pool];
+        for gauge in [&self.size, &self.reserved, &self.active, &self.queued] {
+            let _ = gauge.remove_label_values(labels);
+        }
+        for counter in [&self.exhausted, &self.expired, &self.stray, &self.proxy_refused] {
+            let _ = counter.remove_label_values(labels);
+        }
+    }
 }

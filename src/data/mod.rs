@@ -23,7 +23,7 @@ pub use budget::{Budget, Share};
 pub use content_hash::Sha256;
 pub use endpoint::{Sink, Source};
 pub use metrics::PoolMetrics;
-pub use ports::{BindError, Pool, PoolSettings, Ports};
+pub use ports::{BindError, Pool, PoolSettings, Pools, Ports};
 pub use progress::Progress;
 pub use relay::{relay, send};
 pub use relay_error::{RelayError, Side};

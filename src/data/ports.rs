@@ -1,14 +1,14 @@
-//! The passive ports: one listener for each port and listen address, opened at start.
+//! The passive ports: one listener for each port and listen address.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use ipnet::IpNet;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 
 use super::advertise::{Advertise, Advertised, Advertiser, Unresolved};
@@ -16,7 +16,9 @@ use super::metrics::PoolMetrics;
 use super::rendezvous::{ClientMatch, Exhausted, PortRequest, Rendezvous, Reservation, Rules};
 use super::view::PoolView;
 use crate::net::task;
-use crate::net::{self, Endpoints, HeaderKind, ProxyHeader, ProxyProtocol, Refusal};
+use crate::net::{
+    self, Endpoints, HeaderKind, ProxyHeader, ProxyProtocol, Refusal, SocketOwner, Sockets,
+};
 
 /// A pool of passive data ports (`data_ports`) as configured.
 #[derive(Debug, Clone)]
@@ -71,87 +73,148 @@ pub struct BindError {
 /// Requests that wait for a port at a time, in one pool.
 const MAX_QUEUE: usize = 4096;
 
-/// The bound ports of a pool. Ports are never bound or closed while the gateway runs.
+/// The ports of a pool, as one configuration has them. Those of the next go on with the same reservations.
 pub struct Pool {
     settings: PoolSettings,
     /// In order.
     pub(super) ports: Vec<u16>,
-    listeners: std::sync::Mutex<Vec<TcpListener>>,
+    /// Until they are served: sessions that have the pool do not keep its ports open.
+    sockets: Mutex<Vec<Arc<TcpListener>>>,
     proxy_protocol: Option<Arc<ProxyProtocol>>,
     pub(super) rendezvous: Arc<Rendezvous>,
     advertiser: Advertiser,
+    /// Whether sessions can still reserve ports of this pool.
+    in_use: Arc<()>,
 }
 
-impl Pool {
-    /// Opens all ports, or none. Must be called within a tokio runtime.
-    pub fn bind(settings: PoolSettings, metrics: &PoolMetrics) -> Result<Self, BindError> {
-        let mut listeners = Vec::new();
-        let mut ports = BTreeSet::new();
+/// The pools of all configurations that a process has had, and that sessions still use.
+pub struct Pools {
+    metrics: PoolMetrics,
+    live: Mutex<HashMap<String, Weak<Rendezvous>>>,
+}
+
+impl Pools {
+    /// Starts without pools.
+    pub fn new(metrics: PoolMetrics) -> Self {
+        Self { metrics, live: Mutex::default() }
+    }
+
+    /// Opens all ports that are not open yet, or none. A pool of the same name goes on: with its
+    /// reservations, and with its `client_match`, by which they are found. Must be called within a tokio
+    /// runtime; changes nothing until [`Pool::serve`].
+    pub fn open(&self, settings: PoolSettings, sockets: &Sockets) -> Result<Pool, BindError> {
         let requested: Vec<u16> = match &settings.ports {
             Ports::Range(range) => range.clone().collect(),
             Ports::Ephemeral(count) => vec![0; usize::from(*count)],
         };
-        for port in requested {
-            for ip in &settings.listen {
-                let address = SocketAddr::new(*ip, port);
-                let bind = || -> io::Result<(TcpListener, u16)> {
-                    let listener = net::listen(address)?;
-                    let port = listener.local_addr()?.port();
-                    Ok((listener, port))
-                };
-                let (listener, port) = bind().map_err(|reason| BindError {
-                    pool: settings.name.clone(),
-                    address,
-                    reason,
-                })?;
-                listeners.push(listener);
-                ports.insert(port);
-            }
+        let (mut ports, mut opened) = (BTreeSet::new(), Vec::new());
+        let owner = SocketOwner::Pool(settings.name.clone());
+        let addresses = requested
+            .iter()
+            .flat_map(|port| settings.listen.iter().map(|ip| SocketAddr::new(*ip, *port)));
+        for (nth, address) in addresses.enumerate() {
+            let open = || -> io::Result<(Arc<TcpListener>, u16)> {
+                let socket = sockets.open(address, &owner, (&settings.name, nth))?;
+                let port = socket.local_addr()?.port();
+                Ok((socket, port))
+            };
+            let (socket, port) = open().map_err(|reason| BindError {
+                pool: settings.name.clone(),
+                address,
+                reason,
+            })?;
+            opened.push(socket);
+            ports.insert(port);
         }
-        let metrics = Arc::new(metrics.handles(&settings.name));
-        metrics.size.set(i64::try_from(ports.len()).unwrap_or(i64::MAX));
-        let ports: Vec<u16> = ports.into_iter().collect();
+        let rendezvous = self.rendezvous(&settings);
+        let proxy_protocol = (!settings.proxy_protocol.is_empty()).then(|| {
+            let trusted = settings.proxy_protocol.clone();
+            Arc::new(ProxyProtocol::new(trusted, rendezvous.metrics().proxy_refused.clone()))
+        });
+        Ok(Pool {
+            ports: ports.into_iter().collect(),
+            sockets: Mutex::new(opened),
+            proxy_protocol,
+            advertiser: Advertiser::new(&settings.name, &settings.advertise),
+            settings: PoolSettings { client_match: rendezvous.client_match(), ..settings },
+            rendezvous,
+            in_use: Arc::default(),
+        })
+    }
+
+    fn rendezvous(&self, settings: &PoolSettings) -> Arc<Rendezvous> {
+        let mut live = self.live.lock().unwrap_or_else(PoisonError::into_inner);
+        let name = &settings.name;
+        if let Some(rendezvous) = live.get(name).and_then(Weak::upgrade) {
+            return rendezvous;
+        }
         let rules = Rules {
             client_match: settings.client_match,
             per_address: settings.reservations_per_address,
             queue: MAX_QUEUE,
         };
-        let proxy_protocol = (!settings.proxy_protocol.is_empty()).then(|| {
-            let trusted = settings.proxy_protocol.clone();
-            Arc::new(ProxyProtocol::new(trusted, metrics.proxy_refused.clone()))
-        });
-        let rendezvous = Rendezvous::new(&settings.name, ports.clone(), rules, metrics);
-        Ok(Self {
-            ports,
-            listeners: std::sync::Mutex::new(listeners),
-            proxy_protocol,
-            rendezvous: Arc::new(rendezvous),
-            advertiser: Advertiser::new(&settings.name, &settings.advertise),
-            settings,
-        })
+        let metrics = Arc::new(self.metrics.handles(name));
+        let rendezvous = Arc::new(Rendezvous::new(name, rules, metrics));
+        live.insert(name.clone(), Arc::downgrade(&rendezvous));
+        rendezvous
     }
 
-    /// Accepts on all ports, until `stop`.
-    pub fn serve(&self, stop: &CancellationToken) {
-        self.advertiser.serve(stop);
-        let mut listeners =
-            self.listeners.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        for listener in listeners.drain(..) {
+    /// Removes the metrics of pools that no configuration and no session has any more.
+    pub fn forget_ended(&self) {
+        let mut live = self.live.lock().unwrap_or_else(PoisonError::into_inner);
+        live.retain(|name, rendezvous| {
+            let is_live = rendezvous.strong_count() > 0;
+            if !is_live {
+                self.metrics.remove(name);
+            }
+            is_live
+        });
+    }
+}
+
+impl Pool {
+    /// Opens all ports of a pool of its own, or none. Must be called within a tokio runtime.
+    pub fn bind(settings: PoolSettings, metrics: &PoolMetrics) -> Result<Self, BindError> {
+        Pools::new(metrics.clone()).open(settings, &Sockets::default())
+    }
+
+    /// Puts these ports and settings in force, and accepts on all ports until `stop`, or until `replaced` and
+    /// the next pool of this name accepts there. A port that the next one does not have stays open until
+    /// nobody waits there; those of a pool without a next one, as long as sessions have it.
+    pub fn serve(&self, replaced: &CancellationToken, stop: &CancellationToken) {
+        let per_address = self.settings.reservations_per_address;
+        let epoch = self.rendezvous.put_in_force(self.ports.clone(), per_address, stop);
+        self.advertiser.serve(replaced);
+        let sockets =
+            std::mem::take(&mut *self.sockets.lock().unwrap_or_else(PoisonError::into_inner));
+        for socket in sockets {
+            let Ok(local) = socket.local_addr() else { continue };
             let rendezvous = self.rendezvous.clone();
             let (proxy_protocol, stop) = (self.proxy_protocol.clone(), stop.clone());
+            let (replaced, in_use) = (replaced.clone(), Arc::downgrade(&self.in_use));
             task::spawn(async move {
+                let port = local.port();
+                let until = async {
+                    replaced.cancelled().await;
+                    rendezvous.served_by_next(port, epoch, &in_use).await;
+                };
                 match proxy_protocol {
                     None => {
-                        stop.run_until_cancelled(accept(listener, &rendezvous)).await;
+                        let accepting = async {
+                            tokio::select! {
+                                () = until => {}
+                                () = accept(&socket, port, &rendezvous) => {}
+                            }
+                        };
+                        stop.run_until_cancelled(accepting).await;
                     }
-                    Some(proxy) => accept_proxied(listener, &proxy, rendezvous, &stop).await,
+                    Some(proxy) => {
+                        let arrived = proxied(port, rendezvous.clone());
+                        proxy.accept(&socket, until, &stop, arrived).await;
+                    }
                 }
             });
         }
-        let (rendezvous, stop) = (self.rendezvous.clone(), stop.clone());
-        task::spawn(
-            async move { stop.run_until_cancelled(rendezvous.expire_reservations()).await },
-        );
     }
 
     /// Reserves an unpredictable port for one data connection. One port serves many clients at once: their
@@ -194,36 +257,28 @@ impl Pool {
     }
 }
 
-async fn accept(listener: TcpListener, rendezvous: &Arc<Rendezvous>) {
-    let Ok(local) = listener.local_addr() else { return };
+async fn accept(socket: &TcpListener, port: u16, rendezvous: &Arc<Rendezvous>) {
     loop {
-        let (tcp, peer) = net::accept(&listener).await;
-        rendezvous.arrived(local.port(), peer, tcp);
+        let (tcp, peer) = net::accept(socket).await;
+        rendezvous.arrived(port, peer, tcp);
     }
 }
 
 /// The header names the client. A health check is ignored, and so is a connection without a named client
 /// that no reservation awaits; a connection with a refused header is a stray.
-async fn accept_proxied(
-    listener: TcpListener,
-    proxy_protocol: &Arc<ProxyProtocol>,
+fn proxied(
+    port: u16,
     rendezvous: Arc<Rendezvous>,
-    stop: &CancellationToken,
-) {
-    let Ok(local) = listener.local_addr() else { return };
-    let port = local.port();
-    let arrived = move |tcp, peer: SocketAddr, received: Result<ProxyHeader, Refusal>| {
-        match received {
-            Ok(ProxyHeader { endpoints: Endpoints { peer, .. }, kind }) => match kind {
-                HeaderKind::Local => {}
-                HeaderKind::Unknown if !rendezvous.awaits(port, peer.ip()) => {}
-                HeaderKind::Unknown | HeaderKind::Proxied => rendezvous.arrived(port, peer, tcp),
-            },
-            Err(refusal) => {
-                tracing::debug!(port, %peer, pool = rendezvous.pool(), %refusal, "data connection refused");
-                rendezvous.close_stray(port, tcp, peer);
-            }
+) -> impl Fn(TcpStream, SocketAddr, Result<ProxyHeader, Refusal>) + Clone + Send + 'static {
+    move |tcp, peer, received| match received {
+        Ok(ProxyHeader { endpoints: Endpoints { peer, .. }, kind }) => match kind {
+            HeaderKind::Local => {}
+            HeaderKind::Unknown if !rendezvous.awaits(port, peer.ip()) => {}
+            HeaderKind::Unknown | HeaderKind::Proxied => rendezvous.arrived(port, peer, tcp),
+        },
+        Err(refusal) => {
+            tracing::debug!(port, %peer, pool = rendezvous.pool(), %refusal, "data connection refused");
+            rendezvous.close_stray(port, tcp, peer);
         }
-    };
-    proxy_protocol.accept(&listener, stop, arrived).await;
+    }
 }

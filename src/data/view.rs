@@ -75,8 +75,9 @@ impl ViewBuilder {
         Self(ports.iter().map(|&port| (port, PortView { port, ..PortView::default() })).collect())
     }
 
+    /// The port may be one that is in force no more.
     pub(super) fn add_owner(&mut self, port: u16, owner: Owner) {
-        let Some(view) = self.0.get_mut(&port) else { return };
+        let view = self.0.entry(port).or_insert(PortView { port, ..PortView::default() });
         match owner.state {
             OwnerState::Reserved | OwnerState::Shared => view.reserved += 1,
             OwnerState::Active => view.active += 1,

@@ -147,7 +147,7 @@ users:
 routes:
   - {{ match: {{ listeners: [ftp-server] }}, authenticate: gateway, backend: ftp-files }}
   - {{ match: {{ listeners: [sftp-server] }}, authenticate: gateway, backend: sftp-files }}
-limits: {{ drain_timeout: 1s }}
+drain: {{ accept_for: 0s, timeout: 1s }}
 ",
         ftp = preferred(2120),
         sftp = preferred(2220),
@@ -179,7 +179,7 @@ backends:
 routes:
   - {{ match: {{ listeners: [plain-ftp] }}, authenticate: backend, backend: sftp-server }}
   - {{ authenticate: backend, backend: ftp-server }}
-limits: {{ drain_timeout: 1s }}
+drain: {{ accept_for: 0s, timeout: 1s }}
 ",
         auth_tls = preferred(2121),
         implicit = preferred(2990),

@@ -19,10 +19,12 @@ use super::task;
 /// first byte, at most for so long.
 const FIRST_BYTE_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// The queues of all addresses, which backends share.
+/// The queues of all addresses, which the backends of a configuration share.
 pub struct Connectors {
     /// By `host:port`; bounded by the configuration.
     queues: Mutex<HashMap<String, Arc<Queue>>>,
+    /// Of the configuration before.
+    previous: HashMap<String, Arc<Queue>>,
     waiting: IntGaugeVec,
     in_progress: IntGaugeVec,
 }
@@ -66,6 +68,7 @@ impl Connectors {
         };
         Ok(Self {
             queues: Mutex::default(),
+            previous: HashMap::new(),
             waiting: gauge(
                 "lockgate_backend_connects_waiting",
                 "Connection attempts to a backend that wait for a slot of connects_at_once",
@@ -75,6 +78,16 @@ impl Connectors {
                 "Connection attempts to a backend in progress",
             )?,
         })
+    }
+
+    /// For another configuration, which goes on with the queues whose limit is the same.
+    pub fn next(&self) -> Self {
+        Self {
+            queues: Mutex::default(),
+            previous: self.queues.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+            waiting: self.waiting.clone(),
+            in_progress: self.in_progress.clone(),
+        }
     }
 
     #[cfg(test)]
@@ -87,7 +100,10 @@ impl Connectors {
     pub fn connector(&self, backend: &str, addresses: &[String], at_once: usize) -> Connector {
         let mut queues = self.queues.lock().unwrap_or_else(PoisonError::into_inner);
         let mut queue = |address: &String| {
-            let queue = queues.entry(address.clone()).or_insert_with(|| Queue::new(at_once));
+            let queue = queues.entry(address.clone()).or_insert_with(|| {
+                let previous = self.previous.get(address).filter(|it| it.lock().slots == at_once);
+                previous.cloned().unwrap_or_else(|| Queue::new(at_once))
+            });
             queue.limit_to(at_once);
             (address.clone(), queue.clone())
         };

@@ -6,10 +6,11 @@ use std::sync::Arc;
 
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
+use tokio_util::sync::CancellationToken;
 
 use super::accept::accept;
 use super::task;
-use super::{Drain, Endpoints, ProxyHeader, ProxyProtocol, Refusal};
+use super::{Drain, Endpoints, ProxyHeader, ProxyProtocol, Refusal, SocketOwner, Sockets};
 
 /// Connections that the kernel holds for us before they are accepted.
 const BACKLOG: i32 = 1024;
@@ -17,7 +18,7 @@ const BACKLOG: i32 = 1024;
 /// A front's listener whose sockets are open.
 pub struct Listener {
     name: String,
-    sockets: Vec<TcpListener>,
+    sockets: Vec<Arc<TcpListener>>,
     proxy_protocol: Option<Arc<ProxyProtocol>>,
     drain: Drain,
     handler: Arc<ConnectionHandler>,
@@ -39,21 +40,23 @@ pub struct ListenError {
 }
 
 impl Listener {
-    /// Opens every address, or none. With `proxy_protocol` all connections come from proxies.
+    /// Opens every address, or none; goes on with `sockets` that are open. With `proxy_protocol` all
+    /// connections come from proxies.
     pub fn bind(
-        name: &str,
-        addresses: &[SocketAddr],
+        (name, addresses): (&str, &[SocketAddr]),
         proxy_protocol: Option<ProxyProtocol>,
+        sockets: &Sockets,
         drain: &Drain,
         handler: impl Fn(TcpStream, Endpoints) + Send + Sync + 'static,
     ) -> Result<Self, ListenError> {
-        let open = |address: &SocketAddr| {
+        let open = |(nth, address): (usize, &SocketAddr)| {
+            let opened = sockets.open(*address, &SocketOwner::Listeners, (name, nth));
             let (listener, address) = (name.to_owned(), *address);
-            listen(address).map_err(|reason| ListenError { listener, address, reason })
+            opened.map_err(|reason| ListenError { listener, address, reason })
         };
         Ok(Self {
             name: name.to_owned(),
-            sockets: addresses.iter().map(open).collect::<Result<_, _>>()?,
+            sockets: addresses.iter().enumerate().map(open).collect::<Result<_, _>>()?,
             proxy_protocol: proxy_protocol.map(Arc::new),
             drain: drain.clone(),
             handler: Arc::new(handler),
@@ -66,15 +69,17 @@ impl Listener {
         bound.map(|address| (self.name.clone(), address)).collect()
     }
 
-    /// Accepts until the drain starts.
-    pub fn serve(self) {
+    /// Accepts until the drain starts, or `replaced`: another configuration is in force.
+    pub fn serve(self, replaced: &CancellationToken) {
         let Self { name, sockets, proxy_protocol, drain, handler } = self;
         for socket in sockets {
             let (stop, handler) = (drain.token().clone(), handler.clone());
+            let replaced = replaced.clone();
             match proxy_protocol.clone() {
                 None => {
                     task::spawn(async move {
-                        stop.run_until_cancelled(direct(&socket, &*handler)).await;
+                        let accepting = replaced.run_until_cancelled(direct(&socket, &*handler));
+                        stop.run_until_cancelled(accepting).await;
                     });
                 }
                 Some(proxy_protocol) => {
@@ -83,7 +88,8 @@ impl Listener {
                         proxied(&name, &*handler, tcp, from, received);
                     };
                     task::spawn(async move {
-                        proxy_protocol.accept(&socket, &stop, handler).await;
+                        let until = replaced.cancelled();
+                        proxy_protocol.accept(&socket, until, &stop, handler).await;
                     });
                 }
             }
@@ -142,6 +148,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::net::DrainSettings;
 
     #[tokio::test]
     async fn binds_every_address_or_none_and_stops_when_draining() {
@@ -149,20 +156,24 @@ mod tests {
         let (sender, mut accepted) = tokio::sync::mpsc::unbounded_channel();
         let loopback: SocketAddr = "127.0.0.1:0".parse().unwrap();
         let handler = move |_, endpoints| sender.send(endpoints).unwrap();
-        let listener = Listener::bind("l", &[loopback, loopback], None, &drain, handler).unwrap();
+        let (sockets, replaced) = (Sockets::default(), CancellationToken::new());
+        let listener =
+            Listener::bind(("l", &[loopback, loopback]), None, &sockets, &drain, handler).unwrap();
         let bound = listener.addresses();
         assert_eq!(bound.len(), 2);
-        let taken = Listener::bind("other", &[loopback, bound[0].1], None, &drain, |_, _| {});
+        let other = ("other", &[loopback, bound[0].1][..]);
+        let taken = Listener::bind(other, None, &sockets, &drain, |_, _| {});
         let error = taken.err().unwrap();
         assert_eq!((&*error.listener, error.address), ("other", bound[0].1));
-        listener.serve();
+        listener.serve(&replaced);
         for (name, address) in bound {
             assert_eq!(name, "l");
             let client = TcpStream::connect(address).await.unwrap();
             let peer = client.local_addr().unwrap();
             assert_eq!(accepted.recv().await.unwrap(), Endpoints { peer, local: address });
         }
-        assert!(!drain.drain(Duration::from_secs(10)).await);
+        let settings = DrainSettings { accept_for: Duration::ZERO, ..DrainSettings::default() };
+        assert!(!drain.drain(&settings).await);
         // The accept loops have ended, and their sockets with them.
         assert_eq!(accepted.recv().await, None);
     }

@@ -3,6 +3,7 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -98,18 +99,23 @@ impl ProxyProtocol {
         }
     }
 
-    /// Accepts until `stop`. A bounded number of tasks read the headers, so a slow proxy delays no
-    /// other connection. `handler` gets the address that each connection really comes from, and must
-    /// not block.
+    /// Accepts until `until`; at `stop`, connections whose header is incomplete are closed, too. A bounded
+    /// number of tasks read the headers, so a slow proxy delays no other connection. `handler` gets the
+    /// address that each connection really comes from, and must not block.
     pub async fn accept(
         self: &Arc<Self>,
         socket: &TcpListener,
+        until: impl Future<Output = ()>,
         stop: &CancellationToken,
         handler: impl Fn(TcpStream, SocketAddr, Result<ProxyHeader, Refusal>) + Clone + Send + 'static,
     ) {
+        let mut until = pin!(until);
         stop.run_until_cancelled(async {
             loop {
-                let (mut tcp, from) = accept(socket).await;
+                let (mut tcp, from) = tokio::select! {
+                    () = &mut until => return,
+                    accepted = accept(socket) => accepted,
+                };
                 if !self.trusts(from.ip()) {
                     self.refused.inc();
                     handler(tcp, from, Err(Refusal::Untrusted));
@@ -226,7 +232,7 @@ mod tests {
             let (proxy, sender, until) = (proxy.clone(), sender.clone(), stop.clone());
             tokio::spawn(async move {
                 let sender = move |tcp, from, received| sender.send((tcp, from, received)).unwrap();
-                proxy.accept(&socket, &until, sender).await;
+                proxy.accept(&socket, std::future::pending(), &until, sender).await;
             });
         }
         let (address, other) = (addresses[0], addresses[1]);

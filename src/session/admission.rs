@@ -10,7 +10,7 @@ use super::Limits;
 pub struct Admission {
     sessions: usize,
     per_address: usize,
-    open: Mutex<OpenSessions>,
+    open: Arc<Mutex<OpenSessions>>,
 }
 
 #[derive(Default)]
@@ -44,7 +44,16 @@ impl Admission {
         Arc::new(Self {
             sessions: limits.sessions,
             per_address: limits.sessions_per_address,
-            open: Mutex::default(),
+            open: Arc::default(),
+        })
+    }
+
+    /// Other limits for the same sessions.
+    pub fn with_limits(&self, limits: &Limits) -> Arc<Self> {
+        Arc::new(Self {
+            sessions: limits.sessions,
+            per_address: limits.sessions_per_address,
+            open: self.open.clone(),
         })
     }
 

@@ -1,15 +1,16 @@
 //! The connection of a client, before and after its login.
 
 use std::net::SocketAddr;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use tracing::Span;
 
 use super::end::EndSlot;
+use super::live::{Connection, LiveSession};
 use crate::audit;
 use crate::net::tls::ClientCertificate;
-use crate::net::{Endpoints, Protection};
+use crate::net::{Drain, Endpoints, Protection};
 use crate::route::LoginRequest;
 
 /// A client's connection, as records and routes know it.
@@ -28,34 +29,50 @@ pub struct ClientInfo {
     /// Why it ends.
     pub end: EndSlot,
     /// Version and algorithms of TLS or SSH, once they are negotiated.
-    pub encryption: OnceLock<Protection>,
+    pub encryption: Arc<OnceLock<Protection>>,
     /// That the client sent under TLS (SNI); not escaped.
-    pub server_name: OnceLock<String>,
+    pub server_name: Arc<OnceLock<String>>,
     /// The client's, verified in the TLS handshake.
     pub certificate: OnceLock<ClientCertificate>,
     /// The client program, from its SSH identification; not escaped.
-    pub client: OnceLock<String>,
+    pub client: Arc<OnceLock<String>>,
+    /// The session, for operators.
+    pub live: Arc<LiveSession>,
 }
 
 impl ClientInfo {
-    /// A new connection, with a number of its own.
+    /// A new connection, with a number of its own. `drain` ends its session.
     pub fn new(
         listener: &str,
         protocol: &'static str,
         Endpoints { peer, local }: Endpoints,
+        drain: &Drain,
     ) -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(1);
-        Self {
+        let session = NEXT.fetch_add(1, Ordering::Relaxed);
+        let (encryption, server_name, client) = (Arc::default(), Arc::default(), Arc::default());
+        let connection = Connection {
+            session,
             listener: listener.to_owned(),
             protocol,
             peer,
             local,
-            session: NEXT.fetch_add(1, Ordering::Relaxed),
+            encryption: Arc::clone(&encryption),
+            server_name: Arc::clone(&server_name),
+            software: Arc::clone(&client),
+        };
+        Self {
+            live: LiveSession::new(connection, drain),
+            listener: listener.to_owned(),
+            protocol,
+            peer,
+            local,
+            session,
             end: EndSlot::default(),
-            encryption: OnceLock::new(),
-            server_name: OnceLock::new(),
+            encryption,
+            server_name,
             certificate: OnceLock::new(),
-            client: OnceLock::new(),
+            client,
         }
     }
 

@@ -5,6 +5,8 @@ use std::sync::{Arc, OnceLock};
 
 use crate::op::{Failure, FailureKind, Fault};
 
+const SHUTTING_DOWN: &str = "the gateway is shutting down";
+
 /// Why a session ends.
 #[derive(Debug, Clone)]
 pub struct SessionEnd {
@@ -26,7 +28,17 @@ impl SessionEnd {
 
     /// The gateway is stopping.
     pub fn shutdown() -> Self {
-        Self::by(Fault::Gateway, "the gateway is shutting down")
+        Self::by(Fault::Gateway, SHUTTING_DOWN)
+    }
+
+    /// An operator has ended it.
+    pub fn by_operator() -> Self {
+        Self::by(Fault::Gateway, "an operator ended the session")
+    }
+
+    /// Whether the gateway is stopping.
+    pub fn is_shutdown(&self) -> bool {
+        self.reason == SHUTTING_DOWN
     }
 
     /// Why, in words, for the log and the client. Not escaped.

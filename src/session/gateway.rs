@@ -23,7 +23,7 @@ use crate::route::RouteTable;
 /// What all fronts share: users, routes, backends.
 pub struct Gateway {
     /// The `users` and the check of their passwords.
-    pub passwords: PasswordCheck,
+    pub passwords: Arc<PasswordCheck>,
     /// Whose certificates, and which keys, each SFTP listener accepts; by the listener's name.
     pub key_trust: HashMap<String, KeyTrust>,
     /// The programs that decide about logins of routes with `authenticate: http`.

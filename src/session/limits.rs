@@ -19,8 +19,6 @@ pub struct Limits {
     pub data_connect_timeout: Duration,
     /// Without a byte transferred.
     pub stall_timeout: Duration,
-    /// For running transfers to end after SIGTERM.
-    pub drain_timeout: Duration,
 }
 
 impl Default for Limits {
@@ -33,7 +31,6 @@ impl Default for Limits {
             idle_timeout: Duration::from_secs(300),
             data_connect_timeout: Duration::from_secs(30),
             stall_timeout: Duration::from_secs(120),
-            drain_timeout: Duration::from_secs(30),
         }
     }
 }

@@ -9,6 +9,7 @@ mod end;
 mod explain;
 mod gateway;
 mod limits;
+mod live;
 mod login_hooks;
 mod login_record;
 mod metrics;
@@ -37,6 +38,9 @@ pub use end::{EndSlot, SessionEnd};
 pub use explain::{Explained, ExplainedLogin, ExplainedPolicy, Query};
 pub use gateway::{BANNED, Gateway, PasswordNeed};
 pub use limits::Limits;
+pub use live::{
+    LiveAccount, LiveSession, LiveSessions, Registered, RunningView, SessionState, SessionView,
+};
 pub use login_hooks::LoginHooks;
 pub use metrics::{Metrics, OpenSession};
 pub use opened_file::OpenedFile;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::end::SessionEnd;
+use super::live::{Running, RunningGuard};
 use super::metrics::Metrics;
 use super::record_line::record_line;
 use super::session_info::SessionInfo;
@@ -32,6 +33,8 @@ pub(super) struct Record {
     progress: Arc<Progress>,
     /// Bytes read from a file that is open for reading and writing.
     read_back: Arc<Progress>,
+    /// Shows it to operators.
+    running: RunningGuard,
     written: bool,
 }
 
@@ -51,6 +54,9 @@ impl Record {
             Extent::Unknown if is_file && info.audit.hashes() => Progress::with_hash(false),
             _ => Progress::default(),
         };
+        let (progress, read_back) = (Arc::new(progress), Arc::<Progress>::default());
+        let running = Running::new(action, progress.clone(), read_back.clone());
+        let running = info.live.begin(running);
         Self {
             info,
             metrics,
@@ -65,8 +71,9 @@ impl Record {
             is_listing: action.is_listing(),
             is_text: action.is_text(),
             started: Instant::now(),
-            progress: Arc::new(progress),
-            read_back: Arc::default(),
+            progress,
+            read_back,
+            running,
             written: false,
         }
     }
@@ -114,6 +121,7 @@ impl Record {
 
     /// Sets the name that a backend chose.
     pub(super) fn set_path(&mut self, path: RemotePath) {
+        self.running.set_path(path.clone());
         self.path = path;
     }
 

@@ -8,6 +8,7 @@ use tracing::Span;
 
 use super::client_info::ClientInfo;
 use super::end::EndSlot;
+use super::live::{LiveAccount, LiveSession};
 use super::proof::Proof;
 use crate::audit::{self, Audit};
 use crate::auth::{CertificateSummary, PresentedKey};
@@ -39,6 +40,8 @@ pub(super) struct SessionInfo {
     pub audit: Audit,
     pub end: EndSlot,
     pub totals: Totals,
+    /// The session, for operators.
+    pub live: Arc<LiveSession>,
 }
 
 /// How a user logs in.
@@ -137,6 +140,7 @@ impl SessionInfo {
             audit: audit.clone(),
             end: client.end.clone(),
             totals: Totals::default(),
+            live: client.live.clone(),
         }
     }
 
@@ -155,6 +159,20 @@ impl SessionInfo {
         let Self { session, peer, listener, .. } = self;
         let (user, backend) = (self.user(), self.backend());
         tracing::error_span!(parent: None, "session", session, %peer, listener, user, backend)
+    }
+
+    /// As operators see it.
+    pub(super) fn account(&self) -> LiveAccount {
+        let established = self.established.get();
+        LiveAccount {
+            user: self.user().to_vec(),
+            login_name: (self.name != self.user()).then(|| self.name.clone()),
+            groups: established.map_or_else(Vec::new, |established| established.groups.clone()),
+            method: self.login.method.clone(),
+            route: self.login.route,
+            backend: self.backend().to_owned(),
+            server: established.and_then(|established| established.peer.clone()),
+        }
     }
 
     /// The user's next session should get the server that has the part of the file.

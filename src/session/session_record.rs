@@ -24,6 +24,7 @@ impl SessionRecord {
 impl Drop for SessionRecord {
     fn drop(&mut self) {
         let info = &*self.info;
+        info.live.logged_out();
         let (totals, end) = (info.totals.get(), info.end.get());
         let seconds = self.started.elapsed().as_secs_f64();
         let fault = end.and_then(|end| end.fault);

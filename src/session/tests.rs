@@ -16,6 +16,7 @@ use super::session_record::SessionRecord;
 use super::*;
 use crate::backend::local::{LocalBackend, Settings};
 use crate::backend::{Backend, BackendSession, Home, Login, Origin, PartialUploads};
+use crate::net::{Drain, Endpoints};
 use crate::op::{
     Action, Answer, Changes, EntryKind, Failure, FailureKind, Fault, ListDirectory, Onto, OpenMode,
     Operation, RemotePath, Representation, WriteMode,
@@ -53,6 +54,11 @@ async fn below_a_root() -> (TempDir, Arc<Session>, Registry) {
     (folder, session, registry)
 }
 
+fn live() -> Arc<LiveSession> {
+    let peer = "127.0.0.1:1".parse().unwrap();
+    ClientInfo::new("test", "sftp", Endpoints { peer, local: peer }, &Drain::new()).live
+}
+
 /// A session at the backend of this name.
 fn session(
     name: &str,
@@ -76,6 +82,7 @@ fn session(
         minted: Default::default(),
         end: EndSlot::default(),
         totals: Default::default(),
+        live: live(),
     });
     Session::new(SessionCore {
         span: tracing::Span::none(),

@@ -86,7 +86,7 @@ def check_pods(documents):
     security = dict(spec["securityContext"], **container["securityContext"])
     expect(security["runAsNonRoot"] and security["readOnlyRootFilesystem"], "root, or a writable root")
     expect(security["capabilities"] == {"drop": ["ALL"]} and not security["allowPrivilegeEscalation"], "privileges")
-    drain = int(configuration(documents)["limits"]["drain_timeout"].removesuffix("s"))
+    drain = int(configuration(documents)["drain"]["timeout"].removesuffix("s"))
     before = container["lifecycle"]["preStop"]["sleep"]["seconds"]
     expect(spec["terminationGracePeriodSeconds"] > drain + before, "killed before the drain ends")
     mounted = {mount["name"] for mount in container["volumeMounts"]}

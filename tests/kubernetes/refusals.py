@@ -44,6 +44,7 @@ REFUSALS = [
     ("no routes", "nodeport", {"config": {"routes": []}}, "config.routes is empty"),
     ("a key that the chart writes", "nodeport", {"config": {"listeners": {}}}, "config.listeners is written by the chart"),
     ("its own drain timeout", "nodeport", {"config": {"limits": {"drain_timeout": "1s"}}}, "set drainSeconds"),
+    ("its own drain", "nodeport", {"config": {"drain": {"timeout": "1s"}}}, "config.drain is written by the chart"),
     ("a grace period that ends too early", "nodeport", {"terminationGracePeriodSeconds": 30}, "is shorter than"),
     ("no address", "metallb", {"dataPorts": {"addresses": None}}, "PASV would name the pod's own address"),
     ("too few addresses", "metallb", {"dataPorts": {"addresses": ["203.0.113.1"]}}, "must be one for each of the 3"),

@@ -30,7 +30,8 @@ fn config(folder: &TempDir) -> String {
          backends:\n  files: {{ protocol: local, folder: {:?} }}\n\
          users:\n  {USER}: {{ password_hash: \"{}\" }}\n\
          routes:\n  - {{ authenticate: gateway, backend: files }}\n\
-         metrics: {{ address: \"127.0.0.1:0\" }}\n",
+         metrics: {{ address: \"127.0.0.1:0\" }}\n\
+         drain: {{ accept_for: 0s }}\n",
         pki().certificate.display(),
         pki().key.display(),
         pool.start(),
@@ -57,7 +58,7 @@ fn serves_until_sigterm() {
     assert!(client.at_end());
     gateway.await_log(|event| event.to_string().contains(USER), TIMEOUT);
     gateway.hang_up();
-    gateway.await_log(|event| event.to_string().contains("SIGHUP is ignored"), TIMEOUT);
+    gateway.await_log(|event| event.to_string().contains("read again and is in force"), TIMEOUT);
     assert_eq!(Raw::connect(gateway.address("front")).1.code, 220);
     gateway.terminate();
     let status = gateway.wait(TIMEOUT).expect("it ends after SIGTERM");

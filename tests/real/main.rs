@@ -27,6 +27,7 @@ mod matrix;
 mod memory;
 mod policy;
 mod protocol;
+mod reload;
 mod servers_direct;
 mod ssh_certificates;
 mod support;

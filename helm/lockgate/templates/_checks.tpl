@@ -26,9 +26,9 @@ all are shown at once.
 {{- end -}}
 {{- end -}}
 {{- end -}}
-{{- range list "listeners" "data_ports" "metrics" "admin" "state_dir" -}}
+{{- range list "listeners" "data_ports" "metrics" "admin" "state_dir" "drain" -}}
 {{- if hasKey $.Values.config . -}}
-{{- $problems = append $problems (printf "config.%s is written by the chart, from its own values (listeners, dataPorts, metrics, state); remove it, or give the whole file in existingConfig" .) -}}
+{{- $problems = append $problems (printf "config.%s is written by the chart, from its own values (listeners, dataPorts, metrics, state, preStopSeconds, drainSeconds); remove it, or give the whole file in existingConfig" .) -}}
 {{- end -}}
 {{- end -}}
 {{- if hasKey (default dict .Values.config.limits) "drain_timeout" -}}

@@ -60,9 +60,9 @@
 {{- end -}}
 {{- $_ := set $config "data_ports" (dict "data" (mergeOverwrite $pool (deepCopy $values.dataPorts.settings))) -}}
 {{- end -}}
-{{- $limits := default dict $config.limits -}}
-{{- $_ := set $limits "drain_timeout" (printf "%ds" (int $values.drainSeconds)) -}}
-{{- $_ := set $config "limits" $limits -}}
+{{/* Before Kubernetes 1.30, which can sleep in hooks, the gateway itself accepts for preStopSeconds more. */}}
+{{- $accept := ternary 0 (int $values.preStopSeconds) (semverCompare ">=1.30.0-0" .Capabilities.KubeVersion.Version) -}}
+{{- $_ := set $config "drain" (dict "accept_for" (printf "%ds" (int $accept)) "timeout" (printf "%ds" (int $values.drainSeconds))) -}}
 {{- $_ := set $config "metrics" (dict "address" (include "lockgate.socket" (list (first $values.listenAddresses) $values.metrics.port))) -}}
 {{- $_ := set $config "admin" (dict "socket" "/run/lockgate/admin.sock") -}}
 {{- if $values.state.enabled -}}

@@ -21,13 +21,18 @@ impl<K: Copy + Eq + Hash> Failures<K> {
         Self { find_time, count_max, keys_max, of_key: HashMap::new() }
     }
 
+    /// Failures count for `find_time` from now on, at most `count_max` of a key.
+    pub(super) fn count_within(&mut self, find_time: Duration, count_max: u32) {
+        (self.find_time, self.count_max) = (find_time, count_max);
+    }
+
     /// Counts one more; returns how many there are.
     pub(super) fn add(&mut self, key: K) -> u32 {
         if self.of_key.len() >= self.keys_max && !self.of_key.contains_key(&key) {
             self.make_room();
         }
         let times = self.of_key.entry(key).or_default();
-        if times.len() >= self.count_max as usize {
+        while times.len() >= self.count_max as usize {
             times.pop_front();
         }
         times.push_back(Instant::now());

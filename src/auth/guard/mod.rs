@@ -10,7 +10,7 @@ mod tests;
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
 use prometheus::Registry;
@@ -40,7 +40,7 @@ const USER_FAILURES_MAX: u32 = 16;
 
 /// Counts failed logins. Its state is bounded, and lost with the process.
 pub struct LoginGuard {
-    settings: GuardSettings,
+    settings: RwLock<Arc<GuardSettings>>,
     state: Mutex<State>,
     /// Names are kept as keyed hashes: clients choose them, and they may be long or secret.
     names: RandomState,
@@ -82,9 +82,18 @@ impl LoginGuard {
         };
         let (state, names) = (Mutex::new(state), RandomState::new());
         let counters = Counters::register(registry)?;
+        let settings = RwLock::new(Arc::new(settings));
         let guard = Arc::new(Self { settings, state, names, counters });
         metrics::register_gauges(&guard, registry)?;
         Ok(guard)
+    }
+
+    /// Other settings, for the failures and bans that it has. Bans keep their end.
+    pub fn put_in_force(&self, settings: GuardSettings) {
+        let mut state = self.state();
+        state.sources.count_within(settings.find_time, settings.max_failures);
+        state.users.count_within(settings.find_time, USER_FAILURES_MAX);
+        *self.settings.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(settings);
     }
 
     /// Whether connections and logins of this address are refused.
@@ -94,37 +103,37 @@ impl LoginGuard {
 
     /// How long a login waits before its password is checked. Zero for nearly all.
     pub fn delay(&self, address: IpAddr, user: &[u8]) -> Duration {
-        let user = self.names.hash_one(user);
+        let (user, settings) = (self.names.hash_one(user), self.settings());
         let mut state = self.state();
         let of_user = delay(state.users.count(&user), FREE_FAILURES_OF_USER);
-        let of_source = if self.settings.is_exempt(address) {
+        let of_source = if settings.is_exempt(address) {
             Duration::ZERO
         } else {
             delay(state.sources.count(&Source::of(address)), FREE_FAILURES_OF_SOURCE)
         };
         drop(state);
         self.counters.delayed(of_source, of_user);
-        of_source.max(of_user).min(self.settings.delay_max)
+        of_source.max(of_user).min(settings.delay_max)
     }
 
     /// Counts a refused login, `user`: of this name. Bans the source, and logs that, if it had as many as
     /// `login_guard.max_failures` allows.
     pub fn login_refused(&self, address: IpAddr, user: Option<&[u8]>) {
         let user = user.map(|name| self.names.hash_one(name));
-        let source = Source::of(address);
+        let (source, settings) = (Source::of(address), self.settings());
         let mut state = self.state();
         if let Some(user) = user {
             state.users.add(user);
         }
-        if self.settings.is_exempt(address) || state.is_banned(source) {
+        if settings.is_exempt(address) || state.is_banned(source) {
             return;
         }
         let failures = state.sources.add(source);
-        if failures < self.settings.max_failures || self.settings.ban_time.is_zero() {
+        if failures < settings.max_failures || settings.ban_time.is_zero() {
             return;
         }
         state.sources.forget(&source);
-        let until = Instant::now() + self.settings.ban_time;
+        let until = Instant::now() + settings.ban_time;
         state.ban(source, BanEntry { failures, until });
         drop(state);
         self.counters.banned();
@@ -133,7 +142,7 @@ impl LoginGuard {
             event = "ban",
             source = %source,
             failures,
-            ban_time = %humantime::format_duration(self.settings.ban_time),
+            ban_time = %humantime::format_duration(settings.ban_time),
             "banned after failed logins (login_guard); `lockgate bans --lift` lifts it"
         );
     }
@@ -176,6 +185,10 @@ impl LoginGuard {
     /// Sources with failures; some may no longer count.
     fn sources(&self) -> usize {
         self.state().sources.len()
+    }
+
+    fn settings(&self) -> Arc<GuardSettings> {
+        self.settings.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

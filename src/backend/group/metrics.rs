@@ -53,4 +53,12 @@ impl GroupMetrics {
             ejections: self.ejections.with_label_values(&[name]),
         }
     }
+
+    /// Ends the series of a server.
+    pub(super) fn remove(&self, name: &str) {
+        for gauge in [&self.up, &self.drained, &self.sessions] {
+            let _ = gauge.remove_label_values(&[name]);
+        }
+        let _ = self.ejections.remove_label_values(&[name]);
+    }
 }

@@ -26,7 +26,7 @@ use session::GroupSession;
 pub use checks::list_login_folder;
 pub use metrics::GroupMetrics;
 pub use resumable::ResumeNote;
-pub use server::Server;
+pub use server::{KnownServers, Server};
 pub use settings::{Checks, Choice, ServerSettings, Settings};
 pub use view::{ServerView, Servers};
 
@@ -51,6 +51,11 @@ impl Group {
             resumable: Arc::default(),
             servers,
         }
+    }
+
+    /// The backend of this name in another configuration: interrupted uploads still find their server.
+    pub fn continues(&mut self, previous: &Self) {
+        self.resumable = previous.resumable.clone();
     }
 
     /// The servers to try, in order: those that may get a new session.

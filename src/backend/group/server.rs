@@ -1,7 +1,8 @@
 //! One server of a backend: its state, its sessions, and whether it may get more.
 
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Instant;
 
 use tokio::sync::watch;
@@ -16,6 +17,11 @@ use crate::op::{Failure, FailureKind, Outage};
 pub struct Server {
     settings: ServerSettings,
     backend: Arc<dyn Backend>,
+    lasting: Arc<Lasting>,
+}
+
+/// What stays when another configuration has a server of this name.
+struct Lasting {
     state: Mutex<State>,
     sessions: AtomicUsize,
     drained: AtomicBool,
@@ -29,6 +35,56 @@ pub(super) struct Place {
     server: Arc<Server>,
 }
 
+/// The servers of all configurations that a process has had, and that sessions still use.
+pub struct KnownServers {
+    metrics: GroupMetrics,
+    live: Mutex<HashMap<String, Weak<Lasting>>>,
+}
+
+impl KnownServers {
+    /// Starts without servers.
+    pub fn new(metrics: GroupMetrics) -> Self {
+        Self { metrics, live: Mutex::default() }
+    }
+
+    /// A server as another configuration had it, with its sessions, or a new one that is up until it fails.
+    pub fn server(&self, settings: ServerSettings, backend: Arc<dyn Backend>) -> Server {
+        let mut live = self.live.lock().unwrap_or_else(PoisonError::into_inner);
+        let lasting = live.get(&settings.name).and_then(Weak::upgrade).unwrap_or_else(|| {
+            let lasting = Arc::new(Lasting::new(&settings.name, &self.metrics));
+            live.insert(settings.name.clone(), Arc::downgrade(&lasting));
+            lasting
+        });
+        Server { settings, backend, lasting }
+    }
+
+    /// Removes the metrics of servers that no configuration and no session has any more.
+    pub fn forget_ended(&self) {
+        let mut live = self.live.lock().unwrap_or_else(PoisonError::into_inner);
+        live.retain(|name, lasting| {
+            let is_live = lasting.strong_count() > 0;
+            if !is_live {
+                self.metrics.remove(name);
+            }
+            is_live
+        });
+    }
+}
+
+impl Lasting {
+    fn new(name: &str, metrics: &GroupMetrics) -> Self {
+        let metrics = metrics.server(name);
+        metrics.up.set(1);
+        Self {
+            state: Mutex::new(State::new(Instant::now())),
+            sessions: AtomicUsize::new(0),
+            drained: AtomicBool::new(false),
+            down: watch::Sender::new(false),
+            metrics,
+        }
+    }
+}
+
 impl Server {
     /// A server that is up until it fails.
     pub fn new(
@@ -36,16 +92,16 @@ impl Server {
         backend: Arc<dyn Backend>,
         metrics: &GroupMetrics,
     ) -> Self {
-        let metrics = metrics.server(&settings.name);
-        metrics.up.set(1);
-        Self {
-            settings,
-            backend,
-            state: Mutex::new(State::new(Instant::now())),
-            sessions: AtomicUsize::new(0),
-            drained: AtomicBool::new(false),
-            down: watch::Sender::new(false),
-            metrics,
+        let lasting = Arc::new(Lasting::new(&settings.name, metrics));
+        Self { settings, backend, lasting }
+    }
+
+    /// Starts again as a server that has never failed, if it has moved to other addresses since `previous`.
+    pub fn note_moved_since(&self, previous: &Self) {
+        if self.backend.addresses() != previous.backend.addresses() {
+            *self.state() = State::new(Instant::now());
+            self.lasting.metrics.up.set(1);
+            self.lasting.down.send_replace(false);
         }
     }
 
@@ -64,7 +120,7 @@ impl Server {
 
     /// Sessions at present.
     pub(super) fn sessions(&self) -> usize {
-        self.sessions.load(Ordering::Relaxed)
+        self.lasting.sessions.load(Ordering::Relaxed)
     }
 
     pub(super) fn sessions_max(&self) -> Option<usize> {
@@ -72,12 +128,12 @@ impl Server {
     }
 
     pub(super) fn is_drained(&self) -> bool {
-        self.drained.load(Ordering::Relaxed)
+        self.lasting.drained.load(Ordering::Relaxed)
     }
 
     /// Takes no new sessions, or takes them again.
     pub(super) fn set_drained(&self, drained: bool) {
-        if self.drained.swap(drained, Ordering::Relaxed) != drained {
+        if self.lasting.drained.swap(drained, Ordering::Relaxed) != drained {
             let server = self.name();
             if drained {
                 tracing::info!(target: "lockgate::record", event = "backend", server, "drained by an operator: no new sessions at this server");
@@ -85,7 +141,7 @@ impl Server {
                 tracing::info!(target: "lockgate::record", event = "backend", server, "no longer drained: the server takes sessions again");
             }
         }
-        self.metrics.drained.set(i64::from(drained));
+        self.lasting.metrics.drained.set(i64::from(drained));
     }
 
     /// Without checks nothing would tell that a server works again, so it is always tried.
@@ -118,8 +174,8 @@ impl Server {
     pub(super) fn take_place(self: &Arc<Self>) -> Option<Place> {
         let max = self.sessions_max().unwrap_or(usize::MAX);
         let more = |sessions| (sessions < max).then_some(sessions + 1);
-        self.sessions.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).ok()?;
-        self.metrics.sessions.inc();
+        self.lasting.sessions.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).ok()?;
+        self.lasting.metrics.sessions.inc();
         Some(Place { server: self.clone() })
     }
 
@@ -129,7 +185,7 @@ impl Server {
         login: &Login,
         origin: Origin,
     ) -> Result<Box<dyn BackendSession>, Failure> {
-        let mut down = self.down.subscribe();
+        let mut down = self.lasting.down.subscribe();
         let outcome = tokio::select! {
             biased;
             outcome = self.backend.login(login, origin) => outcome,
@@ -164,9 +220,9 @@ impl Server {
         if !self.state().failed(how, reason.clone(), Instant::now()) {
             return;
         }
-        self.metrics.up.set(0);
+        self.lasting.metrics.up.set(0);
         if self.checks().is_some() {
-            self.metrics.ejections.inc();
+            self.lasting.metrics.ejections.inc();
             let server = self.name();
             tracing::warn!(
                 event = "backend",
@@ -174,7 +230,7 @@ impl Server {
                 reason,
                 "the server is down: no new sessions"
             );
-            self.down.send_replace(true);
+            self.lasting.down.send_replace(true);
         }
     }
 
@@ -188,16 +244,16 @@ impl Server {
         if !returned {
             return;
         }
-        self.metrics.up.set(1);
+        self.lasting.metrics.up.set(1);
         if self.checks().is_some() {
-            self.down.send_replace(false);
+            self.lasting.down.send_replace(false);
             let server = self.name();
             tracing::info!(target: "lockgate::record", event = "backend", server, "the server is up again");
         }
     }
 
     pub(super) fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.lasting.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -208,7 +264,7 @@ pub(super) fn is_unavailable(failure: &Failure) -> bool {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.server.sessions.fetch_sub(1, Ordering::Relaxed);
-        self.server.metrics.sessions.dec();
+        self.server.lasting.sessions.fetch_sub(1, Ordering::Relaxed);
+        self.server.lasting.metrics.sessions.dec();
     }
 }

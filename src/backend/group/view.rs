@@ -42,6 +42,20 @@ impl Servers {
         Self { servers }
     }
 
+    /// The server of this name.
+    pub fn get(&self, name: &str) -> Option<&Arc<Server>> {
+        self.servers.iter().find(|server| server.name() == name)
+    }
+
+    /// Starts again with those that have moved to other addresses since `previous`.
+    pub fn note_moved_since(&self, previous: &Self) {
+        for server in &self.servers {
+            if let Some(previous) = previous.get(server.name()) {
+                server.note_moved_since(previous);
+            }
+        }
+    }
+
     /// Checks each until `stop`, if it is to be checked.
     pub fn check_until(&self, stop: &CancellationToken) {
         self.servers.iter().for_each(|server| server.clone().check_until(stop.clone()));
@@ -54,7 +68,7 @@ impl Servers {
 
     /// Drains a server, or ends that. `None`: there is none of this name.
     pub fn set_drained(&self, name: &str, drained: bool) -> Option<ServerView> {
-        let server = self.servers.iter().find(|server| server.name() == name)?;
+        let server = self.get(name)?;
         server.set_drained(drained);
         Some(server.view())
     }

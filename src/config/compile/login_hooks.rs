@@ -15,7 +15,7 @@ use crate::auth::hook::{Endpoint, Server, Settings, Token};
 use crate::config::leaf::Leaf;
 use crate::config::report::{Location, Problems};
 use crate::config::schema::{File, LoginHook, Route};
-use crate::config::values::{Authenticate, FileName, HookUrl};
+use crate::config::values::{Authenticate, HookUrl, PathName};
 use crate::net::tls::{ClientTls, SessionReuse, load_ca};
 use crate::route::Account;
 
@@ -140,7 +140,7 @@ fn tls(
 
 fn socket(
     hook: &LoginHook,
-    leaf: &Leaf<FileName>,
+    leaf: &Leaf<PathName>,
     folder: &Path,
     problems: &mut Problems,
 ) -> Option<Endpoint> {

@@ -9,7 +9,7 @@ use super::machine::{Machine, Names};
 use super::read::Named;
 use super::report::{Location, Problems};
 use super::schema::File;
-use super::{Compiled, LogSettings, Report};
+use super::{Compiled, Fixed, LogSettings, Report, Stamps};
 use crate::config::leaf::{Leaf, OneOrMore};
 
 mod accounts;
@@ -22,6 +22,7 @@ mod certificates;
 mod client_auth;
 mod conditions;
 mod descriptors;
+mod drain;
 mod folders;
 mod guard;
 mod key_files;
@@ -77,6 +78,7 @@ pub(super) fn compile(
     let audit = audit::compile(file, folder, machine, problems);
     let log = log(file);
     let limits = limits(file);
+    let drain = drain::compile(file, problems);
     let login_guard = guard::compile(file, &limits, problems);
     placeholders::warn(file, problems);
     // Warnings are not shown with errors, and some of these are slow.
@@ -104,11 +106,14 @@ pub(super) fn compile(
         login_hooks,
         accounts,
         users_files: None,
+        files: Stamps::default(),
+        fixed: Fixed::default(),
         routes,
         policy,
         policy_limits,
         state_dir,
         limits,
+        drain,
         login_guard,
         metrics,
         admin_socket,
@@ -138,7 +143,6 @@ fn limits(file: &File) -> crate::session::Limits {
     for (given, limit) in times {
         *limit = value(given).map_or(*limit, |time| time.0);
     }
-    limits.drain_timeout = value(&given.drain_timeout).copied().unwrap_or(limits.drain_timeout);
     limits
 }
 

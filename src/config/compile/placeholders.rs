@@ -1,11 +1,12 @@
 //! Warns of `{user}`, `%u` and the like in paths and greetings: other servers expand them, this gateway expands
 //! only `{user}`, in a route's `root` and `rewrite`.
 
+use std::path::Path;
+
 use super::{entries, listener_tls};
 use crate::config::leaf::{Leaf, OneOrMore};
 use crate::config::report::{Location, Problems};
 use crate::config::schema::{File, Route};
-use crate::config::values::FileName;
 use crate::op::Greeting;
 use crate::route::USER_PLACEHOLDER;
 
@@ -97,24 +98,25 @@ fn files(file: &File, problems: &mut Problems) {
         list(&user.authorized_keys, plain, problems);
     }
     for (_, hook) in entries(&file.login_hooks) {
-        let leaves = [&hook.socket, &hook.ca, &hook.token_file];
-        leaves.into_iter().for_each(|leaf| one(leaf.as_ref(), plain, problems));
+        one(hook.socket.as_ref(), plain, problems);
+        one(hook.ca.as_ref(), plain, problems);
+        one(hook.token_file.as_ref(), plain, problems);
     }
     list(&file.users_file, plain, problems);
     one(file.admin.as_ref().and_then(|admin| admin.socket.as_ref()), plain, problems);
 }
 
-fn list(files: &Option<OneOrMore<FileName>>, consequence: &str, problems: &mut Problems) {
+fn list<T: AsRef<Path>>(files: &Option<OneOrMore<T>>, consequence: &str, problems: &mut Problems) {
     for (at, name) in files.iter().flat_map(|files| files.values()) {
-        hint(at, &name.0.to_string_lossy(), consequence, problems);
+        hint(at, &name.as_ref().to_string_lossy(), consequence, problems);
     }
 }
 
-fn one(leaf: Option<&Leaf<FileName>>, consequence: &str, problems: &mut Problems) {
+fn one<T: AsRef<Path>>(leaf: Option<&Leaf<T>>, consequence: &str, problems: &mut Problems) {
     if let Some(leaf) = leaf
         && let Some(name) = &leaf.value
     {
-        hint(&leaf.at, &name.0.to_string_lossy(), consequence, problems);
+        hint(&leaf.at, &name.as_ref().to_string_lossy(), consequence, problems);
     }
 }
 

@@ -7,7 +7,7 @@ use crate::config::leaf::Leaf;
 use crate::config::machine::Machine;
 use crate::config::report::Problems;
 use crate::config::schema::File;
-use crate::config::values::FileName;
+use crate::config::values::PathName;
 use crate::policy::limits::Limit;
 
 /// The folder of `state_dir`, which must exist.
@@ -18,7 +18,7 @@ pub(super) fn compile(
     machine: &Machine,
     problems: &mut Problems,
 ) -> Option<PathBuf> {
-    let Leaf { at, value: Some(FileName(given)) } = file.state_dir.as_ref()? else { return None };
+    let Leaf { at, value: Some(PathName(given)) } = file.state_dir.as_ref()? else { return None };
     let path = folder.join(given);
     if !limits.iter().any(Limit::has_quota) {
         let message = "has no effect: no limit of `policy.limits` has bytes_per_day or files_per_day, \

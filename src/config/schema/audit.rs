@@ -9,7 +9,7 @@ section! {
     /// An output of the audit: file, stdout or syslog.
     Audit {
         /// A file to append to, created with mode 0640. SIGHUP opens it again.
-        file: Leaf<FileName>,
+        file: Leaf<PathName>,
         /// true: standard output. The log goes to standard error.
         stdout: Leaf<bool>,
         /// A syslog receiver (RFC 5424).
@@ -37,7 +37,7 @@ section! {
         /// Its name or address, with the port unless it is 6514 (with TLS) or 514 (without).
         address: Leaf<HostPort>,
         /// Instead of address, a Unix socket, such as /dev/log.
-        socket: Leaf<FileName>,
+        socket: Leaf<PathName>,
         /// address: required (default) or none.
         tls: Leaf<SyslogTls>,
         /// address: PEM file with the certificate authorities to trust. Absent: the system's.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::config::leaf::Leaf;
 use crate::config::read::section;
-use crate::config::values::{FileName, HookPath, HookUrl, Positive, UpTo};
+use crate::config::values::{FileName, HookPath, HookUrl, PathName, Positive, UpTo};
 
 section! {
     /// A program that decides about logins, asked over HTTP.
@@ -12,7 +12,7 @@ section! {
         /// Where it is asked: https://HOST/PATH, with a port unless it is 443.
         url: Leaf<HookUrl>,
         /// Instead of url: the Unix socket where it is asked, over HTTP.
-        socket: Leaf<FileName>,
+        socket: Leaf<PathName>,
         /// With socket: the path of the request. Default: /.
         path: Leaf<HookPath>,
         /// PEM file with the certificate authorities to trust. Absent: the system's.

@@ -10,6 +10,7 @@ use crate::backend::{PartialUploads, SendProxyProtocol, UnsupportedAttributes};
 use crate::config::{BackendSettings, LogFormat, LogLevel, load_str};
 use crate::data::{Advertise, Host, Ports};
 use crate::front::ftp::TlsPolicy;
+use crate::net::DrainSettings;
 use crate::op::RemotePath;
 use crate::route::{Access, Account, Root, RootSetting};
 use crate::session::Limits;
@@ -59,6 +60,7 @@ fn a_minimal_configuration_has_safe_defaults() {
     assert!(matches!(config.routes.0[0].backends()[0].access, Access::Backend));
     assert_eq!(config.routes.0[0].root, RootSetting::Same(Root::Path(RemotePath::root())));
     assert_eq!(config.limits, Limits::default());
+    assert_eq!(config.drain, DrainSettings::default());
     assert_eq!(config.metrics, None);
     assert_eq!((config.log.format, config.log.level), (LogFormat::Text, LogLevel::Info));
     assert!(load_str(MINIMAL, "least").is_ok());
@@ -128,7 +130,8 @@ routes:
   - {{ match: {{ users: alice }}, authenticate: gateway, backend: from-env, root: home }}
   - {{ match: {{ users: alice }}, authenticate: gateway, backend: through }}
   - {{ authenticate: gateway, backend: files }}
-limits: {{ sessions: 1, sessions_per_address: 2, login_attempts: 3, login_timeout: 4s, idle_timeout: 5s, data_connect_timeout: 6s, stall_timeout: 7s, drain_timeout: 0s }}
+limits: {{ sessions: 1, sessions_per_address: 2, login_attempts: 3, login_timeout: 4s, idle_timeout: 5s, data_connect_timeout: 6s, stall_timeout: 7s }}
+drain: {{ accept_for: 1m, timeout: 0s }}
 metrics: {{ address: 127.0.0.1:9640 }}
 log: {{ format: json, level: trace }}
 "#
@@ -158,9 +161,10 @@ log: {{ format: json, level: trace }}
         idle_timeout: seconds(5),
         data_connect_timeout: seconds(6),
         stall_timeout: seconds(7),
-        drain_timeout: seconds(0),
     };
     assert_eq!(config.limits, limits);
+    let drain = DrainSettings { accept_for: seconds(60), timeout: seconds(0) };
+    assert_eq!(config.drain, drain);
     assert_eq!(config.metrics, Some("127.0.0.1:9640".parse().unwrap()));
     assert_eq!((config.log.format, config.log.level), (LogFormat::Json, LogLevel::Trace));
     assert_eq!(config.users.get(b"alice").unwrap().groups, ["staff"]);

@@ -488,6 +488,13 @@ fn invalid_limits_metrics_and_log_settings_are_errors() {
     one("sessions: 10", "sessions: 10_000", "29:13", r#"did you mean "10000"?"#);
     one("sessions: 10", "idle_timeout: 0s", "29:17", "must be longer than zero");
     one("sessions: 10", "drain_timeout: 0", "29:18", r#"did you mean "0s"?"#);
+    one("limits:", "drain: { accept_for: 5 }\nlimits:", "28:22", r#"did you mean "5s"?"#);
+    one(
+        "sessions: 10",
+        "drain_timeout: 1m\ndrain: { timeout: 1m }",
+        "29:18: limits.drain_timeout",
+        "`drain.timeout` says the same",
+    );
     one("limits:", "log: { level: warning }\nlimits:", "28:15", r#"did you mean "warn"?"#);
     one("limits:", "log: { format: JSON }\nlimits:", "28:16", r#"did you mean "json"?"#);
     one(

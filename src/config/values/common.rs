@@ -1,6 +1,6 @@
 //! Numbers, sizes, durations, names and paths.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde_json::{Value as Json, json};
@@ -155,7 +155,7 @@ impl Value for Text {
     }
 }
 
-/// A file or folder, as written.
+/// A file that is read with the configuration, as written.
 #[derive(Clone)]
 pub(in crate::config) struct FileName(pub PathBuf);
 
@@ -163,6 +163,33 @@ impl Value for FileName {
     fn parse(text: &str) -> Result<Self, Invalid> {
         let Text(name) = Text::parse(text)?;
         Ok(Self(name.into()))
+    }
+
+    fn file(&self) -> Option<&Path> {
+        Some(&self.0)
+    }
+}
+
+/// A file or folder that the configuration only names: one that is written, a socket, or one that is watched
+/// by itself.
+#[derive(Clone)]
+pub(in crate::config) struct PathName(pub PathBuf);
+
+impl Value for PathName {
+    fn parse(text: &str) -> Result<Self, Invalid> {
+        FileName::parse(text).map(|FileName(name)| Self(name))
+    }
+}
+
+impl AsRef<Path> for FileName {
+    fn as_ref(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl AsRef<Path> for PathName {
+    fn as_ref(&self) -> &Path {
+        &self.0
     }
 }
 

@@ -17,7 +17,7 @@ pub(super) use choices::{
     Authenticate, BackendProtocol, BackendTlsMode, ClientCertificateMode, DataSessions,
     ListenerProtocol, ListenerTlsMode, Method,
 };
-pub(super) use common::{Bytes, Count, FileName, Positive, Text, UpTo, UserGlob};
+pub(super) use common::{Bytes, Count, FileName, PathName, Positive, Text, UpTo, UserGlob};
 pub(super) use hook::{HookPath, HookUrl};
 pub(super) use limits::{Bandwidth, DailyBytes};
 pub(super) use net::{

@@ -5,12 +5,14 @@
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant, SystemTime};
 
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
 
 use super::metrics::Handles;
 use super::view::{Owner, OwnerState, PoolView, Stray, ViewBuilder};
@@ -42,6 +44,8 @@ const SILENT_CHECK_INTERVAL: Duration = Duration::from_secs(30);
 const QUEUE_CHECK_INTERVAL: Duration = Duration::from_secs(1);
 /// Between checks for expired reservations.
 const EXPIRY_CHECK_INTERVAL: Duration = Duration::from_secs(1);
+/// Between checks whether a port that is in force no more can be closed.
+const RETIRED_CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// All live reservations of a pool.
 pub(super) struct Rendezvous {
@@ -49,7 +53,8 @@ pub(super) struct Rendezvous {
     active: Mutex<HashMap<u64, ActiveTransfer>>,
     strays: Mutex<HashMap<u16, Stray>>,
     pool: String,
-    ports: usize,
+    /// How many configurations have put their ports in force.
+    epoch: AtomicU64,
     metrics: Arc<Handles>,
 }
 
@@ -111,15 +116,57 @@ pub enum Exhausted {
 }
 
 impl Rendezvous {
-    pub(super) fn new(pool: &str, ports: Vec<u16>, rules: Rules, metrics: Arc<Handles>) -> Self {
+    /// Starts without ports.
+    pub(super) fn new(pool: &str, rules: Rules, metrics: Arc<Handles>) -> Self {
         Self {
-            ports: ports.len(),
-            table: Mutex::new(Table::new(ports, rules)),
+            table: Mutex::new(Table::new(rules)),
             active: Mutex::default(),
             strays: Mutex::default(),
             pool: pool.to_owned(),
+            epoch: AtomicU64::new(0),
             metrics,
         }
+    }
+
+    /// Reserves these ports from now on; reservations of others go on. The first time, ends reservations that
+    /// are not connected in time, until `stop`. Returns the number of this change.
+    pub(super) fn put_in_force(
+        self: &Arc<Self>,
+        ports: Vec<u16>,
+        per_address: usize,
+        stop: &CancellationToken,
+    ) -> u64 {
+        self.metrics.size.set(ports.len() as i64);
+        self.table().put_in_force(Instant::now(), ports, per_address);
+        let epoch = self.epoch.fetch_add(1, Ordering::Relaxed) + 1;
+        if epoch == 1 {
+            let expire = expire_reservations(Arc::downgrade(self));
+            task::spawn(stop.clone().run_until_cancelled_owned(expire));
+        }
+        epoch
+    }
+
+    /// Returns once a change after the one of number `epoch` accepts at the port, or nobody waits there and
+    /// nobody can: the port is in force no more, or was the pool's and `in_use` is gone.
+    pub(super) async fn served_by_next(&self, port: u16, epoch: u64, in_use: &Weak<()>) {
+        while self.is_served_until_next(port, epoch, in_use) {
+            sleep(RETIRED_CHECK_INTERVAL).await;
+        }
+    }
+
+    fn is_served_until_next(&self, port: u16, epoch: u64, in_use: &Weak<()>) -> bool {
+        let has_next = self.epoch.load(Ordering::Relaxed) != epoch;
+        let table = self.table();
+        let is_used = table.is_awaited(port) || !has_next && in_use.strong_count() > 0;
+        is_used && !(has_next && table.has_port(port))
+    }
+
+    pub(super) fn client_match(&self) -> ClientMatch {
+        self.table().client_match()
+    }
+
+    pub(super) fn metrics(&self) -> &Handles {
+        &self.metrics
     }
 
     /// Waits for a port if none is free for this client now.
@@ -163,7 +210,7 @@ impl Rendezvous {
         request: Request<ServerTls>,
         limit: Duration,
     ) -> Result<Lease<Arrived>, Exhausted> {
-        let (pool, ports) = (self.pool.clone(), self.ports);
+        let (pool, ports) = (self.pool.clone(), self.table().ports().len());
         let client = self.table().key(0, request.client).client;
         let queued = self.table().queue(Instant::now(), request);
         let Some(lease) = queued else {
@@ -267,15 +314,11 @@ impl Rendezvous {
         &self.pool
     }
 
-    /// Ends reservations that were not connected in time. Runs for ever.
-    pub(super) async fn expire_reservations(&self) {
-        loop {
-            sleep(EXPIRY_CHECK_INTERVAL).await;
-            let mut table = self.table();
-            let expired = table.expire(Instant::now());
-            self.metrics.reserved.set(table.reserved() as i64);
-            self.metrics.expired.inc_by(expired as u64);
-        }
+    fn expire(&self) {
+        let mut table = self.table();
+        let expired = table.expire(Instant::now());
+        self.metrics.reserved.set(table.reserved() as i64);
+        self.metrics.expired.inc_by(expired as u64);
     }
 
     pub(super) fn view(&self, ports: &[u16]) -> PoolView {
@@ -300,6 +343,15 @@ impl Rendezvous {
 
     fn active(&self) -> MutexGuard<'_, HashMap<u64, ActiveTransfer>> {
         self.active.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Ends reservations that were not connected in time, as long as there is the pool.
+async fn expire_reservations(pool: Weak<Rendezvous>) {
+    loop {
+        sleep(EXPIRY_CHECK_INTERVAL).await;
+        let Some(rendezvous) = pool.upgrade() else { return };
+        rendezvous.expire();
     }
 }
 

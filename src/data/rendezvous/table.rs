@@ -51,6 +51,7 @@ pub(super) struct Request<L> {
 /// All live reservations of a pool. `C` is a connection.
 pub(super) struct Table<C, L> {
     rules: Rules,
+    /// In order.
     ports: Vec<u16>,
     slots: HashMap<Key, Slot<C, L>>,
     quarantines: HashMap<Key, Vec<Quarantine>>,
@@ -93,10 +94,11 @@ pub(super) enum NotReserved {
 }
 
 impl<C, L: Clone + PartialEq> Table<C, L> {
-    pub(super) fn new(ports: Vec<u16>, rules: Rules) -> Self {
+    /// Starts without ports.
+    pub(super) fn new(rules: Rules) -> Self {
         Self {
             rules,
-            ports,
+            ports: Vec::new(),
             slots: HashMap::new(),
             quarantines: HashMap::new(),
             reserved: 0,
@@ -107,6 +109,31 @@ impl<C, L: Clone + PartialEq> Table<C, L> {
             unidentified_total: 0,
             last_id: 0,
         }
+    }
+
+    /// Reserves these ports from now on, so many for each address. Reservations of other ports go on.
+    pub(super) fn put_in_force(&mut self, now: Instant, ports: Vec<u16>, per_address: usize) {
+        self.ports = ports;
+        self.rules.per_address = per_address;
+        let waiting: Vec<_> = self.queues.keys().copied().collect();
+        waiting.into_iter().for_each(|client| self.offer(now, client));
+    }
+
+    pub(super) fn ports(&self) -> &[u16] {
+        &self.ports
+    }
+
+    pub(super) fn has_port(&self, port: u16) -> bool {
+        self.ports.binary_search(&port).is_ok()
+    }
+
+    /// Whether a reservation waits for a connection to this port.
+    pub(super) fn is_awaited(&self, port: u16) -> bool {
+        self.slots.keys().any(|key| key.port == port)
+    }
+
+    pub(super) fn client_match(&self) -> ClientMatch {
+        self.rules.client_match
     }
 
     pub(super) fn key(&self, port: u16, client: IpAddr) -> Key {

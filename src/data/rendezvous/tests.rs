@@ -25,7 +25,7 @@ fn pool(ports: u16) -> Pool {
         proxy_protocol: vec![],
     };
     let pool = Pool::bind(settings, &metrics).unwrap();
-    pool.serve(&CancellationToken::new());
+    pool.serve(&CancellationToken::new(), &CancellationToken::new());
     pool
 }
 

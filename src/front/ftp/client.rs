@@ -25,7 +25,7 @@ use crate::wire::first_bytes::{Protocol, protocol};
 use crate::wire::ftp::command::{self, Command};
 use crate::wire::ftp::listing::FactSet;
 
-/// For a transfer to be aborted after the drain is forced; then the session is dropped.
+/// For a transfer to be aborted when the session must end at once; then the session is dropped.
 const FORCED_ABORT_TIMEOUT: Duration = Duration::from_secs(8);
 /// For the backend's session to close.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
@@ -130,19 +130,24 @@ impl Client {
     }
 
     pub(super) async fn run(mut self) {
-        let drain = self.shared.drain.clone();
-        let end = self.client_info.end.clone();
+        let (live, end) = (self.client_info.live.clone(), self.client_info.end.clone());
         let forced = async {
-            drain.forced().await;
-            end.set(SessionEnd::shutdown());
+            let reason = live.forced().await;
+            end.set(reason.clone());
             tokio::time::sleep(FORCED_ABORT_TIMEOUT).await;
+            reason
         };
         tokio::select! {
+            biased;
+            // First: what it interrupts is recorded with this reason.
+            reason = forced => {
+                live.note_cut();
+                // REIN may have started another session meanwhile.
+                let _ = timeout(CLOSE_TIMEOUT, self.end_early(reason)).await;
+            }
             () = self.serve() => {
                 self.client_info.end.set(SessionEnd::by(Fault::Client, self.control.close_reason()));
             }
-            // REIN may have started another session meanwhile.
-            () = forced => self.client_info.end.set(SessionEnd::shutdown()),
         }
         if !self.is_recorded {
             let reason = self.client_info.end.get().map_or("", SessionEnd::reason);
@@ -222,13 +227,25 @@ impl Client {
                 "no login came in time (limits.login_timeout)",
             ),
         };
-        let drain = self.shared.drain.clone();
+        let live = self.client_info.live.clone();
+        // The client has a port, or has named one, and sends its transfer command next.
+        let requested = self.transfer.requested.as_ref();
+        let transfer_until =
+            requested.map(|it| Instant::from_std(it.since()) + limits.data_connect_timeout);
+        let drained = async {
+            live.drain().draining().await;
+            if let Some(until) = transfer_until {
+                tokio::select! {
+                    () = sleep_until(until) => {}
+                    _ = live.forced() => {}
+                }
+            }
+        };
         tokio::select! {
             biased;
-            () = drain.draining() => {
+            () = drained => {
                 self.await_delivery().await;
-                self.client_info.end.set(SessionEnd::shutdown());
-                self.reply(Reply::SHUTTING_DOWN).await;
+                self.end_early(live.end()).await;
                 None
             }
             // Commands do not extend the deadline of the login.
@@ -250,14 +267,22 @@ impl Client {
     /// connection ends before. A client that goes on with a command, or leaves, has received it.
     async fn await_delivery(&mut self) {
         let Some(mut data) = self.transfer.sent.take() else { return };
-        let (limit, drain) = (self.shared.gateway.limits.stall_timeout, self.shared.drain.clone());
+        let limit = self.shared.gateway.limits.stall_timeout;
+        let live = self.client_info.live.clone();
         let mut rest = [0; 1024];
         let delivered = async { while data.read(&mut rest).await.is_ok_and(|count| count > 0) {} };
         tokio::select! {
             _ = timeout(limit, delivered) => {}
             _ = self.control.line() => {}
-            () = drain.forced() => {}
+            _ = live.forced() => {}
         }
+    }
+
+    /// Tells the client why the session ends before it wants to. The connection must then be closed.
+    pub(super) async fn end_early(&mut self, end: SessionEnd) {
+        let reply = Reply::closing(&end);
+        self.client_info.end.set(end);
+        self.reply(reply).await;
     }
 
     async fn handle_line(&mut self, line: Line) -> Flow {

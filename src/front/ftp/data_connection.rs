@@ -40,6 +40,14 @@ impl RequestedConnection {
         }
     }
 
+    /// When it was requested.
+    pub(super) fn since(&self) -> Instant {
+        match self {
+            Self::Passive(reservation) => reservation.since(),
+            Self::Active(target) => target.since,
+        }
+    }
+
     /// Gives it up: the client may have connected already.
     pub(super) fn give_up(self) {
         if let Self::Passive(reservation) = self {
@@ -55,6 +63,8 @@ pub(super) struct Target {
     /// `None`: any port.
     pub source_ports: Option<RangeInclusive<u16>>,
     pub to: SocketAddr,
+    /// When the client named it.
+    pub since: Instant,
 }
 
 /// TLS on a data connection (PROT P).
@@ -182,7 +192,7 @@ async fn accept_tls(
 }
 
 async fn connect(target: &Target) -> Result<TcpStream, Failure> {
-    let Target { from, source_ports, to } = target;
+    let Target { from, source_ports, to, .. } = target;
     let Some(ports) = source_ports else {
         let connected = connect_from(SocketAddr::new(*from, 0), *to).await;
         return connected.map_err(|e| refused(format!("cannot connect to {to}: {e}")));

@@ -14,20 +14,20 @@ use super::settings::{ListenerSettings, TlsPolicy};
 use super::shared::Shared;
 use crate::front::refusal;
 use crate::net::tls::ControlTls;
-use crate::net::{Endpoints, ListenError, Listener, Stream};
+use crate::net::{Endpoints, ListenError, Listener, Sockets, Stream};
 use crate::session::{AdmissionPermit, BANNED, ClientInfo, ClientRefusal};
 use crate::wire::ftp::reply;
 
 const REFUSAL_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Opens every address of an FTP listener, or none.
-pub fn bind(shared: Shared) -> Result<Listener, ListenError> {
+/// Opens every address that is not open yet of an FTP listener, or none.
+pub fn bind(shared: Shared, sockets: &Sockets) -> Result<Listener, ListenError> {
     let shared = Arc::new(shared);
     let ListenerSettings { name, addresses, proxy_protocol, .. } = &shared.settings;
     let for_clients = shared.clone();
     let proxy_protocol = shared.gateway.proxy_protocol(name, proxy_protocol);
     let on_accept = move |tcp, endpoints| on_accept(&for_clients, tcp, endpoints);
-    Listener::bind(name, addresses, proxy_protocol, &shared.drain, on_accept)
+    Listener::bind((name, addresses), proxy_protocol, sockets, &shared.drain, on_accept)
 }
 
 fn on_accept(shared: &Arc<Shared>, tcp: TcpStream, endpoints: Endpoints) {
@@ -83,7 +83,14 @@ async fn run(
 ) {
     // ABOR's Telnet signals arrive as urgent data; in line they are read with the other bytes.
     let _ = socket2::SockRef::from(&tcp).set_out_of_band_inline(true);
-    let Some((stream, tls)) = start_tls(&shared, tcp, &client_info).await else { return };
+    let _registered = shared.live.register(&client_info.live, &tcp);
+    let started = tokio::select! {
+        started = start_tls(&shared, tcp, &client_info) => started,
+        end = client_info.live.forced() => {
+            return shared.gateway.ended_without_login(&client_info, end.reason());
+        }
+    };
+    let Some((stream, tls)) = started else { return };
     let _open = shared.gateway.open_session(&client_info.listener);
     tracing::debug!("session begins");
     Client::new(shared, client_info, stream, tls).run().await;
@@ -93,7 +100,7 @@ async fn run(
 fn client_info(shared: &Shared, endpoints: Endpoints) -> ClientInfo {
     let implicit = matches!(shared.settings.tls, TlsPolicy::Implicit(_));
     let protocol = if implicit { "ftps" } else { "ftp" };
-    ClientInfo::new(&shared.settings.name, protocol, endpoints)
+    ClientInfo::new(&shared.settings.name, protocol, endpoints, &shared.drain)
 }
 
 /// Prepares TLS for the control connection, and does the handshake at once where TLS is implicit.

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 
 use crate::front::reason;
 use crate::op::{Failure, FailureKind, Fault, PeerReply};
+use crate::session::SessionEnd;
 use crate::wire::ftp::command::CommandError;
 
 /// A reply of one line.
@@ -158,6 +159,14 @@ impl Reply {
 
     pub(super) fn new(code: u16, text: impl Into<Vec<u8>>) -> Self {
         Self { code, text: Cow::Owned(text.into()) }
+    }
+
+    /// Before the gateway closes the connection.
+    pub(super) fn closing(end: &SessionEnd) -> Self {
+        if end.is_shutdown() {
+            return Self::SHUTTING_DOWN;
+        }
+        Self::new(421, format!("Service not available: {}.", end.reason()))
     }
 
     /// The failure that is reported with this reply, and with its text in the log.

@@ -44,6 +44,16 @@ pub enum TlsPolicy {
 }
 
 impl TlsPolicy {
+    /// As [`TlsPolicy::settings`], to change them.
+    pub fn settings_mut(&mut self) -> Option<&mut TlsSettings> {
+        match self {
+            TlsPolicy::None => None,
+            TlsPolicy::Optional(tls) | TlsPolicy::Required(tls) | TlsPolicy::Implicit(tls) => {
+                Some(tls)
+            }
+        }
+    }
+
     /// `None` without TLS.
     pub fn settings(&self) -> Option<&TlsSettings> {
         match self {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::settings::ListenerSettings;
 use crate::data::Pool;
 use crate::net::Drain;
-use crate::session::{Admission, Gateway};
+use crate::session::{Admission, Gateway, LiveSessions};
 
 /// What the sessions of one FTP listener have in common.
 pub struct Shared {
@@ -15,6 +15,8 @@ pub struct Shared {
     pub gateway: Arc<Gateway>,
     /// Counts and limits the sessions of all listeners together.
     pub admission: Arc<Admission>,
+    /// Shows the sessions of all listeners to operators.
+    pub live: Arc<LiveSessions>,
     /// Passive ports; `None`: PASV and EPSV are refused.
     pub pool: Option<Arc<Pool>>,
     /// Ends the sessions when the gateway stops.

@@ -78,8 +78,8 @@ enum End {
     Unsent,
     /// The client accepts no responses.
     Stalled,
-    /// The gateway must stop now.
-    Shutdown,
+    /// The session must end at once.
+    Forced,
     ProtocolError(String),
 }
 
@@ -93,12 +93,12 @@ impl Channel {
         end: CancellationToken,
     ) {
         let (mut read, write) = channel.split();
-        let drain = connection.shared.drain.clone();
+        let live = connection.client_info.live.clone();
         let request = tokio::select! {
             biased;
             request = next_request(&mut read) => request,
             () = end.cancelled() => ChannelRequest::Closed,
-            () = drain.draining() => ChannelRequest::Closed,
+            () = live.drain().draining() => ChannelRequest::Closed,
         };
         match request {
             ChannelRequest::Sftp => {}
@@ -113,7 +113,7 @@ impl Channel {
                 return;
             }
         }
-        let requests = Requests::new(session.clone(), connection.directories.clone(), drain);
+        let requests = Requests::new(session.clone(), connection.directories.clone(), live);
         let channel = Self {
             connection,
             session,
@@ -133,12 +133,15 @@ impl Channel {
     }
 
     async fn run(mut self, end: CancellationToken) {
-        let drain = self.connection.shared.drain.clone();
+        let live = self.connection.client_info.live.clone();
         let reason = tokio::select! {
             biased;
-            () = drain.forced() => {
-                self.connection.client_info.end.set(SessionEnd::shutdown());
-                End::Shutdown
+            end = live.forced() => {
+                self.connection.client_info.end.set(end);
+                if !self.is_idle() || !self.requests.has_no_handles() {
+                    live.note_cut();
+                }
+                End::Forced
             }
             () = end.cancelled() => End::Closed,
             reason = self.serve_requests() => reason,
@@ -147,7 +150,7 @@ impl Channel {
     }
 
     async fn serve_requests(&mut self) -> End {
-        let drain = self.connection.shared.drain.clone();
+        let live = self.connection.client_info.live.clone();
         let mut active: Option<ActivityGuard> = None;
         loop {
             if let Err(end) = self.start_requests().await {
@@ -161,7 +164,7 @@ impl Channel {
             } else if active.is_none() {
                 active = Some(self.connection.active());
             }
-            let draining = drain.is_draining();
+            let draining = live.drain().is_draining();
             if idle {
                 if let Some(failure) = self.lost.take() {
                     let end = SessionEnd::by(failure.fault, failure.message);
@@ -200,7 +203,7 @@ impl Channel {
                         }
                     }
                 }
-                () = drain.draining(), if !draining => {}
+                () = live.drain().draining(), if !draining => {}
                 () = sleep_until(packet_deadline.unwrap_or_else(Instant::now)), if packet_deadline.is_some() => {
                     return End::ProtocolError(INCOMPLETE_PACKET.to_owned());
                 }

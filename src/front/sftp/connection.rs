@@ -149,9 +149,9 @@ impl Connection {
 
     /// Returns when the gateway must end the connection.
     pub(super) async fn watch(&self) -> Disconnection {
-        let drain = &self.shared.drain;
+        let live = &self.client_info.live;
         let drained = async {
-            drain.draining().await;
+            live.drain().draining().await;
             let is_used = !self.channels.is_empty();
             self.channels.close();
             self.channels.wait().await;
@@ -161,8 +161,7 @@ impl Connection {
                 let _ = timeout(DISCONNECT_TIMEOUT, self.closed_by_client()).await;
             }
         };
-        let shutting_down =
-            || Disconnection::new(Disconnect::ByApplication, SessionEnd::shutdown());
+        let early = |end| Disconnection::new(Disconnect::ByApplication, end);
         let by_client =
             |code, reason| Disconnection::new(code, SessionEnd::by(Fault::Client, reason));
         tokio::select! {
@@ -171,8 +170,8 @@ impl Connection {
                 Some(disconnection) => disconnection.clone(),
                 None => Disconnection::new(Disconnect::ByApplication, SessionEnd::done(CLOSED)),
             },
-            () = drain.forced() => shutting_down(),
-            () = drained => shutting_down(),
+            end = live.forced() => early(end),
+            () = drained => early(live.end()),
             () = self.login_timed_out() => {
                 by_client(Disconnect::ByApplication, LOGIN_TIMED_OUT)
             }

@@ -71,8 +71,9 @@ impl Handler {
     fn refusal(&self) -> Option<ChannelOpenFailure> {
         let limit = self.connection.shared.settings.channels;
         let open = self.open.load(Ordering::Relaxed);
-        let reason = if self.connection.shared.drain.is_draining() {
-            "the gateway is shutting down; connect again".to_owned()
+        let live = &self.connection.client_info.live;
+        let reason = if live.drain().is_draining() {
+            format!("{}; connect again", live.end().reason())
         } else if open >= limit {
             format!("too many channels on this connection (channels: {limit}); close one")
         } else if self.has_reached_retained_max() {

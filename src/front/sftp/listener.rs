@@ -17,7 +17,7 @@ use super::settings::ListenerSettings;
 use super::shared::Shared;
 use super::window::{INITIAL_WINDOW_SIZE, PACKET_SIZE_MAX};
 use crate::front::refusal;
-use crate::net::{Endpoints, ListenError, Listener};
+use crate::net::{Endpoints, ListenError, Listener, Sockets};
 use crate::session::{AdmissionPermit, BANNED, ClientInfo, ClientRefusal};
 use crate::wire::ssh_disconnect::disconnection;
 
@@ -32,14 +32,14 @@ const REFUSAL_TIMEOUT: Duration = Duration::from_secs(1);
 /// Unanswered keepalives that end a connection.
 const KEEPALIVES_MAX: usize = 3;
 
-/// Opens every address of an SFTP listener, or none.
-pub fn bind(shared: Shared) -> Result<Listener, ListenError> {
+/// Opens every address that is not open yet of an SFTP listener, or none.
+pub fn bind(shared: Shared, sockets: &Sockets) -> Result<Listener, ListenError> {
     let shared = Arc::new(shared);
     let ListenerSettings { name, addresses, proxy_protocol, .. } = &shared.settings;
     let (for_clients, config) = (shared.clone(), Arc::new(config(&shared.settings)));
     let proxy_protocol = shared.gateway.proxy_protocol(name, proxy_protocol);
     let on_accept = move |tcp, endpoints| on_accept(&for_clients, &config, tcp, endpoints);
-    Listener::bind(name, addresses, proxy_protocol, &shared.drain, on_accept)
+    Listener::bind((name, addresses), proxy_protocol, sockets, &shared.drain, on_accept)
 }
 
 fn config(settings: &ListenerSettings) -> Config {
@@ -109,11 +109,12 @@ async fn run(
     _permit: AdmissionPermit,
 ) {
     let _open = shared.gateway.open_session(&client_info.listener);
+    let _registered = shared.live.register(&client_info.live, &tcp);
     tracing::debug!("session begins");
     serve(Connection::new(shared, client_info), config, tcp).await;
     tracing::debug!("session ends");
 }
 
 fn client_info(shared: &Shared, endpoints: Endpoints) -> ClientInfo {
-    ClientInfo::new(&shared.settings.name, "sftp", endpoints)
+    ClientInfo::new(&shared.settings.name, "sftp", endpoints, &shared.drain)
 }

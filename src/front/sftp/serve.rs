@@ -37,7 +37,7 @@ pub(super) async fn serve(connection: Arc<Connection>, config: Arc<Config>, tcp:
             Ok(Err(error)) => return connection.log_refused(Some(&error), &error.to_string()),
             Err(_) => return connection.log_refused(None, LOGIN_TIMED_OUT),
         },
-        () = connection.shared.drain.draining() => return,
+        () = connection.client_info.live.drain().draining() => return,
         // The limit of key exchanges is exceeded.
         () = connection.ended() => return connection.log_refused(None, CLOSED_BEFORE_LOGIN),
     };

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::settings::ListenerSettings;
 use crate::net::Drain;
 use crate::net::ssh::KeyExchangeLimiter;
-use crate::session::{Admission, Gateway};
+use crate::session::{Admission, Gateway, LiveSessions};
 
 /// What the connections of one SFTP listener have in common.
 pub struct Shared {
@@ -15,6 +15,8 @@ pub struct Shared {
     pub gateway: Arc<Gateway>,
     /// Counts and limits the sessions of all listeners together.
     pub admission: Arc<Admission>,
+    /// Shows the connections of all listeners to operators.
+    pub live: Arc<LiveSessions>,
     /// The expensive key exchanges that clients have left, at all listeners together.
     pub exchanges: Arc<KeyExchangeLimiter>,
     /// Ends the connections when the gateway stops.

@@ -12,6 +12,7 @@ use russh::{ChannelMsg, Disconnect, Names, client};
 use tokio::io::{AsyncRead, AsyncWrite, copy_bidirectional};
 use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
 
 use super::auth::Logins;
 use super::budget::REQUESTS_MAX;
@@ -21,10 +22,10 @@ use super::requests::tests::{Stub, gateway};
 use super::settings::ListenerSettings;
 use super::shared::Shared;
 use crate::auth::{AuthorizedKeys, KeyTrust, Methods, PasswordCheck, User, UserTable};
-use crate::net::Drain;
 use crate::net::ssh::{Algorithms, Base, Side};
+use crate::net::{Drain, Sockets};
 use crate::route::{Access, Account, Backends, RouteBackend};
-use crate::session::{Admission, ClientInfo};
+use crate::session::{Admission, ClientInfo, LiveSessions};
 use crate::wire::sftp::{
     Attributes, OpenFlags, PacketReader, Request, RequestBody, Response, ResponseBody, encode_init,
 };
@@ -75,14 +76,15 @@ fn shared(stub: &Arc<Stub>) -> Shared {
     };
     let gateway = Arc::new(gateway(stub));
     let admission = Admission::new(&gateway.limits);
-    Shared { settings, gateway, admission, exchanges: Arc::default(), drain: Drain::new() }
+    let (live, exchanges, drain) = (LiveSessions::new(), Arc::default(), Drain::new());
+    Shared { settings, gateway, admission, live, exchanges, drain }
 }
 
 /// Starts a listener with the scripted backend, and returns its address.
 async fn serve(stub: &Arc<Stub>) -> std::net::SocketAddr {
-    let bound = bind(shared(stub)).unwrap();
+    let bound = bind(shared(stub), &Sockets::default()).unwrap();
     let address = bound.addresses()[0].1;
-    bound.serve();
+    bound.serve(&CancellationToken::new());
     address
 }
 
@@ -286,7 +288,7 @@ async fn a_known_key_with_a_sha1_signature_is_refused() {
     let mut shared = shared(&stub);
     let mut gateway = gateway(&stub);
     let users = UserTable::new(HashMap::from([(b"u".to_vec(), user)]));
-    gateway.passwords = PasswordCheck::new(users);
+    gateway.passwords = Arc::new(PasswordCheck::new(users));
     gateway.routes.0[0].backends = Backends::One(RouteBackend {
         name: "stub".into(),
         access: Access::of_users(Account::None),
@@ -303,7 +305,8 @@ async fn a_known_key_with_a_sha1_signature_is_refused() {
 
 fn connection(shared: Shared) -> Arc<Connection> {
     let peer = "127.0.0.1:1".parse().unwrap();
-    let client_info = ClientInfo::new("test", "sftp", crate::net::Endpoints { peer, local: peer });
+    let endpoints = crate::net::Endpoints { peer, local: peer };
+    let client_info = ClientInfo::new("test", "sftp", endpoints, &shared.drain);
     Connection::new(Arc::new(shared), client_info)
 }
 

@@ -42,9 +42,15 @@ pub struct ServerTls {
     base: Arc<ServerConfig>,
     certificates: Arc<ServerCertificates>,
     client_auth: Option<ClientAuth>,
+    /// What the listener keeps when it gets another certificate.
+    lasting: Arc<Lasting>,
+}
+
+/// The key of a listener's tickets, and the sessions that resume with them.
+struct Lasting {
     ticketer: Arc<dyn ProducesTickets>,
     session_ids: Arc<SessionIdIndex>,
-    sessions: Arc<Sessions>,
+    sessions: Sessions,
 }
 
 /// The TLS of one control session and its data connections.
@@ -124,10 +130,18 @@ impl ServerTls {
             base: Arc::new(base),
             certificates,
             client_auth,
-            ticketer: ticketer::weekly()?,
-            session_ids: Arc::default(),
-            sessions: Arc::default(),
+            lasting: Arc::new(Lasting {
+                ticketer: ticketer::weekly()?,
+                session_ids: Arc::default(),
+                sessions: Sessions::default(),
+            }),
         })
+    }
+
+    /// The same listener as `previous`, with other certificates and settings: its sessions go on, also for
+    /// their later data connections.
+    pub fn continues(&mut self, previous: &Self) {
+        self.lasting = previous.lasting.clone();
     }
 
     /// TLS for a new control session.
@@ -136,8 +150,8 @@ impl ServerTls {
         ControlTls {
             listener: self.clone(),
             id,
-            store: Arc::new(SessionStore::new(id, self.session_ids.clone())),
-            state: self.sessions.start(id),
+            store: Arc::new(SessionStore::new(id, self.lasting.session_ids.clone())),
+            state: self.lasting.sessions.start(id),
             server_name: OnceLock::new(),
             certificate: OnceLock::new(),
             commands: AtomicU8::new(0),
@@ -148,25 +162,28 @@ impl ServerTls {
 
     /// The control sessions that the offered sessions belong to. Only the handshake verifies the offer.
     pub fn owners(&self, offered: &OfferedSessions) -> Vec<SessionId> {
-        let owner = |ticket: &Vec<u8>| Some(ticket::open(&*self.ticketer, ticket)?.0.session);
+        let owner =
+            |ticket: &Vec<u8>| Some(ticket::open(&*self.lasting.ticketer, ticket)?.0.session);
         let by_ticket = offered.tickets.iter().filter_map(owner);
-        by_ticket.chain(self.session_ids.owner(&offered.session_id)).collect()
+        by_ticket.chain(self.lasting.session_ids.owner(&offered.session_id)).collect()
     }
 
     /// A connection that was expected to resume `one` offered `others`: their client keeps one store for
     /// all of them.
     pub fn note_shared_store(&self, one: &SessionId, others: &[SessionId]) {
-        let live: Vec<_> = others.iter().filter_map(|id| self.sessions.get(id)).collect();
+        let live: Vec<_> = others.iter().filter_map(|id| self.lasting.sessions.get(id)).collect();
         if !live.is_empty() {
-            live.iter().chain(self.sessions.get(one).iter()).for_each(|s| s.note_shared_store());
+            live.iter()
+                .chain(self.lasting.sessions.get(one).iter())
+                .for_each(|s| s.note_shared_store());
         }
     }
 }
 
-/// Whether both belong to the same listener.
+/// Whether both belong to the same listener, whatever its certificates.
 impl PartialEq for ServerTls {
     fn eq(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.base, &other.base)
+        Arc::ptr_eq(&self.lasting, &other.lasting)
     }
 }
 
@@ -263,9 +280,10 @@ impl ControlTls {
         if tickets.offered || lookups.looked_up().is_some() {
             // The client has a store, and looks up this server in it.
             self.state.note_shared_store();
-            let by_id = lookups.looked_up().and_then(|id| self.listener.session_ids.owner(&id));
+            let by_id =
+                lookups.looked_up().and_then(|id| self.listener.lasting.session_ids.owner(&id));
             let others = tickets.owner.map(|owner| owner.session).into_iter().chain(by_id);
-            let others = others.filter_map(|id| self.listener.sessions.get(&id));
+            let others = others.filter_map(|id| self.listener.lasting.sessions.get(&id));
             others.for_each(|other| other.note_shared_store());
         }
         let mut tls = match accepted {
@@ -284,7 +302,7 @@ impl ControlTls {
             tls.get_ref().1.protocol_version() == Some(rustls::ProtocolVersion::TLSv1_3);
         if is_resumed(&tls)
             && let Some(other) =
-                tickets.owner.and_then(|owner| self.listener.sessions.verified_owner(owner))
+                tickets.owner.and_then(|owner| self.listener.lasting.sessions.verified_owner(owner))
         {
             self.state.note_resumed(&other);
         }
@@ -330,7 +348,8 @@ impl ControlTls {
                 if owner.session != self.id {
                     self.listener.note_shared_store(&self.id, &[owner.session]);
                 }
-                let other = self.listener.sessions.verified_owner(owner).filter(|_| resumed);
+                let other =
+                    self.listener.lasting.sessions.verified_owner(owner).filter(|_| resumed);
                 let resumed_related = other.is_some_and(|other| other.root() == self.state.root())
                     || resumed && same_certificate && self.certificates_name_users();
                 (resumed_related && owner.session == self.id, resumed_related)
@@ -362,7 +381,7 @@ impl ControlTls {
 
     /// `owner`: of the tickets that it issues.
     fn ticketer(&self, owner: TicketOwner) -> OwnedTicketer {
-        OwnedTicketer::new(self.listener.ticketer.clone(), owner)
+        OwnedTicketer::new(self.listener.lasting.ticketer.clone(), owner)
     }
 
     fn config(
@@ -381,7 +400,7 @@ impl ControlTls {
 
 impl Drop for ControlTls {
     fn drop(&mut self) {
-        self.listener.sessions.remove(&self.id);
+        self.listener.lasting.sessions.remove(&self.id);
     }
 }
 

@@ -34,9 +34,11 @@ impl Gateway {
         let choice = chosen.choice.as_ref();
         let info = SessionInfo::new(client, &proof, choice, &self.audit);
         let info = Arc::new(info);
+        client.live.login_begins(info.account());
         let record = LoginRecord::new(info.clone(), self.metrics.clone());
         if let Err(failure) = self.audit.admits() {
             let failure = Failure { kind: FailureKind::Unavailable, ..failure };
+            client.live.login_failed();
             record.done(Err(&failure));
             return Err(failure);
         }
@@ -63,6 +65,9 @@ impl Gateway {
             let (groups, peer) = (facts.groups.clone(), backend.peer());
             let resume_note = backend.resume_note();
             let _ = info.established.set(Established { groups, peer, resume_note });
+            client.live.login_succeeded(info.account());
+        } else {
+            client.live.login_failed();
         }
         record.done(outcome.as_ref().map(|_| ()));
         if let (Err(failure), Some(backend)) = (&outcome, self.backends.get(info.backend())) {

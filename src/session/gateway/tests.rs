@@ -19,7 +19,7 @@ use crate::auth::{
 use crate::backend::{
     BackendSession, Home, Listing, Login, OpenFile, Origin, ReadTransfer, WriteTransfer,
 };
-use crate::net::Endpoints;
+use crate::net::{Drain, Endpoints};
 use crate::op::{
     Abilities, Answer, Entry, EntryKind, Fault, ListDirectory, OpenHandle, Operation, PeerReply,
     ReadFile, RemotePath, WriteFile,
@@ -166,7 +166,10 @@ fn gateway_with(access: Access, keys: AuthorizedKeys) -> Gateway {
     };
     Gateway {
         guard: LoginGuard::new(GuardSettings::default(), &Registry::new()).unwrap(),
-        passwords: PasswordCheck::new(UserTable::new(HashMap::from([(b"alice".to_vec(), alice)]))),
+        passwords: Arc::new(PasswordCheck::new(UserTable::new(HashMap::from([(
+            b"alice".to_vec(),
+            alice,
+        )])))),
         login_hooks: Default::default(),
         routes: RouteTable(vec![route]),
         backends: HashMap::from([("files".to_owned(), Arc::new(Silent) as Arc<dyn Backend>)]),
@@ -184,6 +187,7 @@ fn client_info() -> ClientInfo {
         "front",
         "ftp",
         Endpoints { peer: "127.0.0.1:1".parse().unwrap(), local: "127.0.0.1:21".parse().unwrap() },
+        &Drain::new(),
     )
 }
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde_json::Value;
 use socket2::SockRef;
 
-use super::{SERVERS, client, gateway, server, sftp_server};
+use super::{SERVERS, client, configuration, server, sftp_server};
 use crate::support::cells::{Cell, Failure, caught, run_all};
 use crate::support::gateway::Gateway;
 use crate::support::process::POLL;
@@ -27,7 +27,7 @@ const LARGEST_WRITE: usize = 255 * 1024;
 const TIMEOUT: Duration = Duration::from_secs(15);
 const SHOWN_LINES: usize = 12;
 
-/// How the client interrupts the upload.
+/// How the upload is interrupted, by the client unless it says otherwise.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Cut {
     /// The data connection is reset.
@@ -39,6 +39,8 @@ pub enum Cut {
     AborAndEnd,
     /// With TLS: FIN without close_notify.
     BareEnd,
+    /// By an operator.
+    Kick,
 }
 
 pub fn payload() -> &'static [u8] {
@@ -70,7 +72,8 @@ impl CutFixture {
             (endpoint(name), server(&endpoint(name)), String::new())
         };
         let keys = |policy| format!("{keys}, partial_uploads: {policy}");
-        let mut gateway = gateway(&POLICIES.map(|policy| (policy, keys(policy))));
+        let yaml = configuration(&POLICIES.map(|policy| (policy, keys(policy))));
+        let mut gateway = Gateway::start(&format!("{yaml}admin: {{ socket: admin.sock }}\n"));
         // The table of failures shows the log.
         gateway.shown_lines = 0;
         Self { gateway, endpoint, base }
@@ -167,6 +170,12 @@ pub fn cut_upload(fixture: &CutFixture, mut client: Raw, command: &str, cut: Cut
             let _ = data.finish();
             assert_eq!((client.read().code, client.read().code), (426, 226));
         }
+        Cut::Kick => {
+            kick(&fixture.gateway, path);
+            assert_eq!((client.read().code, client.read().code), (426, 421));
+            assert!(client.at_end());
+            return None;
+        }
         Cut::Gone => {
             client.vanish();
             // It may be closed already.
@@ -179,6 +188,17 @@ pub fn cut_upload(fixture: &CutFixture, mut client: Raw, command: &str, cut: Cut
         }
     }
     Some(client)
+}
+
+/// Other uploads run beside this one.
+fn kick(gateway: &Gateway, path: &str) {
+    let output = gateway.admin(&["sessions", "--json"]).expect_ok("sessions");
+    let answer: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    let mut sessions = answer["sessions"].as_array().expect("sessions").iter();
+    let session = sessions.find(|session| session["transfers"][0]["path"] == path);
+    let session = session.unwrap_or_else(|| panic!("no upload of {path}: {answer:#}"));
+    assert_eq!(session["transfers"][0]["bytes"], SENT, "{session:#}");
+    gateway.admin(&["kick", &session["session"].to_string()]).expect_ok("kick");
 }
 
 /// Checks that the session still works, with replies that match commands.
@@ -262,7 +282,8 @@ fn aborted_transfers_are_never_complete() {
     let mut cells = Vec::new();
     for (name, fixture) in servers().zip(&fixtures) {
         for policy in POLICIES {
-            for cut in [Cut::Reset, Cut::Gone, Cut::Abor, Cut::AborAndEnd, Cut::BareEnd] {
+            for cut in [Cut::Reset, Cut::Gone, Cut::Abor, Cut::AborAndEnd, Cut::BareEnd, Cut::Kick]
+            {
                 if cut == Cut::BareEnd && !name.ends_with("-tls") {
                     continue;
                 }

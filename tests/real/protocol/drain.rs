@@ -1,4 +1,4 @@
-//! SIGTERM, and the pages /live, /ready and /metrics.
+//! The drain, by SIGTERM and `lockgate drain`, its exit status, and the pages /live, /ready and /metrics.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -6,9 +6,13 @@ use std::time::{Duration, Instant};
 
 use super::{Fixture, Plan, TIMEOUT};
 use crate::support::clients::openssh::sftp;
+use crate::support::gateway::lockgate;
 use crate::support::raw::{dial, dial_from};
 use crate::support::sftp_fixture::{SftpPlan, becomes_true};
 use crate::support::{PASSWORD, USER, pattern};
+
+/// `EX_TEMPFAIL`.
+const EXIT_TRANSFERS_CUT: i32 = 75;
 
 /// Status and body.
 fn get(fixture: &Fixture, path: &str) -> (u16, String) {
@@ -72,7 +76,7 @@ fn a_running_download_completes() {
     let status = fixture.gateway.wait(TIMEOUT).expect("it ends when the transfer has");
     assert!(status.success(), "{status}");
     let stopped = |event: &serde_json::Value| event["message"] == "stopped";
-    assert_eq!(fixture.gateway.await_log(stopped, TIMEOUT)["forced"], false);
+    assert_eq!(fixture.gateway.await_log(stopped, TIMEOUT)["cut"], false);
 }
 
 /// The gateway has sent everything, and the kernel has it. Some clients give a download up when the control
@@ -140,7 +144,8 @@ fn a_running_upload_completes() {
 
 #[test]
 fn a_transfer_is_aborted_after_the_drain_timeout() {
-    let plan = Plan { limits: "drain_timeout: 1s", partial_uploads: "delete", ..Plan::default() };
+    let drain = "accept_for: 0s, timeout: 1s";
+    let plan = Plan { drain, partial_uploads: "delete", ..Plan::default() };
     let mut fixture = plan.start();
     fixture.put_large("large");
     let mut down = fixture.client();
@@ -160,7 +165,7 @@ fn a_transfer_is_aborted_after_the_drain_timeout() {
         assert!(raw.at_end());
     }
     let status = fixture.gateway.wait(TIMEOUT).expect("it ends by force");
-    assert!(status.success(), "{status}");
+    assert_eq!(status.code(), Some(EXIT_TRANSFERS_CUT), "{status}");
     assert!(started.elapsed() >= Duration::from_millis(900));
     for data in [&mut unread, &mut unfinished] {
         let end = std::io::copy(data, &mut std::io::sink());
@@ -168,7 +173,105 @@ fn a_transfer_is_aborted_after_the_drain_timeout() {
     }
     assert_eq!(fixture.names(), ["large"]);
     let stopped = |event: &serde_json::Value| event["message"] == "stopped";
-    assert_eq!(fixture.gateway.await_log(stopped, TIMEOUT)["forced"], true);
+    assert_eq!(fixture.gateway.await_log(stopped, TIMEOUT)["cut"], true);
+}
+
+/// Load balancers learn late that a gateway ends: until then it serves whom they send.
+#[test]
+fn clients_are_served_for_a_while_after_the_end_was_announced() {
+    let mut fixture = Plan { drain: "accept_for: 3s", ..Plan::default() }.start();
+    fixture.put("file", b"content");
+    let socket = fixture.gateway.folder().join("admin.sock");
+    let asked = |more: &[&str]| {
+        let mut arguments = vec!["drain", "--socket", socket.to_str().expect("UTF-8")];
+        arguments.extend(more);
+        lockgate(&arguments, "")
+    };
+    let started = Instant::now();
+    let shown = asked(&["--json"]).expect_ok("a drain").stdout;
+    let progress: serde_json::Value = serde_json::from_slice(&shown).expect("JSON");
+    assert_eq!((&progress["phase"], &progress["sessions"]), (&"accepting".into(), &0.into()));
+    assert_eq!(get(&fixture, "/ready"), (503, "draining\n".into()));
+    let mut raw = fixture.client();
+    assert_eq!(raw.download("RETR file").0, b"content");
+    assert!(started.elapsed() < Duration::from_secs(3), "too slow to tell");
+    let waited = asked(&["--wait"]).expect_ok("waiting for the end");
+    let text = String::from_utf8_lossy(&waited.stdout);
+    assert!(text.starts_with("new sessions are accepted for "), "{text}");
+    assert!(started.elapsed() >= Duration::from_secs(3));
+    assert_eq!(raw.read().code, 421);
+    assert!(fixture.gateway.wait(TIMEOUT).expect("it ends").success());
+    assert!(!asked(&[]).ok(), "nobody is there");
+}
+
+/// A session with a port for a transfer is not idle.
+#[test]
+fn a_transfer_that_was_prepared_is_made() {
+    let mut fixture = Plan { active: true, ..Plan::default() }.start();
+    let bytes = pattern(100_000);
+    fixture.put("file", &bytes);
+    let mut idle = fixture.client();
+    let mut passive = fixture.client();
+    let mut unconnected = fixture.client();
+    let mut active = fixture.client();
+    let mut data = passive.passive();
+    unconnected.expect("EPSV", 229);
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a data port");
+    let port = listener.local_addr().expect("its address").port();
+    active.expect(&format!("EPRT |1|127.0.0.1|{port}|"), 200);
+    await_draining(&fixture);
+    assert_eq!(idle.read().code, 421);
+    let prepared = [&passive, &unconnected, &active];
+    assert!(prepared.iter().all(|raw| raw.quiet_for(Duration::from_millis(200))));
+
+    passive.expect("REST 1", 350);
+    passive.expect("RETR file", 150);
+    active.expect("RETR file", 150);
+    let mut to_active = listener.accept().expect("the data connection").0;
+    let mut read = Vec::new();
+    data.read_to_end(&mut read).expect("the file");
+    assert!(read == bytes[1..], "the file differs");
+    read.clear();
+    to_active.read_to_end(&mut read).expect("the file");
+    assert!(read == bytes, "the file differs");
+    drop((data, to_active));
+    // Nothing is lost with a transfer that was refused.
+    unconnected.expect("RETR absent", 550);
+    for raw in [&mut passive, &mut active] {
+        assert_eq!(raw.read().code, 226);
+    }
+    for raw in [&mut passive, &mut active, &mut unconnected] {
+        assert_eq!(raw.read().code, 421);
+        assert!(raw.at_end());
+    }
+    assert!(fixture.gateway.wait(TIMEOUT).expect("it ends after the transfers").success());
+}
+
+/// A client that prepares a transfer and falls silent holds the end up no longer than its port lasts.
+#[test]
+fn a_port_that_nobody_uses_delays_the_end_until_it_expires() {
+    let limits = "data_connect_timeout: 1s";
+    let mut fixture = Plan { limits, ..Plan::default() }.start();
+    let mut raw = fixture.client();
+    raw.expect("EPSV", 229);
+    await_draining(&fixture);
+    assert_eq!(raw.read().code, 421);
+    assert!(fixture.gateway.wait(TIMEOUT).expect("it ends").success());
+}
+
+#[test]
+fn a_second_signal_ends_at_once() {
+    let mut fixture = Plan { drain: "accept_for: 1h", ..Plan::default() }.start();
+    let open = fixture.client();
+    fixture.gateway.terminate();
+    fixture.gateway.await_log(
+        |event| event["message"].as_str().is_some_and(|text| text.starts_with("not ready")),
+        TIMEOUT,
+    );
+    fixture.gateway.terminate();
+    let status = fixture.gateway.wait(TIMEOUT).expect("it ends at once");
+    assert_eq!(status.code(), Some(EXIT_TRANSFERS_CUT), "{status}");
+    drop(open);
 }
 
 #[test]

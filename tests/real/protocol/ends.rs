@@ -12,6 +12,7 @@ use crate::support::backend_fixture::host_keys;
 use crate::support::clients::staged::Staged;
 use crate::support::gateway::Gateway;
 use crate::support::pki::pki;
+use crate::support::sftp_fixture::becomes_true;
 use crate::support::ssh::keys;
 use crate::support::{PASSWORD, USER, argon2_hash, ports};
 
@@ -22,14 +23,14 @@ const DIRECTIONS: [&str; 2] = ["upload", "download"];
 const LARGE: u64 = 64 << 20;
 
 /// A gateway before a folder, and before an FTP and an SFTP server of that folder.
-struct Site {
-    gateway: Gateway,
+pub(super) struct Site {
+    pub(super) gateway: Gateway,
     server: Gateway,
-    folder: TempDir,
+    pub(super) folder: TempDir,
 }
 
 impl Site {
-    fn start() -> Self {
+    pub(super) fn start() -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let file = std::fs::File::create(folder.path().join("large")).expect("making a file");
         file.set_len(LARGE).expect("giving a file its length");
@@ -81,7 +82,9 @@ impl Site {
                    ftp: {{ protocol: ftp, address: \"{}\", login: {{ user: {USER}, password_file: password }}, partial_uploads: delete }}\n  \
                    sftp: {{ protocol: sftp, address: \"{}\", host_key: \"{}\", login: {{ user: {USER}, password_file: password }}, partial_uploads: delete }}\n\
                  {users}routes:\n{routes}\
-                 limits: {{ sessions_per_address: 1000, drain_timeout: 50ms }}\n",
+                 limits: {{ sessions_per_address: 1000 }}\n\
+                 drain: {{ accept_for: 0s, timeout: 50ms }}\n\
+                 admin: {{ socket: admin.sock }}\n",
                 data_ports(),
                 server.address("ftp"),
                 server.address("sftp"),
@@ -93,7 +96,7 @@ impl Site {
     }
 
     /// Sessions for all fronts, backends and directions, in the middle of their transfers.
-    fn half(&self, backends: &[&str], end: &str) -> Transfers {
+    pub(super) fn half(&self, backends: &[&str], end: &str) -> Transfers {
         let cells = FRONTS.iter().flat_map(|front| {
             backends
                 .iter()
@@ -133,8 +136,8 @@ struct Cell {
     path: String,
 }
 
-struct Transfers {
-    clients: Staged,
+pub(super) struct Transfers {
+    pub(super) clients: Staged,
     cells: Vec<Cell>,
 }
 
@@ -214,4 +217,30 @@ fn a_transfer_ended_by_a_shutdown_is_the_gateways_fault() {
         ("sftp", "download") => (&["partial"], Some("gateway")),
         _ => (&["aborted"], Some("gateway")),
     });
+}
+
+#[test]
+fn a_transfer_ended_by_an_operator_is_never_whole() {
+    let site = Site::start();
+    let mut transfers = site.half(&BACKENDS, "wait");
+    transfers.clients.resume();
+    let kicked = site.gateway.admin(&["kick", "--user", USER]).expect_ok("kick");
+    let text = String::from_utf8(kicked.stdout).expect("text");
+    assert_eq!(text, "18 sessions are ended\n");
+    transfers.check(&site.gateway, "kick", |cell| match (cell.front, cell.direction) {
+        ("sftp", "download") => (&["partial"], Some("gateway")),
+        _ => (&["aborted"], Some("gateway")),
+    });
+    // Each client has seen the end.
+    transfers.clients.expect_success(TIMEOUT * 2);
+    let left = || std::fs::read_dir(site.folder.path()).expect("the folder").count();
+    assert!(becomes_true(|| left() == 1), "{} files are left", left());
+    for cell in &transfers.cells {
+        let is_it = |event: &Value| {
+            event["event"] == "session"
+                && event["listener"] == cell.listener
+                && event["reason"] == "an operator ended the session"
+        };
+        site.gateway.await_log(is_it, TIMEOUT);
+    }
 }

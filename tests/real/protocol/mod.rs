@@ -25,6 +25,7 @@ mod refused_clients;
 mod resumption;
 mod security;
 mod server_names;
+mod sessions;
 mod sftp_algorithms;
 mod sftp_broken;
 mod sftp_keepalive;
@@ -63,6 +64,8 @@ struct Plan<'a> {
     partial_uploads: &'static str,
     /// The keys of `limits`.
     limits: &'static str,
+    /// The keys of `drain`.
+    drain: &'static str,
     data_ports: u16,
     /// More keys of the pool, each with a comma before it.
     pool_keys: &'static str,
@@ -79,6 +82,7 @@ impl Default for Plan<'_> {
             active_keys: "",
             partial_uploads: "keep",
             limits: "sessions: 1000",
+            drain: "accept_for: 0s",
             data_ports: 8,
             pool_keys: "",
             log_level: "info",
@@ -120,6 +124,7 @@ impl Plan<'_> {
              users:\n  {USER}: {{ password_hash: \"{}\" }}\n\
              routes:\n  - {{ authenticate: gateway, backend: files }}\n\
              limits: {{ {} }}\n\
+             drain: {{ {} }}\n\
              metrics: {{ address: \"127.0.0.1:0\" }}\n\
              admin: {{ socket: admin.sock }}\n\
              log: {{ level: {} }}\n",
@@ -132,6 +137,7 @@ impl Plan<'_> {
             self.partial_uploads,
             argon2_hash(),
             self.limits,
+            self.drain,
             self.log_level,
         );
         let gateway = Gateway::start_by(command, &config, &[]);

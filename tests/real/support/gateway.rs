@@ -54,7 +54,22 @@ impl Gateway {
     /// As [`Gateway::start`], with a command that runs the program: with other variables or rights,
     /// or on another machine. `files` are copied beside the configuration, by name.
     pub fn start_by(command: Command, config: &str, files: &[(&str, &Path)]) -> Self {
-        let gateway = Self::launch_by(command, config, files);
+        Self::launch_by(command, config, files).ready()
+    }
+
+    /// As [`Gateway::start_by`], with further `arguments`, where `prepare` fills the folder of the
+    /// configuration.
+    pub fn start_with(
+        command: Command,
+        config: &str,
+        prepare: impl FnOnce(&Path),
+        arguments: &[&str],
+    ) -> Self {
+        Self::launch_with(command, config, prepare, arguments).ready()
+    }
+
+    fn ready(self) -> Self {
+        let gateway = self;
         let ready = gateway.log.wait_until(READY_TIMEOUT, |state| state.ready || state.ended);
         let ready = ready && gateway.log.lock().ready;
         assert!(ready, "the gateway is not ready; its log:\n{}", gateway.log_tail(SHOWN_LINES));
@@ -62,15 +77,28 @@ impl Gateway {
     }
 
     /// Starts it without waiting.
-    pub fn launch_by(mut command: Command, config: &str, files: &[(&str, &Path)]) -> Self {
+    pub fn launch_by(command: Command, config: &str, files: &[(&str, &Path)]) -> Self {
+        let copy = |folder: &Path| {
+            for (name, original) in files {
+                std::fs::copy(original, folder.join(name)).expect("copying a file");
+            }
+        };
+        Self::launch_with(command, config, copy, &[])
+    }
+
+    fn launch_with(
+        mut command: Command,
+        config: &str,
+        prepare: impl FnOnce(&Path),
+        arguments: &[&str],
+    ) -> Self {
         let folder = tempfile::Builder::new().prefix("lockgate-gateway-").tempdir();
         let folder = folder.expect("the gateway's folder");
         let file = folder.path().join("lockgate.yaml");
-        std::fs::write(&file, config).expect("writing the configuration");
-        for (name, original) in files {
-            std::fs::copy(original, folder.path().join(name)).expect("copying a file");
-        }
+        std::fs::write(&file, with_drain(config)).expect("writing the configuration");
+        prepare(folder.path());
         command.arg("run").arg("--config").arg(file).args(["--log-format", "json"]);
+        command.args(arguments);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut child = {
             use std::os::unix::process::CommandExt;
@@ -129,6 +157,12 @@ impl Gateway {
         kib.and_then(|kib| kib.parse().ok()).expect("VmRSS in kB")
     }
 
+    /// Its open files and sockets.
+    pub fn descriptors(&self) -> usize {
+        let folder = format!("/proc/{}/fd", self.child.id());
+        std::fs::read_dir(folder).expect("the process's files").count()
+    }
+
     /// The value of a time series, by its name and labels as on the metrics page.
     pub fn metric(&self, series: &str) -> Option<u64> {
         let mut tcp = dial(self.address("metrics"));
@@ -160,12 +194,18 @@ impl Gateway {
         .count()
     }
 
+    /// Runs an operator's command at its admin socket, which must be `admin.sock` in its folder.
+    pub fn admin(&self, arguments: &[&str]) -> Output {
+        let socket = self.folder().join("admin.sock");
+        lockgate(&[arguments, &["--socket", socket.to_str().expect("a UTF-8 path")]].concat(), "")
+    }
+
     /// SIGTERM: it drains.
     pub fn terminate(&self) {
         kill_process(pid(&self.child), Signal::TERM).expect("sending SIGTERM to the gateway");
     }
 
-    /// SIGHUP: it is ignored.
+    /// SIGHUP: it reads its configuration again.
     pub fn hang_up(&self) {
         kill_process(pid(&self.child), Signal::HUP).expect("sending SIGHUP to the gateway");
     }
@@ -182,6 +222,12 @@ impl Gateway {
         self.log.wait_until(deadline, |state| state.ended);
         Some(status)
     }
+}
+
+/// Nothing sends clients elsewhere: the end needs no delay, unless the test is about it.
+fn with_drain(config: &str) -> String {
+    let own = config.lines().any(|line| line.starts_with("drain:"));
+    if own { config.to_owned() } else { format!("{config}\ndrain: {{ accept_for: 0s }}\n") }
 }
 
 impl Drop for Gateway {

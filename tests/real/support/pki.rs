@@ -20,6 +20,7 @@ pub struct Pki {
     /// A client's certificate of the same CA.
     pub client: PathBuf,
     pub client_key: PathBuf,
+    issuer: Issuer<'static, KeyPair>,
     _folder: SharedFolder,
 }
 
@@ -38,12 +39,7 @@ fn make() -> anyhow::Result<Pki> {
     let ca_pem = params.self_signed(&ca_key)?.pem();
     let issuer = Issuer::new(params, ca_key);
 
-    let key = KeyPair::generate()?;
-    let mut params = CertificateParams::new(["localhost".to_owned(), "127.0.0.1".to_owned()])?;
-    params.distinguished_name.push(DnType::CommonName, "localhost");
-    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
-    params.use_authority_key_identifier_extension = true;
-    let pem = params.signed_by(&key, &issuer)?.pem();
+    let (pem, key) = server(&issuer)?;
 
     let client_key = KeyPair::generate()?;
     let mut params = CertificateParams::default();
@@ -61,12 +57,29 @@ fn make() -> anyhow::Result<Pki> {
     Ok(Pki {
         ca: file("ca.pem", &ca_pem)?,
         certificate: file("server.pem", &pem)?,
-        key: file("server.key", &key.serialize_pem())?,
-        both: file("both.pem", &format!("{pem}{}", key.serialize_pem()))?,
+        key: file("server.key", &key)?,
+        both: file("both.pem", &format!("{pem}{key}"))?,
         client: file("client.pem", &client_pem)?,
         client_key: file("client.key", &client_key.serialize_pem())?,
+        issuer,
         _folder: folder,
     })
+}
+
+impl Pki {
+    /// Another server certificate of the same CA, and its key.
+    pub fn renewed(&self) -> (String, String) {
+        server(&self.issuer).expect("a certificate")
+    }
+}
+
+fn server(issuer: &Issuer<'static, KeyPair>) -> anyhow::Result<(String, String)> {
+    let key = KeyPair::generate()?;
+    let mut params = CertificateParams::new(["localhost".to_owned(), "127.0.0.1".to_owned()])?;
+    params.distinguished_name.push(DnType::CommonName, "localhost");
+    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+    params.use_authority_key_identifier_extension = true;
+    Ok((params.signed_by(&key, issuer)?.pem(), key.serialize_pem()))
 }
 
 /// ProFTPD refuses a key that others may read.

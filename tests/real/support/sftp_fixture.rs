@@ -30,6 +30,8 @@ pub struct SftpPlan<'a> {
     pub user: &'a str,
     /// `policy`, a whole line, where there is one.
     pub policy: &'a str,
+    /// `admin`, a whole line, where there is one.
+    pub admin: &'a str,
 }
 
 impl Default for SftpPlan<'_> {
@@ -40,6 +42,7 @@ impl Default for SftpPlan<'_> {
             limits: "sessions: 1000, sessions_per_address: 1000",
             user: "",
             policy: "",
+            admin: "",
         }
     }
 }
@@ -67,7 +70,7 @@ impl SftpPlan<'_> {
             self.user,
             self.limits,
         );
-        writeln!(yaml, "{}", self.policy).expect("writing to a string");
+        writeln!(yaml, "{}\n{}", self.policy, self.admin).expect("writing to a string");
         SftpFixture { gateway: Gateway::start(&yaml), folder }
     }
 }

@@ -105,8 +105,10 @@ impl World {
     pub(super) fn new(ports: u16, client_match: ClientMatch) -> Self {
         let rules = Rules { client_match, per_address: 6, queue: 40 };
         let now = Instant::now();
+        let mut table = Table::new(rules);
+        table.put_in_force(now, (1..=ports).collect(), 6);
         Self {
-            table: Table::new((1..=ports).collect(), rules),
+            table,
             sessions: (0..SESSIONS).map(|number| (number, Session::new(now))).collect(),
             unidentified: Vec::new(),
             start: now,

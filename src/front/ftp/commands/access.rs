@@ -107,7 +107,15 @@ impl Client {
         let deadline = self.login_deadline();
         let login = gateway.login(&self.client_info, proof, deadline);
         // A login that waits for its backend must not outlive the client.
-        let Some(outcome) = self.control.while_connected(login).await else { return Flow::Close };
+        let live = self.client_info.live.clone();
+        let outcome = tokio::select! {
+            outcome = self.control.while_connected(login) => outcome,
+            end = live.forced() => {
+                self.end_early(end).await;
+                None
+            }
+        };
+        let Some(outcome) = outcome else { return Flow::Close };
         match outcome {
             Ok(session) => {
                 let directory = session.home();

@@ -66,7 +66,7 @@ impl Client {
                 }
                 Ok((stream, active))
             };
-            self.control.run_transfer(work, &progress, false, &self.shared.drain).await
+            self.control.run_transfer(work, &progress, false, &self.client_info.live).await
         };
         let end = match end {
             Ok((stream, _active)) => {

@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr, SocketAddrV4};
 use std::sync::Arc;
+use std::time::Instant;
 
 use super::Outcome;
 use crate::data::{ClientMatch, Pool, PortRequest, Reservation};
@@ -167,8 +168,8 @@ impl Client {
         let from = self.control.local_address().unwrap_or(self.local.ip());
         let source_ports = self.shared.settings.active_source_ports.clone();
         self.announce_data();
-        self.transfer.requested =
-            Some(RequestedConnection::Active(Target { from, source_ports, to }));
+        let target = Target { from, source_ports, to, since: Instant::now() };
+        self.transfer.requested = Some(RequestedConnection::Active(target));
         self.reply(Reply::PORT_OK).await;
         Ok(Flow::Continue)
     }

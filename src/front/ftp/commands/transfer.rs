@@ -51,7 +51,7 @@ impl Client {
                 }
                 Ok((sink, active))
             };
-            self.control.run_transfer(work, &progress, false, &self.shared.drain).await
+            self.control.run_transfer(work, &progress, false, &self.client_info.live).await
         };
         match end {
             Ok((sink, _active)) => {
@@ -130,12 +130,12 @@ impl Client {
                 }
                 Ok(())
             };
-            self.control.run_transfer(work, &progress, true, &self.shared.drain).await
+            self.control.run_transfer(work, &progress, true, &self.client_info.live).await
         };
         let end = match end {
             Ok(()) => {
                 let settling = upload.settle();
-                self.control.confirm_upload(settling, &progress, &self.shared.drain).await
+                self.control.confirm_upload(settling, &progress, &self.client_info.live).await
             }
             interrupted => interrupted,
         };
@@ -181,7 +181,9 @@ impl Client {
         interruption: Interruption,
         failure: &Failure,
     ) -> Flow {
-        if !matches!(interruption, Interruption::Abor | Interruption::Failed(_)) {
+        if let Interruption::Ended(end) = &interruption {
+            self.client_info.end.set(end.clone());
+        } else if !matches!(interruption, Interruption::Abor | Interruption::Failed(_)) {
             self.client_info.end.set(SessionEnd::by(failure.fault, failure.message.clone()));
         }
         match interruption {
@@ -196,9 +198,9 @@ impl Client {
                 self.reply(Reply::TOO_MANY_COMMANDS).await;
                 Flow::Close
             }
-            Interruption::Shutdown => {
+            Interruption::Ended(end) => {
                 self.fail(failure).await;
-                self.reply(Reply::SHUTTING_DOWN).await;
+                self.end_early(end).await;
                 Flow::Close
             }
             Interruption::Failed(_) => self.fail(failure).await,
@@ -262,9 +264,7 @@ pub(super) fn failure_of(interruption: &Interruption) -> Failure {
             FailureKind::Aborted,
             "the client sent too many commands during the transfer",
         ),
-        Interruption::Shutdown => {
-            Failure::gateway(FailureKind::Aborted, "the gateway is shutting down")
-        }
+        Interruption::Ended(end) => Failure::gateway(FailureKind::Aborted, end.reason()),
     }
 }
 

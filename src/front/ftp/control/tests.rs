@@ -2,8 +2,15 @@
 
 use super::*;
 use crate::data::Progress;
-use crate::net::{Drain, poll_once};
+use crate::net::{Drain, Endpoints, poll_once};
+use crate::session::{ClientInfo, LiveSession};
+use std::sync::Arc;
 use tokio::net::TcpListener;
+
+fn live() -> Arc<LiveSession> {
+    let peer = "127.0.0.1:1".parse().unwrap();
+    ClientInfo::new("test", "ftp", Endpoints { peer, local: peer }, &Drain::new()).live
+}
 
 /// On one thread, the runtime does not poll the kernel between the end of the connection and the
 /// check.
@@ -18,7 +25,7 @@ async fn an_upload_is_interrupted_when_only_the_kernel_has_seen_the_connection_c
         client.shutdown(std::net::Shutdown::Both).unwrap();
         let work = async { Ok(()) };
         let progress = Progress::default();
-        let end = control.run_transfer(work, &progress, true, &Drain::default()).await;
+        let end = control.run_transfer(work, &progress, true, &live()).await;
         assert_eq!(
             matches!(end, Err(Interruption::ConnectionClosed)),
             interrupted,
@@ -37,8 +44,8 @@ async fn an_upload_is_interrupted_by_a_reset_before_the_reply_to_stat() {
     // Dropping it resets the connection.
     socket2::SockRef::from(&client).set_linger(Some(Duration::ZERO)).unwrap();
     drop(client);
-    let (progress, drain) = (Progress::default(), Drain::default());
-    let end = control.confirm_upload(async { Ok(()) }, &progress, &drain).await;
+    let progress = Progress::default();
+    let end = control.confirm_upload(async { Ok(()) }, &progress, &live()).await;
     assert!(matches!(end, Err(Interruption::ConnectionClosed)));
 }
 
@@ -74,7 +81,7 @@ async fn an_upload_is_complete_while_the_client_stays_connected() {
         std::io::Write::write_all(&mut client, sent).unwrap();
         let work = async { Ok(()) };
         let progress = Progress::default();
-        let end = control.run_transfer(work, &progress, true, &Drain::default()).await;
+        let end = control.run_transfer(work, &progress, true, &live()).await;
         assert!(end.is_ok(), "{}", sent.escape_ascii());
     }
 }

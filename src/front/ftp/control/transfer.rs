@@ -13,8 +13,9 @@ use super::{Control, yield_between_lines};
 use crate::data::Progress;
 use crate::front::ftp::command_queue::{Line, QueueFull, is_verb};
 use crate::front::ftp::reply::Reply;
-use crate::net::{Drain, Stream, round_trip, short_sleep};
+use crate::net::{Stream, round_trip, short_sleep};
 use crate::op::Failure;
+use crate::session::{LiveSession, SessionEnd};
 
 /// After the end of an upload's data, the control connection may still report within this time that
 /// the client gave it up: two round trips, within these bounds. The maximum where the client's
@@ -32,8 +33,8 @@ pub(in crate::front::ftp) enum Interruption {
     /// The control connection has ended.
     ConnectionClosed,
     TooManyCommands,
-    /// The gateway must stop now.
-    Shutdown,
+    /// The session must end at once.
+    Ended(SessionEnd),
 }
 
 impl Control {
@@ -45,7 +46,7 @@ impl Control {
         work: impl Future<Output = Result<T, Failure>>,
         progress: &Progress,
         is_upload: bool,
-        drain: &Drain,
+        live: &LiveSession,
     ) -> Result<T, Interruption> {
         let mut work = pin!(work);
         let mut lines = 0;
@@ -61,7 +62,10 @@ impl Control {
                 },
                 // A transfer that uses up the task's budget must not hide it.
                 line = unconstrained(self.read_line()), if !self.closed => line,
-                () = drain.forced() => break Err(Interruption::Shutdown),
+                end = live.forced() => {
+                    live.note_cut();
+                    break Err(Interruption::Ended(end));
+                }
             };
             // A download needs no control connection: a client that has left does not read its
             // data.
@@ -81,7 +85,7 @@ impl Control {
         &mut self,
         settling: impl Future<Output = Result<(), Failure>>,
         progress: &Progress,
-        drain: &Drain,
+        live: &LiveSession,
     ) -> Result<(), Interruption> {
         let mut grace = pin!(short_sleep(self.grace()));
         let mut settling = pin!(settling);
@@ -97,7 +101,10 @@ impl Control {
                     done.map_err(Interruption::Failed)?;
                     settled = true;
                 }
-                () = drain.forced() => return Err(Interruption::Shutdown),
+                end = live.forced() => {
+                    live.note_cut();
+                    return Err(Interruption::Ended(end));
+                }
                 () = &mut grace, if !grace_over => grace_over = true,
             }
             if settled && grace_over {

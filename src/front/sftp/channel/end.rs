@@ -26,7 +26,7 @@ impl Channel {
         self.close(&end).await;
         self.discard_responses();
         let rest = async {
-            if !matches!(end, End::Shutdown) {
+            if !matches!(end, End::Forced) {
                 self.finish_received().await;
             }
             // Running requests finish, so that the backend's session stays in sync.
@@ -49,7 +49,7 @@ impl Channel {
         match end {
             End::Stalled => aborted(STALLED),
             End::ProtocolError(reason) => aborted(reason),
-            End::Done | End::Closed | End::Unsent | End::Shutdown => {
+            End::Done | End::Closed | End::Unsent | End::Forced => {
                 match self.connection.client_info.end.get() {
                     Some(end) => end.failure(),
                     None => aborted(left_open),
@@ -78,7 +78,7 @@ impl Channel {
                 }
                 None
             }
-            End::Closed | End::Unsent | End::Shutdown => None,
+            End::Closed | End::Unsent | End::Forced => None,
         };
         if let Some(status) = status {
             let _ = timeout(CLOSE_TIMEOUT, self.send_exit_status(status)).await;

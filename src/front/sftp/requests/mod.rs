@@ -9,9 +9,9 @@ use super::directory::OpenDirectories;
 use super::handles::{Handle, HandleSlot, Handles};
 use super::path_order::PathOrder;
 use super::{names, status};
-use crate::net::{Drain, poll_once};
+use crate::net::poll_once;
 use crate::op::{Answer, Failure, FailureKind, Fault, Operation, RemotePath};
-use crate::session::Session;
+use crate::session::{LiveSession, Session};
 use crate::wire::sftp::{Name, RequestBody, ResponseBody};
 
 mod attributes;
@@ -33,7 +33,7 @@ pub(super) struct Requests {
     /// Shared by all channels of the connection.
     directories: Arc<OpenDirectories>,
     order: PathOrder,
-    drain: Drain,
+    live: Arc<LiveSession>,
 }
 
 /// A request. Its work starts when it is polled and no earlier request conflicts with it.
@@ -49,7 +49,7 @@ impl Requests {
     pub(super) fn new(
         session: Arc<Session>,
         directories: Arc<OpenDirectories>,
-        drain: Drain,
+        live: Arc<LiveSession>,
     ) -> Self {
         Self {
             home: session.home(),
@@ -57,7 +57,7 @@ impl Requests {
             handles: Handles::new(),
             directories,
             order: PathOrder::default(),
-            drain,
+            live,
         }
     }
 
@@ -165,11 +165,11 @@ impl Requests {
     }
 
     fn refuse_while_draining(&self) -> Result<(), Failure> {
-        if !self.drain.is_draining() {
+        if !self.live.drain().is_draining() {
             return Ok(());
         }
-        let reason = "the gateway is shutting down; connect again";
-        Err(Failure::gateway(FailureKind::Busy, reason))
+        let end = self.live.end();
+        Err(Failure::gateway(FailureKind::Busy, format_args!("{}; connect again", end.reason())))
     }
 }
 

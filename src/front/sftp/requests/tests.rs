@@ -24,12 +24,13 @@ async fn requests() -> (Requests, Arc<Stub>) {
             peer: "127.0.0.1:1".parse().unwrap(),
             local: "127.0.0.1:22".parse().unwrap(),
         },
+        &crate::net::Drain::new(),
     );
     let password = Zeroizing::new(Vec::new());
     let proof = Proof::password(b"u".to_vec(), password.into());
     let soon = tokio::time::Instant::now() + std::time::Duration::from_secs(10);
     let session = gateway.login(&client_info, proof, soon).await.unwrap();
-    (Requests::new(Arc::new(session), OpenDirectories::new(), Drain::new()), stub)
+    (Requests::new(Arc::new(session), OpenDirectories::new(), client_info.live), stub)
 }
 
 impl Requests {
@@ -307,7 +308,7 @@ async fn realpath_and_expand_path_resolve_against_the_home_directory() {
 async fn a_draining_gateway_opens_nothing_but_finishes_open_files() {
     let (mut requests, stub) = requests().await;
     let handle = requests.open_for_writing().await;
-    requests.drain.token().cancel();
+    requests.live.drain().begin();
     let again = RequestBody::OpenDir { path: Bytes::new() };
     assert_eq!(code(requests.send(again).await), StatusCode::FAILURE);
     let writing = requests.start(write(&handle, 0));

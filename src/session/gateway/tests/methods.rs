@@ -28,8 +28,8 @@ fn with_alice(account: Account, user: Methods, route: Methods) -> (Gateway, Answ
         required: user,
         ..User::default()
     };
-    gateway.passwords =
-        PasswordCheck::new(UserTable::new(HashMap::from([(b"alice".to_vec(), alice)])));
+    let users = UserTable::new(HashMap::from([(b"alice".to_vec(), alice)]));
+    gateway.passwords = Arc::new(PasswordCheck::new(users));
     gateway.routes.0[0].required = route;
     let backend = Answering::default();
     gateway.backends =

@@ -148,8 +148,8 @@ async fn a_public_key_is_that_of_the_user_before_the_at_sign() {
     let (mut gateway, _) = by_name(|| Access::of_users(Account::None), "/");
     let keys = AuthorizedKeys::parse(&key.to_openssh().unwrap()).unwrap();
     let alice = User { keys, ..User::default() };
-    gateway.passwords =
-        PasswordCheck::new(UserTable::new(HashMap::from([(b"alice".to_vec(), alice)])));
+    let users = UserTable::new(HashMap::from([(b"alice".to_vec(), alice)]));
+    gateway.passwords = Arc::new(PasswordCheck::new(users));
     let admits =
         async |name: &str| gateway.admits_offer(&client_info(), name.as_bytes(), &key).await;
     assert!(admits("alice@stock").await.is_ok());

@@ -128,7 +128,8 @@ async fn readdir_continues_while_other_opendirs_wait() {
 #[tokio::test]
 async fn all_channels_of_a_connection_share_the_limit_of_open_directories() {
     let (mut first, stub) = requests().await;
-    let mut second = Requests::new(first.session.clone(), first.directories.clone(), Drain::new());
+    let mut second =
+        Requests::new(first.session.clone(), first.directories.clone(), first.live.clone());
     let open = || RequestBody::OpenDir { path: "/small".into() };
     let mut opened = Vec::new();
     for number in 0..directory::OPEN_DIRECTORIES_MAX {

@@ -247,7 +247,7 @@ impl Listing for Once {
 pub(in crate::front::sftp) fn gateway(stub: &Arc<Stub>) -> Gateway {
     let backend: Arc<dyn Backend> = Arc::new(StubHandle(stub.clone()));
     Gateway {
-        passwords: PasswordCheck::new(UserTable::default()),
+        passwords: Arc::new(PasswordCheck::new(UserTable::default())),
         login_hooks: Default::default(),
         guard: LoginGuard::new(GuardSettings::default(), &Registry::new()).unwrap(),
         routes: RouteTable(vec![Route {

@@ -1,0 +1,220 @@
+//! One configuration of a process: prepared, put in force, and followed by the next.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, PoisonError};
+use std::time::SystemTime;
+
+use tokio_util::sync::CancellationToken;
+
+use super::StartError;
+use super::process::Process;
+use super::servers::{self, Backends};
+use super::users_reload::UsersReload;
+use crate::admin::{Explainer, InForce, ListenerKind};
+use crate::auth::hook::LoginHook;
+use crate::auth::{GuardSettings, UserTable};
+use crate::backend::Backend;
+use crate::config::{Compiled, Fixed, Stamps, UsersFiles};
+use crate::data::Pool;
+use crate::front::ftp::TlsPolicy;
+use crate::front::{ftp, sftp};
+use crate::net::tls::ServerTls;
+use crate::net::{Listener, task};
+use crate::policy::Protocol;
+use crate::policy::limits::Limits;
+use crate::route::RouteTable;
+use crate::session::{Gateway, LoginHooks};
+
+/// A configuration that is ready to be put in force: all that can fail has been done.
+pub(super) struct Prepared {
+    generation: Generation,
+    listeners: Vec<Listener>,
+    users: UserTable,
+    guard: GuardSettings,
+    users_files: Option<UsersFiles>,
+}
+
+/// A configuration in force, and what the next one takes over from it.
+pub(super) struct Generation {
+    pub(super) in_force: Arc<InForce>,
+    pub(super) fixed: Fixed,
+    pub(super) files: Stamps,
+    /// Every bound address by listener name.
+    pub(super) addresses: Vec<(String, SocketAddr)>,
+    backends: Backends,
+    pools: HashMap<String, Arc<Pool>>,
+    tls: HashMap<String, ServerTls>,
+    /// Cancelled when the next one is in force.
+    replaced: CancellationToken,
+}
+
+impl Prepared {
+    /// Opens what is not open yet. Until it is put in force, nothing changes for clients. Must be called within
+    /// a tokio runtime.
+    pub(super) fn new(
+        mut config: Compiled,
+        process: &Process,
+        previous: Option<&Generation>,
+    ) -> Result<Self, StartError> {
+        let kinds = listener_kinds(&config);
+        let mut pools = HashMap::new();
+        for settings in std::mem::take(&mut config.pools) {
+            let pool = process.pools.open(settings, &process.sockets)?;
+            pools.insert(pool.name().to_owned(), Arc::new(pool));
+        }
+        let before = previous.map(|previous| &previous.backends);
+        let backends = servers::open(&mut config, &pools, process, before)?;
+        let gateway = Arc::new(gateway(&mut config, &backends, process));
+        let admission = process.admission.with_limits(&gateway.limits);
+        let (mut listeners, mut tls) = (Vec::new(), HashMap::new());
+        for mut settings in config.listeners {
+            let previous = previous.and_then(|previous| previous.tls.get(&settings.name));
+            if let Some(own) = settings.tls.settings_mut() {
+                previous.into_iter().for_each(|previous| own.tls.continues(previous));
+                tls.insert(settings.name.clone(), own.tls.clone());
+            }
+            let shared = ftp::Shared {
+                pool: settings.data_ports.as_ref().and_then(|name| pools.get(name)).cloned(),
+                settings,
+                gateway: gateway.clone(),
+                admission: admission.clone(),
+                live: process.live.clone(),
+                drain: process.drain.clone(),
+            };
+            listeners.push(ftp::bind(shared, &process.sockets)?);
+        }
+        for settings in config.sftp_listeners {
+            let shared = sftp::Shared {
+                settings,
+                gateway: gateway.clone(),
+                admission: admission.clone(),
+                live: process.live.clone(),
+                exchanges: process.exchanges.clone(),
+                drain: process.drain.clone(),
+            };
+            listeners.push(sftp::bind(shared, &process.sockets)?);
+        }
+        let addresses: Vec<_> = listeners.iter().flat_map(Listener::addresses).collect();
+        let in_force = InForce {
+            pools: pools.values().cloned().collect(),
+            servers: backends.servers.clone(),
+            explainer: Explainer { gateway, listeners: kinds },
+            addresses: addresses.clone(),
+            since: SystemTime::now(),
+        };
+        let generation = Generation {
+            in_force: Arc::new(in_force),
+            fixed: match previous {
+                Some(previous) => config.fixed.kept(&previous.fixed),
+                None => config.fixed,
+            },
+            files: config.files,
+            addresses,
+            backends,
+            pools,
+            tls,
+            replaced: process.end.child_token(),
+        };
+        Ok(Self {
+            generation,
+            listeners,
+            users: config.users,
+            guard: config.login_guard,
+            users_files: config.users_files,
+        })
+    }
+
+    /// Applies to all connections and logins from now on; sessions keep what they had. Then the previous one
+    /// accepts nothing more.
+    pub(super) fn put_in_force(
+        self,
+        process: &Arc<Process>,
+        previous: Option<&Generation>,
+    ) -> Generation {
+        let Self { generation, listeners, users, guard, users_files } = self;
+        let change = process.change();
+        let Generation { pools, backends, replaced, .. } = &generation;
+        let data_ports = pools.values().flat_map(|pool| pool.view().ports).map(|port| port.port);
+        let control_ports = generation.addresses.iter().map(|(_, address)| address.port());
+        let mut ports = process.ports.lock().unwrap_or_else(PoisonError::into_inner);
+        ports.extend(data_ports.chain(control_ports));
+        drop(ports);
+        pools.values().for_each(|pool| pool.serve(replaced, &process.end));
+        process.passwords.replace_users(users);
+        process.guard.put_in_force(guard);
+        if let Some(previous) = previous {
+            backends.servers.note_moved_since(&previous.backends.servers);
+        }
+        backends.servers.check_until(replaced);
+        listeners.into_iter().for_each(|listener| listener.serve(replaced));
+        previous.into_iter().for_each(|previous| previous.replaced.cancel());
+        drop(change);
+        if let Some(files) = users_files {
+            let reload = UsersReload::new(process.clone(), files, replaced.clone());
+            task::spawn(replaced.clone().run_until_cancelled_owned(reload.watch()));
+        }
+        generation
+    }
+
+    /// Answers questions as a gateway with this configuration would.
+    pub(super) fn explainer(
+        mut config: Compiled,
+        process: &Process,
+    ) -> Result<Explainer, StartError> {
+        let listeners = listener_kinds(&config);
+        let backends = servers::open(&mut config, &HashMap::new(), process, None)?;
+        let users = std::mem::take(&mut config.users);
+        let gateway = Arc::new(gateway(&mut config, &backends, process));
+        process.passwords.replace_users(users);
+        Ok(Explainer { gateway, listeners })
+    }
+}
+
+/// Takes what it needs from the configuration.
+fn gateway(config: &mut Compiled, backends: &Backends, process: &Process) -> Gateway {
+    let limits = std::mem::take(&mut config.policy_limits);
+    let sftp = config.sftp_listeners.iter();
+    let by_name = |(name, group): (&String, &Arc<_>)| {
+        let backend: Arc<dyn Backend> = Arc::<crate::backend::group::Group>::clone(group);
+        (name.clone(), backend)
+    };
+    Gateway {
+        key_trust: sftp.map(|it| (it.name.clone(), it.key_trust.clone())).collect(),
+        passwords: process.passwords.clone(),
+        guard: process.guard.clone(),
+        login_hooks: login_hooks(config, process),
+        routes: RouteTable(std::mem::take(&mut config.routes.0)),
+        backends: backends.groups.iter().map(by_name).collect(),
+        policy: config.policy.take().map(Arc::new),
+        policy_limits: Limits::new(limits, process.counters.clone(), &process.limit_metrics),
+        limits: config.limits.clone(),
+        metrics: process.session_metrics.clone(),
+        audit: process.audit.clone(),
+    }
+}
+
+fn login_hooks(config: &mut Compiled, process: &Process) -> LoginHooks {
+    let hooks = std::mem::take(&mut config.login_hooks).into_iter().map(|settings| {
+        let hook = LoginHook::new(settings, &process.hook_metrics);
+        (hook.name().to_owned(), hook)
+    });
+    let accounts = std::mem::take(&mut config.accounts);
+    LoginHooks { hooks: hooks.collect(), accounts }
+}
+
+fn listener_kinds(config: &Compiled) -> Vec<ListenerKind> {
+    let ftp = config.listeners.iter().map(|listener| ListenerKind {
+        name: listener.name.clone(),
+        protocol: Protocol::Ftp,
+        can_encrypt: !matches!(listener.tls, TlsPolicy::None),
+        must_encrypt: matches!(listener.tls, TlsPolicy::Required(_) | TlsPolicy::Implicit(_)),
+    });
+    let sftp = config.sftp_listeners.iter().map(|listener| ListenerKind {
+        name: listener.name.clone(),
+        protocol: Protocol::Sftp,
+        can_encrypt: true,
+        must_encrypt: true,
+    });
+    ftp.chain(sftp).collect()
+}

@@ -1,0 +1,318 @@
+//! Reads the configuration again while the gateway runs: the whole file is checked and everything is opened,
+//! then the new configuration is put in force at once, or the old one stays.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
+use std::time::{Duration, SystemTime};
+
+use prometheus::{IntCounterVec, IntGauge, Opts, Registry};
+
+use super::StartError;
+use super::generation::{Generation, Prepared};
+use super::process::Process;
+use crate::admin::{Control, InForce, Lasting, ReloadOutcome};
+use crate::config::{Report, Source, Stamps};
+use crate::net::{DrainSettings, task};
+
+/// Between two looks at the files. A change is read once it is as old.
+const WATCH_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Puts configurations in force, one at a time.
+pub struct Reloader {
+    process: Arc<Process>,
+    state: Mutex<State>,
+    /// Of the configuration in force, for those who only look.
+    in_force: RwLock<Arc<InForce>>,
+    /// The configuration file, for those who only look; absolute.
+    file: OnceLock<PathBuf>,
+    metrics: ReloadMetrics,
+}
+
+struct State {
+    generation: Generation,
+    drain_settings: DrainSettings,
+    /// The configuration in force as written; `None`: it has no file.
+    source: Option<Source>,
+    /// The files that it names, as they were when they were last read, with success or without.
+    files: Stamps,
+    /// The same of the configuration file itself.
+    file: Stamps,
+}
+
+struct ReloadMetrics {
+    reloads: IntCounterVec,
+    failing: IntGauge,
+    in_force_since: IntGauge,
+}
+
+/// What a running gateway reads again by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Watch {
+    /// Certificates, keys and the other files that the configuration names.
+    NamedFiles,
+    /// The configuration file, too.
+    All,
+}
+
+/// A configuration that is in force now.
+#[derive(Debug)]
+pub struct Reloaded {
+    /// Of the check.
+    pub warnings: Report,
+    /// Keys that have changed, and apply only after a restart.
+    pub needs_restart: Vec<String>,
+}
+
+/// Why the configuration in force stays.
+#[derive(Debug, thiserror::Error)]
+pub enum ReloadError {
+    /// The gateway was started without a file.
+    #[error("this gateway has no configuration file")]
+    NoFile,
+    /// The file, or one that it names, has errors.
+    #[error("{0}")]
+    Invalid(Report),
+    /// Something could not be opened.
+    #[error(transparent)]
+    Start(#[from] StartError),
+    /// The gateway is stopping.
+    #[error("the gateway is stopping")]
+    Draining,
+}
+
+impl Reloader {
+    pub(super) fn new(
+        process: Arc<Process>,
+        generation: Generation,
+        drain_settings: DrainSettings,
+        registry: &Registry,
+    ) -> Result<Arc<Self>, prometheus::Error> {
+        let metrics = ReloadMetrics::register(registry)?;
+        metrics.in_force();
+        let in_force = RwLock::new(generation.in_force.clone());
+        let files = generation.files.clone();
+        let state =
+            State { generation, drain_settings, source: None, files, file: Stamps::default() };
+        let (state, file) = (Mutex::new(state), OnceLock::new());
+        Ok(Arc::new(Self { process, state, in_force, file, metrics }))
+    }
+
+    /// Names the file that the configuration in force was read from.
+    pub fn set_source(&self, source: Source) {
+        let path = source.path();
+        let _ = self.file.set(std::path::absolute(path).unwrap_or_else(|_| path.to_owned()));
+        let mut state = self.state();
+        state.file = Stamps::of_file(path);
+        state.source = Some(source);
+    }
+
+    /// Reads the configuration file and every file that it names, and puts it in force. Blocks; must be called
+    /// within a tokio runtime.
+    ///
+    /// # Errors
+    /// When it is not valid, or something cannot be opened: nothing changes then.
+    pub fn reload(&self) -> Result<Reloaded, ReloadError> {
+        let mut state = self.state();
+        let path = state.source.as_ref().ok_or(ReloadError::NoFile)?.path().to_owned();
+        state.file = Stamps::of_file(&path);
+        let reloaded = match Source::read(&path) {
+            Ok(source) => self.put_in_force(&mut state, source),
+            Err(report) => Err(ReloadError::Invalid(report)),
+        };
+        self.note(&path, reloaded)
+    }
+
+    /// Reads the files that the configuration in force names again. The configuration file may be one that
+    /// somebody edits, so it is not read.
+    fn reload_named_files(&self) -> Result<Reloaded, ReloadError> {
+        let mut state = self.state();
+        let source = state.source.clone().ok_or(ReloadError::NoFile)?;
+        let path = source.path().to_owned();
+        let reloaded = self.put_in_force(&mut state, source);
+        self.note(&path, reloaded)
+    }
+
+    fn put_in_force(&self, state: &mut State, source: Source) -> Result<Reloaded, ReloadError> {
+        if self.process.drain.is_draining() {
+            return Err(ReloadError::Draining);
+        }
+        // Where the configuration is not valid, nobody reads it again until a file has changed once more.
+        state.files = state.files.again();
+        let config = source.load().map_err(ReloadError::Invalid)?;
+        let needs_restart = state.generation.fixed.changed(&config.fixed);
+        let (warnings, drain_settings) = (config.warnings.clone(), config.drain.clone());
+        let prepared = Prepared::new(config, &self.process, Some(&state.generation))?;
+        let generation = prepared.put_in_force(&self.process, Some(&state.generation));
+        log_listeners(&state.generation, &generation);
+        *self.in_force.write().unwrap_or_else(PoisonError::into_inner) =
+            generation.in_force.clone();
+        state.files = generation.files.clone();
+        (state.generation, state.drain_settings) = (generation, drain_settings);
+        state.source = Some(source);
+        Ok(Reloaded { warnings, needs_restart })
+    }
+
+    fn note(
+        &self,
+        path: &Path,
+        reloaded: Result<Reloaded, ReloadError>,
+    ) -> Result<Reloaded, ReloadError> {
+        let file = path.display();
+        match &reloaded {
+            Ok(Reloaded { needs_restart, .. }) => {
+                self.metrics.reloaded();
+                tracing::info!(%file, "the configuration was read again and is in force");
+                if !needs_restart.is_empty() {
+                    let keys = needs_restart.join(", ");
+                    tracing::warn!(keys, "these keys have changed, and apply after a restart");
+                }
+            }
+            Err(error) => {
+                self.metrics.failed();
+                let reason = error.summary();
+                tracing::error!(
+                    %file,
+                    reason,
+                    "the configuration was not read again: the one before stays in force; `lockgate check` \
+                     shows what is wrong"
+                );
+            }
+        }
+        reloaded
+    }
+
+    /// Reads again what has changed. Never ends.
+    pub async fn watch(self: Arc<Self>, what: Watch) {
+        let (mut files, mut file) = (None, None);
+        loop {
+            tokio::time::sleep(WATCH_INTERVAL).await;
+            let this = self.clone();
+            let looked = task::spawn_blocking(move || {
+                this.look(what, &mut files, &mut file);
+                (files, file)
+            });
+            match looked.await {
+                Ok(seen) => (files, file) = seen,
+                // The runtime shuts down.
+                Err(_) => return,
+            }
+        }
+    }
+
+    fn look(&self, what: Watch, files: &mut Option<Stamps>, file: &mut Option<Stamps>) {
+        self.process.forget_ended();
+        let state = self.state();
+        let own = what == Watch::All && state.file.has_settled_change(file);
+        let named = state.files.has_settled_change(files);
+        drop(state);
+        // The log has the outcome.
+        let _ = match (own, named) {
+            (true, _) => self.reload(),
+            (false, true) => self.reload_named_files(),
+            (false, false) => return,
+        };
+    }
+
+    pub(super) fn drain_settings(&self) -> DrainSettings {
+        self.state().drain_settings.clone()
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Control for Reloader {
+    fn in_force(&self) -> Arc<InForce> {
+        self.in_force.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn lasting(&self) -> Lasting {
+        let Process { started, live, drain, .. } = &*self.process;
+        let file = self.file.get().cloned();
+        Lasting { started: *started, file, live: live.clone(), drain: drain.clone() }
+    }
+
+    fn reload(&self) -> ReloadOutcome {
+        let reloaded = match Self::reload(self) {
+            Ok(reloaded) => reloaded,
+            Err(ReloadError::Invalid(report)) => return ReloadOutcome::Invalid(report.to_string()),
+            Err(error) => return ReloadOutcome::Failed(error.to_string()),
+        };
+        let mut notes = Vec::new();
+        if !reloaded.warnings.is_empty() {
+            notes.push(reloaded.warnings.to_string());
+        }
+        if !reloaded.needs_restart.is_empty() {
+            let keys = reloaded.needs_restart.join(", ");
+            notes.push(format!("these keys have changed, and apply after a restart: {keys}"));
+        }
+        ReloadOutcome::InForce(notes)
+    }
+}
+
+impl ReloadError {
+    /// In one line.
+    fn summary(&self) -> String {
+        match self {
+            Self::Invalid(report) => report.summary(),
+            error => error.to_string(),
+        }
+    }
+}
+
+impl ReloadMetrics {
+    fn register(registry: &Registry) -> Result<Self, prometheus::Error> {
+        let reloads = IntCounterVec::new(
+            Opts::new(
+                "lockgate_config_reloads_total",
+                "How often the configuration was read again",
+            ),
+            &["outcome"],
+        )?;
+        let failing = IntGauge::new(
+            "lockgate_config_reload_failing",
+            "1 if the last reload failed, and an earlier configuration is in force",
+        )?;
+        let in_force_since = IntGauge::new(
+            "lockgate_config_in_force_timestamp_seconds",
+            "When the configuration in force was read",
+        )?;
+        registry.register(Box::new(reloads.clone()))?;
+        registry.register(Box::new(failing.clone()))?;
+        registry.register(Box::new(in_force_since.clone()))?;
+        for outcome in ["ok", "failed"] {
+            reloads.with_label_values(&[outcome]);
+        }
+        Ok(Self { reloads, failing, in_force_since })
+    }
+
+    fn in_force(&self) {
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+        self.in_force_since.set(now.map_or(0, |now| now.as_secs() as i64));
+    }
+
+    fn reloaded(&self) {
+        self.reloads.with_label_values(&["ok"]).inc();
+        self.failing.set(0);
+        self.in_force();
+    }
+
+    fn failed(&self) {
+        self.reloads.with_label_values(&["failed"]).inc();
+        self.failing.set(1);
+    }
+}
+
+fn log_listeners(previous: &Generation, next: &Generation) {
+    for (listener, address) in &next.addresses {
+        if !previous.addresses.iter().any(|(name, at)| (name, at) == (listener, address)) {
+            tracing::info!(listener, %address, "listening");
+        }
+    }
+    for (listener, address) in &previous.addresses {
+        if !next.addresses.iter().any(|(_, at)| at == address) {
+            tracing::info!(listener, %address, "no longer listening");
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! Settings that only a restart changes.
+
+use std::collections::BTreeMap;
+
+use super::tree::{Entry, Kind, Node};
+
+/// The sections that a running gateway keeps.
+const SECTIONS: [&str; 5] = ["admin", "audit", "log", "metrics", "state_dir"];
+
+/// The settings that a running gateway keeps, as written.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Fixed(BTreeMap<String, String>);
+
+impl Fixed {
+    pub(super) fn of(root: &Node) -> Self {
+        let mut found = BTreeMap::new();
+        for Entry { key, value, .. } in entries(root) {
+            if SECTIONS.contains(&key.as_str()) {
+                found.insert(key.clone(), text(value));
+            }
+            if key == "data_ports" {
+                for pool in entries(value) {
+                    let client_match =
+                        entries(&pool.value).iter().find(|it| it.key == "client_match");
+                    let name = format!("data_ports.{}.client_match", pool.key);
+                    // The pools of only one of two configurations do not differ.
+                    found.insert(name, client_match.map_or(String::new(), |it| text(&it.value)));
+                }
+            }
+        }
+        Self(found)
+    }
+
+    /// The keys that are another in `next`, and apply only after a restart.
+    pub fn changed(&self, next: &Self) -> Vec<String> {
+        let keys = self.0.keys().chain(next.0.keys().filter(|key| !self.0.contains_key(*key)));
+        let differs = |key: &&String| {
+            let (one, other) = (self.0.get(*key), next.0.get(*key));
+            one != other && (!key.starts_with("data_ports.") || one.is_some() && other.is_some())
+        };
+        keys.filter(differs).cloned().collect()
+    }
+
+    /// With those of `running` that a reload keeps: what is in force after it.
+    pub fn kept(self, running: &Self) -> Self {
+        let mut kept = running.0.clone();
+        for (key, value) in self.0 {
+            if key.starts_with("data_ports.") {
+                kept.entry(key).or_insert(value);
+            }
+        }
+        Self(kept)
+    }
+}
+
+fn entries(node: &Node) -> &[Entry] {
+    match &node.kind {
+        Kind::Map(entries) => entries,
+        _ => &[],
+    }
+}
+
+/// The same for the same content, whatever the layout and the order of keys.
+fn text(node: &Node) -> String {
+    match &node.kind {
+        Kind::Null => "~".into(),
+        Kind::Scalar(scalar) => format!("{scalar:?}"),
+        Kind::List(items) => {
+            format!("[{}]", items.iter().map(text).collect::<Vec<_>>().join(","))
+        }
+        Kind::Map(entries) => {
+            let mut all: Vec<_> =
+                entries.iter().map(|it| format!("{:?}:{}", it.key, text(&it.value))).collect();
+            all.sort();
+            format!("{{{}}}", all.join(","))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::report::Problems;
+    use crate::config::tree;
+
+    fn of(text: &str) -> Fixed {
+        Fixed::of(&tree::parse(text, &mut Problems::default()).unwrap())
+    }
+
+    #[test]
+    fn changes_of_what_a_restart_changes_are_found_by_content() {
+        let running = of("log: { level: info, format: json }\nlimits: { sessions: 5 }\n\
+                          data_ports: { a: { range: 1-2 } }");
+        let same = of("limits: { sessions: 6 }\nlog:\n  format: json\n  level: \"info\"\n\
+                       data_ports: { b: { client_match: network } }");
+        assert_eq!(running.changed(&same), [""; 0]);
+        let other = of("log: { level: debug }\nmetrics: { address: \"[::1]:9640\" }\n\
+                        data_ports: { a: { client_match: network } }");
+        let changed = ["data_ports.a.client_match", "log", "metrics"];
+        assert_eq!(running.changed(&other), changed);
+        assert_eq!(other.clone().kept(&running).changed(&other), changed);
+    }
+}

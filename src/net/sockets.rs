@@ -1,0 +1,132 @@
+//! The gateway's listening sockets by the address that the configuration names, so that another configuration
+//! goes on with those that are open.
+
+use std::collections::HashMap;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+use tokio::net::TcpListener;
+
+use super::listen;
+
+/// The open listening sockets of a process. A socket is closed when nothing accepts from it any more.
+#[derive(Default)]
+pub struct Sockets {
+    open: Mutex<HashMap<Key, Open>>,
+}
+
+/// What a socket is for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SocketOwner {
+    /// Control connections of any listener.
+    Listeners,
+    /// Data connections of the pool of this name.
+    Pool(String),
+}
+
+/// Where the configuration leaves the port to the kernel, the owner's name and a number tell one socket from
+/// another.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Key {
+    address: SocketAddr,
+    chosen_for: Option<(String, usize)>,
+}
+
+struct Open {
+    owner: SocketOwner,
+    socket: Weak<TcpListener>,
+}
+
+impl Sockets {
+    /// The socket at `address`: the one that is open already, or a new one. `name`: of the listener or pool;
+    /// `nth`: its number among them. Must be called within a tokio runtime.
+    ///
+    /// # Errors
+    /// When the address cannot be opened, or another pool, or a listener, still accepts there.
+    pub fn open(
+        &self,
+        address: SocketAddr,
+        owner: &SocketOwner,
+        (name, nth): (&str, usize),
+    ) -> io::Result<Arc<TcpListener>> {
+        let chosen_for = (address.port() == 0).then(|| (name.to_owned(), nth));
+        let key = Key { address, chosen_for };
+        let mut open = self.lock();
+        if let Some(there) = open.get(&key)
+            && let Some(socket) = there.socket.upgrade()
+        {
+            return if there.owner == *owner { Ok(socket) } else { Err(there.owner.still_uses()) };
+        }
+        let socket = Arc::new(listen(address)?);
+        let owner = owner.clone();
+        open.insert(key, Open { owner, socket: Arc::downgrade(&socket) });
+        Ok(socket)
+    }
+
+    /// Forgets closed sockets.
+    pub fn forget_closed(&self) {
+        self.lock().retain(|_, open| open.socket.strong_count() > 0);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<Key, Open>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl SocketOwner {
+    fn still_uses(&self) -> io::Error {
+        let user = match self {
+            Self::Listeners => "a listener of the configuration in force has it".to_owned(),
+            Self::Pool(pool) => format!("data_ports.{pool} of the configuration in force has it"),
+        };
+        let message = format!(
+            "{user}; reload without this port first, and again when it is free, or restart"
+        );
+        io::Error::new(io::ErrorKind::AddrInUse, message)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pool(name: &str) -> SocketOwner {
+        SocketOwner::Pool(name.to_owned())
+    }
+
+    #[tokio::test]
+    async fn an_open_socket_is_found_again_until_it_is_closed() {
+        let sockets = Sockets::default();
+        let any: SocketAddr = "127.0.0.1:0".parse().unwrap();
+        let open = |owner, name| sockets.open(any, &owner, (name, 0)).unwrap();
+        let one = open(SocketOwner::Listeners, "one");
+        assert!(Arc::ptr_eq(&one, &open(SocketOwner::Listeners, "one")));
+        let other = open(SocketOwner::Listeners, "other");
+        assert!(!Arc::ptr_eq(&one, &other));
+        let address = one.local_addr().unwrap();
+        drop(one);
+        sockets.forget_closed();
+        // It is closed: a socket at its address can be opened.
+        let fixed = sockets.open(address, &SocketOwner::Listeners, ("one", 0)).unwrap();
+        // Another listener may take it over.
+        assert!(Arc::ptr_eq(
+            &fixed,
+            &sockets.open(address, &SocketOwner::Listeners, ("renamed", 7)).unwrap()
+        ));
+    }
+
+    #[tokio::test]
+    async fn a_data_port_is_not_taken_from_another_pool() {
+        let sockets = Sockets::default();
+        let free = listen("127.0.0.1:0".parse().unwrap()).unwrap().local_addr().unwrap();
+        let socket = sockets.open(free, &pool("a"), ("a", 0)).unwrap();
+        for owner in [pool("b"), SocketOwner::Listeners] {
+            let error = sockets.open(free, &owner, ("b", 0)).unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
+            assert!(error.to_string().contains("data_ports.a"), "{error}");
+        }
+        drop(socket);
+        sockets.open(free, &pool("b"), ("b", 0)).unwrap();
+    }
+}

@@ -1,0 +1,20 @@
+//! The open sessions, for operators: who does what at which rate, and how a session is ended from outside.
+//! What a transfer counts is its [`Progress`](crate::data::Progress), which is read from here: nothing is
+//! done, or locked, for its bytes.
+
+mod account;
+mod rate;
+mod registry;
+mod running;
+mod session;
+#[cfg(test)]
+mod tests;
+mod view;
+
+pub use account::LiveAccount;
+pub use registry::{LiveSessions, Registered};
+pub use session::LiveSession;
+pub use view::{RunningView, SessionState, SessionView};
+
+pub(super) use running::Running;
+pub(super) use session::{Connection, RunningGuard};

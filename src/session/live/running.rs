@@ -1,0 +1,96 @@
+//! An operation or a transfer that is running.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use tokio::time::Instant;
+
+use super::rate::Rate;
+use super::view::RunningView;
+use crate::data::Progress;
+use crate::op::{Action, Direction, RemotePath};
+
+/// What a session does, until its record is written.
+pub(in crate::session) struct Running {
+    operation: &'static str,
+    path: RemotePath,
+    to: Option<Vec<u8>>,
+    direction: Option<Direction>,
+    since: SystemTime,
+    started: Instant,
+    progress: Arc<Progress>,
+    /// Bytes read from a file that is open for reading and writing.
+    read_back: Arc<Progress>,
+    rate: Rate,
+}
+
+/// Bytes of files in both directions.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Moved {
+    pub(super) up: u64,
+    pub(super) down: u64,
+}
+
+impl Running {
+    /// `progress` and `read_back`: the counters of its record.
+    pub(in crate::session) fn new(
+        action: &impl Action,
+        progress: Arc<Progress>,
+        read_back: Arc<Progress>,
+    ) -> Self {
+        Self {
+            operation: action.name(),
+            path: action.path().clone(),
+            to: action.other_path().map(<[u8]>::to_vec),
+            direction: action.direction(),
+            since: SystemTime::now(),
+            started: Instant::now(),
+            progress,
+            read_back,
+            rate: Rate::new(),
+        }
+    }
+
+    pub(super) fn set_path(&mut self, path: RemotePath) {
+        self.path = path;
+    }
+
+    pub(super) fn is_transfer(&self) -> bool {
+        matches!(self.direction, Some(Direction::Upload | Direction::Download))
+    }
+
+    pub(super) fn moved(&self) -> Moved {
+        let (bytes, read_back) = (self.progress.bytes(), self.read_back.bytes());
+        match self.direction {
+            Some(Direction::Upload) => Moved { up: bytes, down: read_back },
+            Some(Direction::Download) => Moved { up: 0, down: bytes },
+            // The bytes do not pass through the gateway.
+            Some(Direction::Copy) | None => Moved::default(),
+        }
+    }
+
+    pub(super) fn sample(&mut self, now: Instant) {
+        self.rate.sample(now, self.progress.bytes());
+    }
+
+    pub(super) fn view(&self, now: Instant) -> RunningView {
+        let bytes = self.progress.bytes();
+        RunningView {
+            operation: self.operation,
+            path: self.path.as_bytes().to_vec(),
+            to: self.to.clone(),
+            direction: self.direction,
+            since: self.since,
+            duration: now - self.started,
+            bytes,
+            bytes_read: self.read_back.bytes(),
+            rate: self.rate.per_second(now, bytes),
+        }
+    }
+}
+
+impl Moved {
+    pub(super) fn and(self, other: Self) -> Self {
+        Self { up: self.up.saturating_add(other.up), down: self.down.saturating_add(other.down) }
+    }
+}

@@ -1,0 +1,195 @@
+//! Each part of the configuration changes for new sessions, and running ones go on.
+
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+
+use super::{Config, Fixture, TIMEOUT, publish_certificate};
+use crate::support::raw::{Raw, dial};
+use crate::support::sftp_fixture::becomes_true;
+use crate::support::{PASSWORD, USER, pattern, ports};
+
+fn port_of(raw: &mut Raw) -> u16 {
+    let reply = raw.expect("EPSV", 229);
+    let port = reply.text.rsplit('|').nth(1).and_then(|port| port.parse().ok());
+    port.unwrap_or_else(|| panic!("no port in {}", reply.text))
+}
+
+/// The certificate is renewed as Kubernetes does it, in the middle of a download. The session goes on with the
+/// one that it has: it resumes for its next data connections, and shares the only port with new sessions.
+#[test]
+fn a_renewed_certificate_makes_no_stranger_of_a_session() {
+    let fixture = Fixture::start(1);
+    let bytes = pattern(3_000_000);
+    std::fs::write(fixture.files.path().join("file"), &bytes).expect("a file");
+    let mut old = fixture.tls_session();
+    let first = old.peer_certificate();
+    // It is known to resume from now on, so it can share the port.
+    assert!(old.download("RETR file").0 == bytes, "the file differs");
+    let tcp = old.begin("RETR file");
+    let mut data = old.data(tcp);
+    let mut read = vec![0; 1000];
+    data.read_exact(&mut read).expect("a part of the file");
+
+    publish_certificate(fixture.gateway.folder(), "second");
+    assert!(becomes_true(|| fixture.reloads("ok") == 1), "the files are not read again");
+    let mut new = fixture.tls_session();
+    assert_ne!(new.peer_certificate(), first);
+    assert!(new.download("RETR file").0 == bytes, "the file differs");
+    data.read_to_end(&mut read).expect("the rest");
+    assert!(read == bytes, "the file differs");
+    assert_eq!(old.read().code, 226);
+    // Each has resumed since the other's login, so they can be told apart: both have a reservation of the one
+    // port at once.
+    std::fs::write(fixture.files.path().join("small"), b"bytes").expect("a file");
+    for raw in [&mut old, &mut new] {
+        assert_eq!(raw.download("RETR small").0, b"bytes");
+    }
+    let (of_old, of_new) = (port_of(&mut old), port_of(&mut new));
+    assert_eq!(of_old, of_new);
+    for (raw, name) in [(&mut new, "new"), (&mut old, "old")] {
+        let tcp = dial(([127, 0, 0, 1], of_old).into());
+        raw.expect(&format!("STOR {name}"), 150);
+        let mut data = raw.data(tcp);
+        assert!(data.resumed(), "{name}: the data connection does not resume");
+        data.write_all(name.as_bytes()).and_then(|()| data.finish()).expect("sending");
+        let _ = std::io::copy(&mut data, &mut std::io::sink());
+        assert_eq!(raw.read().code, 226, "{name}");
+        let stored = std::fs::read(fixture.files.path().join(name)).expect("the file");
+        assert_eq!(stored, name.as_bytes());
+    }
+    assert_eq!(old.peer_certificate(), first);
+}
+
+#[test]
+fn what_is_wrong_is_told_and_the_old_configuration_stays() {
+    let fixture = Fixture::start(2);
+    let mut session = fixture.session();
+    let good = fixture.config.text();
+    fixture.write_text(&good.replace("backend: files", "backend: flies"));
+    let output = fixture.reload();
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.and_then(|status| status.code()), Some(64), "{told}");
+    assert!(
+        told.contains("there is no backend \"flies\"") && told.contains("stays in force"),
+        "{told}"
+    );
+    assert_eq!(fixture.gateway.metric("lockgate_config_reload_failing"), Some(1));
+
+    // Nothing of a configuration is applied of which something cannot be opened.
+    let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = taken.local_addr().expect("its address");
+    let config = Config {
+        listeners: format!(
+            "  extra: {{ protocol: ftp, address: \"{address}\", data_ports: pool }}\n"
+        ),
+        users: vec!["other"],
+        ..fixture.config.clone()
+    };
+    fixture.write(&config);
+    let output = fixture.reload();
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.and_then(|status| status.code()), Some(1), "{told}");
+    assert!(told.contains("listener \"extra\" cannot listen on"), "{told}");
+    fixture.session();
+    assert_eq!((fixture.reloads("ok"), fixture.reloads("failed")), (0, 2));
+
+    // The certificate is another, and its key is not yet: the renewal is not complete.
+    let certs = fixture.gateway.folder().join("certs");
+    let key = std::fs::read(certs.join("tls.key")).expect("the key");
+    publish_certificate(fixture.gateway.folder(), "second");
+    fixture.write_text(&good);
+    drop(taken);
+    fixture.reload().expect_ok("reloading");
+    assert_eq!(fixture.gateway.metric("lockgate_config_reload_failing"), Some(0));
+    std::fs::write(certs.join("tls.key"), key).expect("writing another key");
+    assert!(becomes_true(|| fixture.reloads("failed") == 3), "the broken pair is not noticed");
+    assert_eq!(session.upload("STOR still", b"there").code, 226);
+}
+
+#[test]
+fn users_policy_limits_and_listeners_change_for_new_sessions() {
+    let fixture = Fixture::start(4);
+    let mut old = fixture.session();
+    let config = Config {
+        users: vec!["other"],
+        listeners: "  second: { protocol: ftp, address: \"127.0.0.1:0\", data_ports: pool }\n"
+            .into(),
+        more: "policy: { rules: [{ name: look, allow: [list, read] }] }\nlimits: { sessions: 2 }\n\
+               log: { level: debug }\n"
+            .into(),
+        ..fixture.config.clone()
+    };
+    fixture.write(&config);
+    let output = fixture.reload().expect_ok("reloading");
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(told.contains("apply after a restart: log"), "{told}");
+    // The user is no longer one, and the session goes on with what it had.
+    let (mut refused, _) = Raw::connect(fixture.gateway.address("front"));
+    refused.expect(&format!("USER {USER}"), 331);
+    assert_eq!(refused.command(&format!("PASS {PASSWORD}")).code, 530);
+    assert_eq!(old.upload("STOR by-old", b"bytes").code, 226);
+    drop(refused);
+    // Its new listener takes the new user, under the new rules.
+    let second = fixture.gateway.address("second");
+    let end = std::time::Instant::now() + TIMEOUT;
+    let mut new = loop {
+        // The session before may not have ended yet, and there may be two.
+        let (raw, greeting) = Raw::connect(second);
+        if greeting.code == 220 {
+            break raw;
+        }
+        assert!(std::time::Instant::now() < end, "{}", greeting.text);
+    };
+    new.login("other", PASSWORD);
+    let tcp = new.passive();
+    assert_eq!(new.command("STOR by-new").code, 550);
+    drop(tcp);
+    assert_eq!(Raw::connect(second).1.code, 421, "a third session");
+    // The listener goes, and its session does not.
+    fixture.apply(&fixture.config);
+    assert!(becomes_true(|| TcpStream::connect(second).is_err()), "it still listens");
+    assert_eq!(new.download("RETR by-old").0, b"bytes");
+}
+
+/// A client that has the reply to PASV connects after the reload: to a port that is not the pool's any more.
+#[test]
+fn ports_move_without_losing_a_transfer() {
+    let fixture = Fixture::start(2);
+    let mut old = fixture.session();
+    let before = port_of(&mut old);
+    let block = ports::block(2);
+    let config = Config { range: (*block.start(), *block.end()), ..fixture.config.clone() };
+    fixture.apply(&config);
+    let mut new = fixture.session();
+    assert!(block.contains(&port_of(&mut new)));
+    let mut tcp = dial(([127, 0, 0, 1], before).into());
+    old.expect("STOR moved", 150);
+    tcp.write_all(b"bytes").expect("sending");
+    drop(tcp);
+    assert_eq!(old.read().code, 226);
+    assert_eq!(std::fs::read(fixture.files.path().join("moved")).expect("the file"), b"bytes");
+    assert!(block.contains(&port_of(&mut old)), "a port outside of the range");
+    let closes = || TcpStream::connect(("127.0.0.1", before)).is_err();
+    assert!(becomes_true(closes), "the port is still open");
+    assert_eq!(fixture.gateway.metric("lockgate_data_ports{pool=\"pool\"}"), Some(2));
+}
+
+/// The file itself is watched only where that is asked for.
+#[test]
+fn the_file_is_watched_on_demand() {
+    for (arguments, watched) in [(&["--watch"][..], true), (&[], false)] {
+        let fixture = Fixture::start_with(1, arguments);
+        fixture.write(&Config { users: vec!["other"], ..fixture.config.clone() });
+        if watched {
+            assert!(becomes_true(|| fixture.reloads("ok") == 1), "it is not read again");
+        } else {
+            // A renewed certificate does not bring a file into force that somebody may be editing.
+            publish_certificate(fixture.gateway.folder(), "second");
+            assert!(becomes_true(|| fixture.reloads("ok") == 1), "it is not read again");
+        }
+        let (mut raw, _) = Raw::connect(fixture.gateway.address("front"));
+        raw.expect("USER other", 331);
+        let code = raw.command(&format!("PASS {PASSWORD}")).code;
+        assert_eq!(code, if watched { 230 } else { 530 });
+    }
+}
