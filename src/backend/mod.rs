@@ -24,6 +24,7 @@ mod home;
 mod in_flight;
 pub mod local;
 mod path_leases;
+mod presented;
 mod relayed;
 pub mod sftp;
 mod unsupported;
@@ -31,6 +32,7 @@ mod unsupported;
 pub use group::ResumeNote;
 pub use home::Home;
 pub use in_flight::InFlight;
+pub use presented::Presented;
 pub use relayed::{CommandRelay, RelayedRead};
 pub use unsupported::{IgnoredAttributes, UnsupportedAttributes};
 
@@ -92,7 +94,7 @@ impl Origin {
     };
 
     /// Of the gateway's checks.
-    const CHECK: Self = {
+    pub const CHECK: Self = {
         let none = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
         Self { client: none, local: none, rooted: false, is_check: true }
     };
@@ -139,8 +141,8 @@ pub trait Backend: Send + Sync {
     /// Connects up to what a server says before a login, and ends the connection: the greeting of FTP, with
     /// TLS if it is configured, or the key exchange of SSH with the check of the host key. A folder says
     /// nothing.
-    async fn greet(&self) -> Result<(), Failure> {
-        Ok(())
+    async fn greet(&self) -> Result<Presented, Failure> {
+        Ok(Presented::default())
     }
 
     /// How its server reads names (`names`).

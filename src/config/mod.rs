@@ -193,6 +193,18 @@ pub fn check(path: &Path) -> Result<Report, Report> {
     load_file(path, &Machine::local(false)).map(|compiled| compiled.warnings)
 }
 
+/// As [`check`], for `doctor`, which looks up names, tries addresses and asks for the limit of open files itself:
+/// without warnings of these.
+pub fn load_to_examine(path: &Path) -> Result<Compiled, Report> {
+    let machine = Machine {
+        availability: |_| machine::Availability::Free,
+        resolve: |_| machine::Names::new(),
+        descriptors: None,
+        ..Machine::local(false)
+    };
+    load_file(path, &machine)
+}
+
 /// The file's `admin.socket`, if it has one. Checks nothing else.
 pub fn admin_socket(path: &Path) -> Result<Option<PathBuf>, Report> {
     let (name, text) = read_file(path)?;

@@ -52,7 +52,7 @@ use async_trait::async_trait;
 use super::path_leases::PathLeases;
 use super::unsupported::AttributePolicy;
 use super::{
-    Backend, BackendSession, Home, IgnoredAttributes, Listing, Login, OpenFile, Origin,
+    Backend, BackendSession, Home, IgnoredAttributes, Listing, Login, OpenFile, Origin, Presented,
     ReadTransfer, WriteTransfer,
 };
 use crate::data;
@@ -147,7 +147,7 @@ impl Backend for FtpBackend {
         Ok(Box::new(FtpSession { pool, cache, exact_times: Arc::default(), queue_budget }))
     }
 
-    async fn greet(&self) -> Result<(), Failure> {
+    async fn greet(&self) -> Result<Presented, Failure> {
         login::greet(&self.settings, &self.shared).await
     }
 

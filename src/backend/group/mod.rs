@@ -23,6 +23,7 @@ use crate::policy::Names;
 use server::{Place, is_unavailable};
 use session::GroupSession;
 
+pub use checks::list_login_folder;
 pub use metrics::GroupMetrics;
 pub use resumable::ResumeNote;
 pub use server::{KnownServers, Server};

@@ -8,13 +8,17 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 
+use connect::Opened;
+
 use super::Shared;
 use super::connection::{Connection, Marker};
 use super::features::Features;
 use super::settings::{Dialect, Settings, TlsMode};
 use super::{pwd, reply, reply_codes};
 use crate::auth::Credentials;
-use crate::backend::Origin;
+use crate::backend::{Origin, Presented};
+use crate::net::Peer;
+use crate::net::tls::CertificateSummary;
 use crate::op::{Failure, FailureKind, PeerReply, RemotePath, Representation};
 
 /// The most time between the replies to two pipelined commands. A server that takes longer has
@@ -65,12 +69,20 @@ pub(super) async fn login(
 }
 
 /// Connects up to the greeting, with TLS as configured, and leaves.
-pub(super) async fn greet(settings: &Settings, shared: &Shared) -> Result<(), Failure> {
-    let (mut control, _) = connect::open(settings, shared, Origin::CHECK).await?;
+pub(super) async fn greet(settings: &Settings, shared: &Shared) -> Result<Presented, Failure> {
+    let Opened { mut control, greeting, .. } =
+        connect::open(settings, shared, Origin::CHECK).await?;
+    let protection = control.stream().protection();
+    let presented = Presented {
+        peer: control.peer().ok().map(|address| Peer { address, protection }),
+        greeting: Some(greeting.to_string()),
+        certificate: CertificateSummary::of_peer(control.stream()),
+        host_key: None,
+    };
     // Best effort: the reply is not awaited.
     let _ = control.send("QUIT", None).await;
     control.shutdown().await;
-    Ok(())
+    Ok(presented)
 }
 
 /// Connects with TLS as configured, and authenticates.
@@ -80,7 +92,7 @@ async fn connect_and_authenticate(
     credentials: &Credentials,
     origin: Origin,
 ) -> Result<Connection, Failure> {
-    let (control, tls) = connect::open(settings, shared, origin).await?;
+    let Opened { control, tls, .. } = connect::open(settings, shared, origin).await?;
     let server = shared.servers.at(control.peer()?);
     let mut connection = Connection::new(control, settings.clone(), server, origin, tls);
     authenticate(&mut connection, credentials).await?;
