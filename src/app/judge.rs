@@ -7,5 +7,5 @@ use crate::admin::{Explainer, InForce};
 pub(super) fn judge_sessions(in_force: &InForce, process: &Process) {
     let Explainer { gateway, listeners } = &in_force.explainer;
     let listeners: Vec<_> = listeners.iter().map(|listener| listener.name.as_str()).collect();
-    process.live.all().iter().for_each(|session| gateway.judge(session, &listeners));
+    process.live.all().iter().for_each(|session| gateway.judge_session(session, &listeners));
 }

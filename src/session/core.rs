@@ -20,7 +20,7 @@ use crate::policy::{self, Decision, FileState, Permit, Question, Subject, Terms}
 use crate::route::Target;
 
 pub(super) struct SessionCore {
-    pub(super) rules: SessionRules,
+    pub(super) rules: Arc<SessionRules>,
     pub(super) limits: SessionLimits,
     pub(super) info: Arc<SessionInfo>,
     pub(super) span: Span,

@@ -10,6 +10,7 @@ mod explain;
 mod gateway;
 mod limits;
 mod live;
+mod login_basis;
 mod login_hooks;
 mod login_record;
 mod metrics;

@@ -13,8 +13,9 @@ use super::rate::Rate;
 use super::running::{Moved, Running};
 use super::view::{LISTED_MAX, SessionState, SessionView};
 use crate::net::{Drain, Protection};
+use crate::op::Fault;
 use crate::session::end::SessionEnd;
-use crate::session::gateway::{Gateway, Judged};
+use crate::session::login_basis::{Judge, Judged};
 
 /// The session of a client's connection, from the accept on.
 pub struct LiveSession {
@@ -45,7 +46,7 @@ struct State {
     login: Login,
     account: Option<LiveAccount>,
     judged: Option<Arc<Judged>>,
-    judge_by: Option<Arc<Gateway>>,
+    judge_by: Option<Arc<dyn Judge>>,
     /// The end of the last operation.
     last: Instant,
     next: u64,
@@ -100,15 +101,15 @@ impl LiveSession {
         &self.connection.listener
     }
 
-    /// The logged-in session, to judge it anew; before its login, `gateway` judges it after that.
+    /// The logged-in session, to judge it anew; before its login, `judge` gets it after that.
     pub(in crate::session) fn judged_or_later(
         &self,
-        gateway: &Arc<Gateway>,
+        judge: &Arc<dyn Judge>,
     ) -> Option<Arc<Judged>> {
         let mut state = self.state();
-        let judged = state.judged.clone().filter(|judged| judged.core.strong_count() > 0);
+        let judged = state.judged.clone().filter(|judged| judged.rules.strong_count() > 0);
         if judged.is_none() {
-            state.judge_by = Some(gateway.clone());
+            state.judge_by = Some(judge.clone());
         }
         judged
     }
@@ -119,8 +120,16 @@ impl LiveSession {
         state.judged = Some(judged.clone());
         let judge_by = state.judge_by.take();
         drop(state);
-        if let Some(gateway) = judge_by {
-            gateway.judge_late(self, &judged);
+        if let Some(judge) = judge_by {
+            self.end_unless(judge.judge(&judged));
+        }
+    }
+
+    /// Ends the session after its transfers, if a judgement says so.
+    pub(in crate::session) fn end_unless(&self, judgement: Result<(), String>) {
+        if let Err(reason) = judgement {
+            let reason = format!("the configuration has changed, and {reason}");
+            self.end_after_transfers(SessionEnd::by(Fault::Policy, reason));
         }
     }
 
