@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use tokio::net::TcpListener;
 
-use super::listen;
+use super::bind::listen;
 
 /// The open listening sockets of a process. A socket is closed when nothing accepts from it any more.
 #[derive(Default)]
