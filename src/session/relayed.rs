@@ -67,7 +67,7 @@ impl Session {
                 // Only the server knows it.
                 let path = RemotePath::root();
                 let root = self.core.root.clone();
-                Ok((Upload { transfer, record, path, terms, root }, reply))
+                Ok((Upload { transfer, record, root, path, terms }, reply))
             }
             Err(failure) => Err(failed(record, &self.core.root, failure)),
         }

@@ -308,7 +308,8 @@ impl Client {
         }
         if self.is_opaque() {
             match RelayedCommand::parse(&line) {
-                Ok(Some(command)) => return self.relay(command).await,
+                // Boxed: sessions at other servers do not need its space.
+                Ok(Some(command)) => return Box::pin(self.relay(command)).await,
                 Ok(None) => {}
                 Err(error) => {
                     self.reset_preparations();

@@ -38,7 +38,7 @@ async fn download(
     let mut bytes = Vec::new();
     match transfer.source() {
         Source::Socket(stream) => stream.read_to_end(&mut bytes).await.unwrap(),
-        _ => panic!("a socket"),
+        Source::Reader(_) => panic!("a socket"),
     };
     transfer.finish().await?;
     Ok((bytes, reply))
@@ -53,7 +53,7 @@ async fn upload(
     transfer.begin().await?;
     match transfer.sink() {
         Sink::Socket(stream) => stream.write_all(bytes).await.unwrap(),
-        _ => panic!("a socket"),
+        Sink::Writer(_) => panic!("a socket"),
     }
     transfer.sent(bytes.len() as u64);
     transfer.settle().await?;

@@ -79,7 +79,7 @@ mod tests {
             ("LRECL=(80)FILETYPE(JES)", &["SITE LRECL=(80)FILETYPE(JES)"]),
             ("LRECL(80)\u{b}FILETYPE=JES", &["SITE LRECL(80)\u{b}FILETYPE=JES"]),
             ("LRECL 80\u{b}FILE", &["SITE LRECL", "SITE 80\u{b}FILE"]),
-            ("LRECL 8=JES", &["SITE LRECL", "SITE 8=JES"]),
+            ("LRECL 8=JES", &["SITE LRECL", "SITE 8"]),
             ("PRIMARY=5 CYLINDERS", &["SITE PRIMARY", "SITE CYLINDERS"]),
             ("NAMEFMT 1", &["SITE NAMEFMT"]),
             ("-FILETYPE=JES", &["SITE -FILETYPE"]),
