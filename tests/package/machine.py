@@ -109,10 +109,11 @@ class Machine:
         if self.shell:
             self.shell.kill()
             self.shell.wait()
-        wait_for("the end of the processes", lambda: not self.processes())
-        for group, _, _ in os.walk(self.group, topdown=False):
-            os.rmdir(group)
-        run("umount", self.groups)
-
-    def processes(self):
-        return [line for file in self.group.rglob("cgroup.procs") for line in file.read_text().split()]
+        try:
+            # Not cgroup.procs, which does not have those that are just ending.
+            events = self.group / "cgroup.events"
+            wait_for("the end of the processes", lambda: "populated 0" in events.read_text())
+            for group, _, _ in os.walk(self.group, topdown=False):
+                os.rmdir(group)
+        finally:
+            run("umount", self.groups)
