@@ -2,10 +2,12 @@
 //! configuration, beside the one in force.
 
 mod generation;
+mod judge;
 mod process;
 mod reload;
 mod servers;
 pub mod service_manager;
+mod users_metrics;
 mod users_reload;
 
 use std::net::SocketAddr;

@@ -22,6 +22,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use command::backends::Backends;
 use command::bans::Bans;
+use command::doctor::Doctor;
 use command::documents::{Completions, ManualPages};
 use command::drain::DrainGateway;
 use command::reload::Reload;
@@ -88,6 +89,8 @@ enum Command {
     },
     /// Show which route and policy rules apply to a user, and why
     Explain(Explain),
+    /// Look at what `check` cannot know: servers, ports, certificates, limits; or the way through firewalls
+    Doctor(Box<Doctor>),
     /// Run an FTP server, an SFTP server and the gateway in front of them, in a temporary folder
     Demo,
     /// Show the servers of all backends, or take one out of use
@@ -103,7 +106,11 @@ enum Command {
     /// Print the users of another server's password file as YAML, for `users` or `users_file`
     ImportUsers(ImportUsers),
     /// Print the JSON Schema of the configuration file
-    Schema,
+    Schema {
+        /// Print a reference of all keys as Markdown instead
+        #[arg(long)]
+        markdown: bool,
+    },
     /// Print a shell's completions for this command line
     Completions(Completions),
     /// Write the manual pages, one for each subcommand, into a folder
@@ -219,14 +226,28 @@ fn execute(arguments: Arguments) -> anyhow::Result<ExitCode> {
             exit_at_socket(reload.socket.clone(), &config, async |socket| reload.run(socket).await)
         }
         Command::Explain(asked) => explain(&config, asked),
+        Command::Doctor(doctor) => {
+            // Whether --config was given.
+            match doctor.configuration(arguments.config.as_deref(), &config) {
+                Ok(compiled) => serve(doctor.run(&config, compiled)),
+                Err(report) => {
+                    print_error(report);
+                    Ok(EXIT_BAD_CONFIGURATION.into())
+                }
+            }
+        }
         Command::Demo => {
             serve(demo::run())?;
             Ok(ExitCode::SUCCESS)
         }
         Command::HashPassword(command) => command.run(),
         Command::ImportUsers(command) => command.run(),
-        Command::Schema => {
-            print(&format!("{:#}\n", config::json_schema()))?;
+        Command::Schema { markdown } => {
+            print(&if markdown {
+                config::reference()
+            } else {
+                format!("{:#}\n", config::json_schema())
+            })?;
             Ok(ExitCode::SUCCESS)
         }
         Command::Completions(completions) => {

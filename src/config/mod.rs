@@ -24,6 +24,7 @@ mod leaf;
 mod machine;
 mod nearest;
 mod read;
+mod reference;
 mod report;
 mod schema;
 mod secret;
@@ -92,6 +93,8 @@ pub struct Compiled {
     pub files: Stamps,
     /// What a running gateway keeps when it gets this configuration.
     pub fixed: Fixed,
+    /// Whether open sessions are judged anew when it replaces another one (`on_reload`).
+    pub judges_sessions: bool,
     /// Warnings; often empty.
     pub warnings: Report,
 }
@@ -190,6 +193,18 @@ pub fn check(path: &Path) -> Result<Report, Report> {
     load_file(path, &Machine::local(false)).map(|compiled| compiled.warnings)
 }
 
+/// As [`check`], for `doctor`, which looks up names, tries addresses and asks for the limit of open files itself:
+/// without warnings of these.
+pub fn load_to_examine(path: &Path) -> Result<Compiled, Report> {
+    let machine = Machine {
+        availability: |_| machine::Availability::Free,
+        resolve: |_| machine::Names::new(),
+        descriptors: None,
+        ..Machine::local(false)
+    };
+    load_file(path, &machine)
+}
+
 /// The file's `admin.socket`, if it has one. Checks nothing else.
 pub fn admin_socket(path: &Path) -> Result<Option<PathBuf>, Report> {
     let (name, text) = read_file(path)?;
@@ -237,6 +252,11 @@ pub fn json_schema() -> serde_json::Value {
     let mut schema = <schema::File as Read>::schema();
     schema["$schema"] = "https://json-schema.org/draft/2020-12/schema".into();
     schema
+}
+
+/// The reference of the file's keys, as Markdown (docs/configuration-reference.md).
+pub fn reference() -> String {
+    reference::markdown(&<schema::File as Read>::section_keys())
 }
 
 fn load_in(text: &str, name: &str, folder: &Path, machine: &Machine) -> Result<Compiled, Report> {

@@ -12,10 +12,9 @@ use super::rewritten::RewrittenEntries;
 use super::transfers::{DirectoryListing, Download, Upload};
 use crate::audit::{Event, What};
 use crate::op::{
-    Abilities, Action, Answer, Failure, FailureKind, Fault, Greeting, ListDirectory, OpenHandle,
-    OpenMode, Operation, ReadFile, RemotePath, Representation, WriteFile, WriteMode,
+    Abilities, Answer, Failure, FailureKind, Fault, Greeting, ListDirectory, OpenHandle, OpenMode,
+    Operation, ReadFile, RemotePath, Representation, WriteFile, WriteMode,
 };
-use crate::policy::SessionPolicy;
 
 /// The session of a logged in user at the backend of the route.
 pub struct Session {
@@ -147,7 +146,7 @@ impl Session {
         match self.core.backend.open_write(&target).await {
             Ok(transfer) => {
                 let path = self.core.root.strip(transfer.path()).unwrap_or_else(RemotePath::root);
-                record.set_path(path.clone());
+                record.set_path(&path);
                 Ok(Upload { transfer, record, path, terms, root: self.core.root.clone() })
             }
             Err(failure) => Err(failed_or_denied(record, &self.core.root, failure, &terms)),
@@ -193,17 +192,17 @@ impl Session {
 
     /// Whether policy rules name FTP commands.
     pub fn restricts_commands(&self) -> bool {
-        self.core.policy.as_ref().is_some_and(SessionPolicy::has_commands)
+        self.core.rules.get().is_some_and(|policy| policy.has_commands())
     }
 
     /// Refuses an FTP command that a policy rule denies, by its name ("STOU", "SITE CHMOD").
     pub fn check_command(&self, command: &str) -> Result<(), Failure> {
-        let Some(policy) = &self.core.policy else { return Ok(()) };
+        let Some(policy) = self.core.rules.get() else { return Ok(()) };
         policy.decide_command(command).map_err(|denial| {
             let failure = denial.failure(command);
             record_line!(
                 (tracing::Level::INFO, "command", self.core.info, Some(&failure)),
-                { operation = command, rule = &*denial.rule, outcome = failure.kind.as_str(), },
+                { operation = command, rule = denial.rule.as_deref(), outcome = failure.kind.as_str(), },
                 "command refused"
             );
             failure
@@ -212,9 +211,7 @@ impl Session {
 
     /// Sets whether FTP data connections are encrypted from now on (PROT P), for policy rules.
     pub fn set_data_encrypted(&self, encrypted: bool) {
-        if let Some(policy) = &self.core.policy {
-            policy.set_data_encrypted(encrypted);
-        }
+        self.core.rules.set_data_encrypted(encrypted);
     }
 
     /// Logs out at the backend. Operations must not follow.

@@ -43,7 +43,7 @@ impl Server {
     }
 
     async fn ask(&self, checks: &Checks) -> Result<(), Failure> {
-        let Some(account) = &checks.login else { return self.backend().greet().await };
+        let Some(account) = &checks.login else { return self.backend().greet().await.map(drop) };
         let login = Login::Authenticated(Some(account.clone()));
         let refused = |failure: Failure| match failure.outage {
             Some(_) => failure,
@@ -51,14 +51,18 @@ impl Server {
             None => failure.with_outage(Outage::AccountRefused),
         };
         let session = self.backend().login(&login, Origin::CHECK).await.map_err(refused)?;
-        let listed = list(&*session).await;
+        let listed = list_login_folder(&*session).await;
         session.close().await;
         listed
     }
 }
 
 /// Lists the login folder to its end.
-async fn list(session: &dyn BackendSession) -> Result<(), Failure> {
+pub async fn list_login_folder(session: &dyn BackendSession) -> Result<(), Failure> {
+    // Nobody knows a name there that can be listed; PWD was answered at the login.
+    if session.relay().is_some() {
+        return Ok(());
+    }
     let permit = Permit::internal(ListDirectory { path: RemotePath::root() });
     let folder = PathMap::root_only(session.home().path());
     let target = Target::new(permit, &folder)

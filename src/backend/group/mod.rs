@@ -23,6 +23,7 @@ use crate::policy::Names;
 use server::{Place, is_unavailable};
 use session::GroupSession;
 
+pub use checks::list_login_folder;
 pub use metrics::GroupMetrics;
 pub use resumable::ResumeNote;
 pub use server::{KnownServers, Server};
@@ -161,6 +162,10 @@ impl Backend for Group {
 
     fn names(&self) -> Names {
         self.servers.first().map_or(Names::Exact, |server| server.backend().names())
+    }
+
+    fn is_opaque(&self) -> bool {
+        self.servers.first().is_some_and(|server| server.backend().is_opaque())
     }
 
     fn addresses(&self) -> &[String] {

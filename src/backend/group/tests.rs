@@ -10,8 +10,8 @@ use zeroize::Zeroizing;
 
 use super::*;
 use crate::auth::Credentials;
-use crate::backend::PartialUploads;
 use crate::backend::local::{self, LocalBackend};
+use crate::backend::{PartialUploads, Presented};
 use crate::op::Fault;
 
 /// A server that answers logins and checks as the test says.
@@ -65,9 +65,9 @@ impl Backend for Scripted {
         self.folder.login(&Login::Authenticated(None), Origin::ANY).await
     }
 
-    async fn greet(&self) -> Result<(), Failure> {
+    async fn greet(&self) -> Result<Presented, Failure> {
         self.checks.fetch_add(1, Ordering::Relaxed);
-        self.answer().await
+        self.answer().await.map(|()| Presented::default())
     }
 }
 

@@ -11,6 +11,7 @@ use super::report::{Location, Problems};
 use super::schema::File;
 use super::{Compiled, Fixed, LogSettings, Report, Stamps};
 use crate::config::leaf::{Leaf, OneOrMore};
+use crate::config::values::OnReload;
 
 mod accounts;
 mod admin;
@@ -32,6 +33,7 @@ mod listeners;
 mod login_hooks;
 mod machine_checks;
 mod methods;
+mod opaque;
 mod own_address;
 mod placeholders;
 mod policy;
@@ -72,6 +74,7 @@ pub(super) fn compile(
     let policy_limits = policy::limits(file, problems);
     let state_dir = state_dir::compile(file, folder, &policy_limits, machine, problems);
     let policy = policy::compile(file, problems);
+    opaque::check(file, problems);
     sockets::refuse_overlaps(file, problems);
     let metrics = file.metrics.as_ref().and_then(|metrics| value(&metrics.address).copied());
     let admin_socket = admin::compile(file, folder, machine, problems);
@@ -106,6 +109,7 @@ pub(super) fn compile(
         login_hooks,
         accounts,
         users_files: None,
+        judges_sessions: value(&file.on_reload) == Some(&OnReload::Judge),
         files: Stamps::default(),
         fixed: Fixed::default(),
         routes,

@@ -3,7 +3,7 @@
 use serde_json::{Value as Json, json};
 
 use crate::auth::UserCertificate;
-use crate::backend::ftp::{DataMode, PassiveCommand, UncheckedRename};
+use crate::backend::ftp::{DataMode, Dialect, PassiveCommand, UncheckedRename};
 use crate::backend::{PartialUploads, SendProxyProtocol, UnsupportedAttributes, group};
 use crate::config::leaf::{Choice, Invalid, Value};
 use crate::config::nearest::nearest;
@@ -52,6 +52,16 @@ pub(in crate::config) enum BackendTlsMode {
 pub(in crate::config) enum DataSessions {
     Any,
     Resumed,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+pub(in crate::config) enum OnReload {
+    Keep,
+    Judge,
+}
+
+impl Choice for OnReload {
+    const ALL: &'static [(&'static str, Self)] = &[("keep", Self::Keep), ("judge", Self::Judge)];
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -223,6 +233,10 @@ impl Choice for Authenticate {
 
 impl Choice for SessionReuse {
     const ALL: &'static [(&'static str, Self)] = &[("auto", Self::Auto), ("none", Self::None)];
+}
+
+impl Choice for Dialect {
+    const ALL: &'static [(&'static str, Self)] = &[("unix", Self::Unix), ("opaque", Self::Opaque)];
 }
 
 impl Choice for DataMode {

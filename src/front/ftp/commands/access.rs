@@ -2,7 +2,7 @@
 
 use zeroize::Zeroizing;
 
-use crate::front::ftp::client::{Client, Flow, LoggedIn, LoginState, TransferState};
+use crate::front::ftp::client::{Client, Flow, LoggedIn, LoginState, RelayedState, TransferState};
 use crate::front::ftp::reply::Reply;
 use crate::op::{Failure, FailureKind, Fault, Greeting};
 use crate::session::{ClientRefusal, EndSlot, Password, PasswordNeed, Proof, SessionEnd};
@@ -120,7 +120,9 @@ impl Client {
             Ok(session) => {
                 let directory = session.home();
                 let by_certificate = password.is_none();
-                let logged_in = LoggedIn { session, directory, rename_from: None, by_certificate };
+                let (rename_from, relayed) = (None, RelayedState::default());
+                let logged_in =
+                    LoggedIn { session, directory, rename_from, relayed, by_certificate };
                 let greeting = logged_in.session.greeting();
                 let mut lines: Vec<_> = greeting.map(Greeting::lines).unwrap_or_default().to_vec();
                 // Last, where clients and scripts expect it.

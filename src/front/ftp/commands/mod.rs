@@ -7,6 +7,7 @@ mod files;
 mod info;
 mod listing;
 mod parameters;
+mod relayed;
 mod security;
 mod transfer;
 
@@ -27,6 +28,9 @@ impl Client {
             C::Pbsz => self.pbsz().await,
             C::Prot(level) => self.prot(&level).await,
             C::Ccc => self.reply(Reply::CCC_DENIED).await,
+            C::Feat | C::Opts(_) | C::Syst if self.awaits_server() => {
+                self.before_server(&command).await;
+            }
             C::Feat => self.feat().await,
             C::Opts(argument) => self.opts(&argument).await,
             C::Help => self.help().await,
