@@ -22,7 +22,12 @@ def expect(condition, message):
 def run(*command, timeout=60, **options):
     """Returns what the command prints; it must succeed."""
     command = [str(it) for it in command]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=timeout, **options)
+    if "input" not in options:
+        options["stdin"] = subprocess.DEVNULL
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=timeout, **options)
+    except subprocess.TimeoutExpired as error:
+        raise Failed(f"{' '.join(command)}: not within {timeout} s\n{error.stdout}{error.stderr}") from error
     expect(done.returncode == 0, f"{' '.join(command)}: status {done.returncode}\n{done.stdout}{done.stderr}")
     return done.stdout
 
