@@ -22,7 +22,12 @@ def expect(condition, message):
 def run(*command, timeout=60, **options):
     """Returns what the command prints; it must succeed."""
     command = [str(it) for it in command]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=timeout, **options)
+    if "input" not in options:
+        options["stdin"] = subprocess.DEVNULL
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=timeout, **options)
+    except subprocess.TimeoutExpired as error:
+        raise Failed(f"{' '.join(command)}: not within {timeout} s\n{error.stdout}{error.stderr}") from error
     expect(done.returncode == 0, f"{' '.join(command)}: status {done.returncode}\n{done.stdout}{done.stderr}")
     return done.stdout
 
@@ -109,10 +114,11 @@ class Machine:
         if self.shell:
             self.shell.kill()
             self.shell.wait()
-        wait_for("the end of the processes", lambda: not self.processes())
-        for group, _, _ in os.walk(self.group, topdown=False):
-            os.rmdir(group)
-        run("umount", self.groups)
-
-    def processes(self):
-        return [line for file in self.group.rglob("cgroup.procs") for line in file.read_text().split()]
+        try:
+            # Not cgroup.procs, which does not have those that are just ending.
+            events = self.group / "cgroup.events"
+            wait_for("the end of the processes", lambda: "populated 0" in events.read_text())
+            for group, _, _ in os.walk(self.group, topdown=False):
+                os.rmdir(group)
+        finally:
+            run("umount", self.groups)
