@@ -2,9 +2,11 @@
 //! configuration, beside the one in force.
 
 mod generation;
+mod judge;
 mod process;
 mod reload;
 mod servers;
+mod users_metrics;
 mod users_reload;
 
 use std::net::SocketAddr;

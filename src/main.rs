@@ -105,7 +105,11 @@ enum Command {
     /// Print the users of another server's password file as YAML, for `users` or `users_file`
     ImportUsers(ImportUsers),
     /// Print the JSON Schema of the configuration file
-    Schema,
+    Schema {
+        /// Print a reference of all keys as Markdown instead
+        #[arg(long)]
+        markdown: bool,
+    },
 }
 
 #[derive(clap::Args)]
@@ -233,8 +237,12 @@ fn execute(arguments: Arguments) -> anyhow::Result<ExitCode> {
         }
         Command::HashPassword(command) => command.run(),
         Command::ImportUsers(command) => command.run(),
-        Command::Schema => {
-            print(&format!("{:#}\n", config::json_schema()))?;
+        Command::Schema { markdown } => {
+            print(&if markdown {
+                config::reference()
+            } else {
+                format!("{:#}\n", config::json_schema())
+            })?;
             Ok(ExitCode::SUCCESS)
         }
     }

@@ -116,7 +116,7 @@ impl Service {
             started: lasting.started,
             file: lasting.file.as_deref(),
             in_force_since: in_force.since,
-            is_draining: lasting.drain.is_draining(),
+            drain: &lasting.drain,
             listeners: &explainer.listeners,
             addresses: &in_force.addresses,
             sessions_max: explainer.gateway.limits.sessions,

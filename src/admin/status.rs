@@ -11,10 +11,12 @@ use hyper::Method;
 use serde_json::{Value, json};
 
 use super::client::{NO_GATEWAY, fetch};
+use super::drain::{self, drain_text};
 use super::explain::ListenerKind;
 use super::text::{bytes, columns, duration, list, number, text_of, time};
 use crate::backend::group::ServerView;
 use crate::data::PoolView;
+use crate::net::Drain;
 use crate::op::escape::printable;
 use crate::policy::Protocol;
 use crate::session::{SessionState, SessionView};
@@ -25,7 +27,7 @@ pub(super) struct Snapshot<'a> {
     /// The configuration file; `None`: the configuration is no file.
     pub(super) file: Option<&'a Path>,
     pub(super) in_force_since: SystemTime,
-    pub(super) is_draining: bool,
+    pub(super) drain: &'a Drain,
     pub(super) listeners: &'a [ListenerKind],
     /// Every bound address by listener name.
     pub(super) addresses: &'a [(String, SocketAddr)],
@@ -52,7 +54,7 @@ pub(super) fn json(now: &Snapshot<'_>) -> Value {
         "process": std::process::id(),
         "started": time(now.started),
         "seconds": seconds(now.started),
-        "draining": now.is_draining,
+        "drain": drain::json(now.drain),
         "configuration": {
             "file": file,
             "in_force_since": time(now.in_force_since),
@@ -102,7 +104,10 @@ fn pool(view: &PoolView) -> Value {
 /// For people. `response` is the admin socket's.
 pub fn status_text(response: &Value) -> String {
     let mut text = String::new();
-    let draining = if response["draining"] == true { "; it drains: no new sessions" } else { "" };
+    let drain = match &response["drain"] {
+        drain if drain["phase"] == "serving" => String::new(),
+        drain => format!("drain: {}\n", drain_text(drain)),
+    };
     let configuration = &response["configuration"];
     let file = match &configuration["file"] {
         Value::Null => "none".to_owned(),
@@ -115,7 +120,7 @@ pub fn status_text(response: &Value) -> String {
     });
     let _ = write!(
         text,
-        "lockgate {}, process {}, since {} ({}){draining}\n\
+        "lockgate {}, process {}, since {} ({})\n{drain}\
          configuration: {file}, in force since {}\n\
          sessions: {} of at most {} (limits.sessions){}\n\
          transfers: {}; up {}/s, down {}/s\n\

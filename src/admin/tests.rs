@@ -114,6 +114,8 @@ fn a_table_of_rubbish_is_a_table() {
 #[test]
 fn the_status_sums_up_the_gateway() {
     let at = SystemTime::UNIX_EPOCH;
+    let drain = Drain::new();
+    drain.announce();
     let addresses = ["0.0.0.0:21", "[::]:21"];
     let addresses = addresses.map(|address| ("public".to_owned(), address.parse().unwrap()));
     let server = ServerView {
@@ -144,7 +146,7 @@ fn the_status_sums_up_the_gateway() {
         file: Some(Path::new("/etc/lock\ngate.yaml")),
         in_force_since: at + Duration::from_secs(60),
         addresses: &addresses,
-        is_draining: true,
+        drain: &drain,
         listeners: &listeners,
         sessions: &sessions,
         sessions_max: 100,
@@ -158,7 +160,8 @@ fn the_status_sums_up_the_gateway() {
     }
     answer["version"] = json!("1.2.3");
     insta::assert_snapshot!(status_text(&answer), @r#"
-    lockgate 1.2.3, process 7, since 1970-01-01T00:00:00Z (7s); it drains: no new sessions
+    lockgate 1.2.3, process 7, since 1970-01-01T00:00:00Z (7s)
+    drain: the drain begins; sessions: 0
     configuration: /etc/lock\ngate.yaml, in force since 1970-01-01T00:01:00Z
     sessions: 2 of at most 100 (limits.sessions): 2 before-login
     transfers: 0; up 0 B/s, down 0 B/s

@@ -8,6 +8,7 @@ use std::time::SystemTime;
 use tokio_util::sync::CancellationToken;
 
 use super::StartError;
+use super::judge::judge_sessions;
 use super::process::Process;
 use super::servers::{self, Backends};
 use super::users_reload::UsersReload;
@@ -33,6 +34,7 @@ pub(super) struct Prepared {
     users: UserTable,
     guard: GuardSettings,
     users_files: Option<UsersFiles>,
+    judges_sessions: bool,
 }
 
 /// A configuration in force, and what the next one takes over from it.
@@ -122,6 +124,7 @@ impl Prepared {
             users: config.users,
             guard: config.login_guard,
             users_files: config.users_files,
+            judges_sessions: config.judges_sessions,
         })
     }
 
@@ -132,7 +135,7 @@ impl Prepared {
         process: &Arc<Process>,
         previous: Option<&Generation>,
     ) -> Generation {
-        let Self { generation, listeners, users, guard, users_files } = self;
+        let Self { generation, listeners, users, guard, users_files, judges_sessions } = self;
         let change = process.change();
         let Generation { pools, backends, replaced, .. } = &generation;
         let data_ports = pools.values().flat_map(|pool| pool.view().ports).map(|port| port.port);
@@ -149,9 +152,13 @@ impl Prepared {
         backends.servers.check_until(replaced);
         listeners.into_iter().for_each(|listener| listener.serve(replaced));
         previous.into_iter().for_each(|previous| previous.replaced.cancel());
+        let judge = judges_sessions.then(|| generation.in_force.clone());
+        if let (Some(in_force), Some(_)) = (&judge, previous) {
+            judge_sessions(in_force, process);
+        }
         drop(change);
         if let Some(files) = users_files {
-            let reload = UsersReload::new(process.clone(), files, replaced.clone());
+            let reload = UsersReload::new(process.clone(), files, judge, replaced.clone());
             task::spawn(replaced.clone().run_until_cancelled_owned(reload.watch()));
         }
         generation

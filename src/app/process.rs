@@ -9,7 +9,7 @@ use prometheus::Registry;
 use tokio_util::sync::CancellationToken;
 
 use super::StartError;
-use super::users_reload::UsersReloadMetrics;
+use super::users_metrics::UsersReloadMetrics;
 use crate::audit::Audit;
 use crate::auth::hook::HookMetrics;
 use crate::auth::{GuardSettings, LoginGuard, PasswordCheck, UserTable};

@@ -3,60 +3,38 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use prometheus::{IntCounterVec, IntGauge, Opts, Registry};
 use tokio_util::sync::CancellationToken;
 
+use super::judge::judge_sessions;
 use super::process::Process;
+use crate::admin::InForce;
 use crate::config::{Stamps, UsersFiles};
 use crate::net::task;
 
 /// Between two looks at the files. A change is read once it is as old.
 const INTERVAL: Duration = Duration::from_secs(1);
 
-/// How often the files were read again.
-#[derive(Clone)]
-pub(super) struct UsersReloadMetrics {
-    reloads: IntCounterVec,
-    broken: IntGauge,
-}
-
 /// Watches the files of one configuration.
 pub(super) struct UsersReload {
     process: Arc<Process>,
     files: UsersFiles,
     seen: Option<Stamps>,
+    /// Sessions are judged anew by this configuration when the users have changed.
+    judge: Option<Arc<InForce>>,
     /// Another configuration is in force, with users of its own.
     replaced: CancellationToken,
-}
-
-impl UsersReloadMetrics {
-    pub(super) fn register(registry: &Registry) -> Result<Self, prometheus::Error> {
-        let reloads = IntCounterVec::new(
-            Opts::new("lockgate_users_file_reloads_total", "How often users_file was read again"),
-            &["outcome"],
-        )?;
-        let broken = IntGauge::new(
-            "lockgate_users_file_broken",
-            "1 while users_file has an error, and the users before are in force",
-        )?;
-        registry.register(Box::new(reloads.clone()))?;
-        registry.register(Box::new(broken.clone()))?;
-        for outcome in ["ok", "failed"] {
-            reloads.with_label_values(&[outcome]);
-        }
-        Ok(Self { reloads, broken })
-    }
 }
 
 impl UsersReload {
     pub(super) fn new(
         process: Arc<Process>,
         files: UsersFiles,
+        judge: Option<Arc<InForce>>,
         replaced: CancellationToken,
     ) -> Self {
         // The configuration was read with them.
         process.users_reload.broken.set(0);
-        Self { process, files, seen: None, replaced }
+        Self { process, files, seen: None, judge, replaced }
     }
 
     /// Never ends.
@@ -89,6 +67,9 @@ impl UsersReload {
             Ok(users) => {
                 tracing::info!(users = users.iter().len(), "users_file was read again");
                 self.process.passwords.replace_users(users);
+                if let Some(in_force) = &self.judge {
+                    judge_sessions(in_force, &self.process);
+                }
                 metrics.reloads.with_label_values(&["ok"]).inc();
                 metrics.broken.set(0);
             }

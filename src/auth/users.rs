@@ -23,6 +23,22 @@ pub struct User {
     pub certificate: Option<UserCertificate>,
 }
 
+impl User {
+    /// Whether who could log in as `self` still can as `other`.
+    pub fn has_same_credentials(&self, other: &Self) -> bool {
+        let credentials = |it: &Self| {
+            (
+                it.password_hash.clone(),
+                it.keys.clone(),
+                it.principals.clone(),
+                it.required,
+                it.certificate,
+            )
+        };
+        credentials(self) == credentials(other)
+    }
+}
+
 /// What a TLS client certificate is for, of a user whom it names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum UserCertificate {

@@ -3,7 +3,7 @@
 use serde_json::{Value as Json, json};
 
 use super::leaf::{Leaf, OneOrMore, Value};
-use super::read::{Read, Section, section};
+use super::read::{Key, Read, Section, section};
 use super::report::{Location, Problems};
 use super::tree::{Kind, Node};
 use super::values::AlgorithmName;
@@ -67,5 +67,9 @@ impl Read for Algorithms {
 
     fn keys() -> Vec<&'static str> {
         Extended::known().iter().map(|key| key.name).collect()
+    }
+
+    fn section_keys() -> Vec<Key> {
+        Extended::known()
     }
 }

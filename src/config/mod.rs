@@ -24,6 +24,7 @@ mod leaf;
 mod machine;
 mod nearest;
 mod read;
+mod reference;
 mod report;
 mod schema;
 mod secret;
@@ -92,6 +93,8 @@ pub struct Compiled {
     pub files: Stamps,
     /// What a running gateway keeps when it gets this configuration.
     pub fixed: Fixed,
+    /// Whether open sessions are judged anew when it replaces another one (`on_reload`).
+    pub judges_sessions: bool,
     /// Warnings; often empty.
     pub warnings: Report,
 }
@@ -249,6 +252,11 @@ pub fn json_schema() -> serde_json::Value {
     let mut schema = <schema::File as Read>::schema();
     schema["$schema"] = "https://json-schema.org/draft/2020-12/schema".into();
     schema
+}
+
+/// The reference of the file's keys, as Markdown (docs/configuration-reference.md).
+pub fn reference() -> String {
+    reference::markdown(&<schema::File as Read>::section_keys())
 }
 
 fn load_in(text: &str, name: &str, folder: &Path, machine: &Machine) -> Result<Compiled, Report> {

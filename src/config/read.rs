@@ -24,6 +24,11 @@ pub(super) trait Read: Sized {
     fn keys() -> Vec<&'static str> {
         Vec::new()
     }
+
+    /// The keys of the section that it is, lists or names; none for a value.
+    fn section_keys() -> Vec<Key> {
+        Vec::new()
+    }
 }
 
 /// A mapping with known keys; made by [`section!`].
@@ -49,6 +54,8 @@ pub(super) struct Key {
     pub schema: fn() -> Json,
     /// The keys below it.
     pub below: fn() -> Vec<&'static str>,
+    /// The keys of its section or sections.
+    pub section_keys: fn() -> Vec<Key>,
 }
 
 /// Declares a section: every field is a key, its documentation is the key's description in the JSON
@@ -82,6 +89,7 @@ macro_rules! section {
                         required: !REQUIRED.is_empty(),
                         schema: <$type as $crate::config::read::Read>::schema,
                         below: <$type as $crate::config::read::Read>::keys,
+                        section_keys: <$type as $crate::config::read::Read>::section_keys,
                     }
                 }),*]
             }
@@ -145,6 +153,10 @@ impl<S: Section> Read for S {
 
     fn keys() -> Vec<&'static str> {
         S::known().iter().map(|key| key.name).collect()
+    }
+
+    fn section_keys() -> Vec<Key> {
+        S::known()
     }
 }
 
@@ -290,6 +302,10 @@ impl<T: Read> Read for Named<T> {
     fn schema() -> Json {
         json!({ "type": "object", "additionalProperties": T::schema() })
     }
+
+    fn section_keys() -> Vec<Key> {
+        T::section_keys()
+    }
 }
 
 /// One section, or a list of them.
@@ -325,6 +341,10 @@ impl<T: Read> Read for OneOrMany<T> {
     fn keys() -> Vec<&'static str> {
         T::keys()
     }
+
+    fn section_keys() -> Vec<Key> {
+        T::section_keys()
+    }
 }
 
 /// A list of sections.
@@ -357,5 +377,9 @@ impl<T: Read> Read for Many<T> {
 
     fn schema() -> Json {
         json!({ "type": "array", "items": T::schema() })
+    }
+
+    fn section_keys() -> Vec<Key> {
+        T::section_keys()
     }
 }

@@ -54,8 +54,12 @@ section! {
         [required] routes: Many<Route>,
         /// What users may do. Absent: whatever the backend allows.
         policy: Policy,
-        /// Limits and timeouts.
+        /// Limits and timeouts. Absent: the defaults.
         limits: Limits,
+        /// What a reload does with open sessions. keep (default): they keep what they had. judge: those whose
+        /// login would now be refused or lead elsewhere end after their transfers; the others go on under the
+        /// new rules.
+        on_reload: Leaf<OnReload>,
         /// How the gateway ends. Absent: the defaults.
         drain: Drain,
         /// Delays and bans after failed logins. Absent: the defaults.
@@ -65,9 +69,9 @@ section! {
         state_dir: Leaf<PathName>,
         /// The address of /metrics, /live and /ready. Absent: none.
         metrics: Metrics,
-        /// The socket of `lockgate ports`. Absent: none.
+        /// The socket of the commands that ask the running gateway, such as `lockgate ports`. Absent: none.
         admin: Admin,
-        /// What is logged, and how.
+        /// What is logged, and how. Absent: the defaults.
         log: Log,
         /// Where records of logins, operations, transfers and sessions go, for an audit: one output, or a
         /// list of them. Absent: none.
@@ -90,16 +94,16 @@ section! {
         tls: ListenerTls,
         /// ftp: the pool that passive data connections use. Absent: PASV and EPSV are refused.
         data_ports: Leaf<Text>,
-        /// ftp: active mode (PORT and EPRT).
+        /// ftp: active mode (PORT and EPRT). Absent: refused.
         active: Active,
         /// sftp: the file with the host's private key (OpenSSH or PEM format, not encrypted), or a list
         /// with one of each kind.
         host_keys: OneOrMore<FileName>,
         /// sftp: a file with a host key's certificate (`ssh-keygen -s CA -h`), or a list with one for each,
-        /// for clients that trust the authority (@cert-authority).
+        /// for clients that trust the authority (@cert-authority). Absent: none.
         host_certificates: OneOrMore<FileName>,
         /// sftp: a file with the public keys of certificate authorities, one a line, or a list of files. Their
-        /// user certificates are accepted for `users` that they name as principals.
+        /// user certificates are accepted for `users` that they name as principals. Absent: none.
         trusted_user_ca_keys: OneOrMore<FileName>,
         /// sftp: a file with revoked keys, or a list of files: public keys or SHA-256 fingerprints, one a
         /// line, or a key revocation list (`ssh-keygen -k`). They are read again when they change; while one
@@ -108,7 +112,7 @@ section! {
         /// sftp: the authentication methods that are offered: publickey, password, or a list. Absent: those
         /// with which a user of the listener's routes can log in.
         methods: OneOrMore<Method>,
-        /// sftp: when new session keys are negotiated.
+        /// sftp: when new session keys are negotiated. Absent: the defaults.
         rekey: Rekey,
         /// sftp: how long a client may be silent before a keepalive is sent; after three without an
         /// answer the connection ends. Default: 60s.
@@ -198,7 +202,7 @@ section! {
     /// Active mode towards clients.
     Active {
         /// Whether PORT and EPRT are served: the gateway connects to the client, to its own address
-        /// and ports from 1024 only. Default: false.
+        /// and ports from 1024 only.
         [required] allowed: Leaf<bool>,
         /// The source ports of data connections, for firewalls that require them: a range
         /// ("20000-20009"), or one port, such as 20, which needs CAP_NET_BIND_SERVICE. Two connections
@@ -227,7 +231,7 @@ section! {
         /// How long PASV and EPSV wait for a free port before they are refused. Default: 10s.
         wait: Leaf<Duration>,
         /// Networks of load balancers. All data connections must come from there and start with a PROXY
-        /// protocol header, as on a listener.
+        /// protocol header, as on a listener. Absent: clients connect directly, without a header.
         proxy_protocol: OneOrMore<IpNet>,
         /// This replica's part of the range, where several replicas share a configuration. Absent: the
         /// whole range.
@@ -246,7 +250,7 @@ section! {
         address: Leaf<AdvertisedHost>,
         /// Instead of address: the environment variable with it, such as the address of a pod's node.
         address_env: Leaf<Text>,
-        /// What is added to the port number, where NAT changes ports; from -65534 to 65534.
+        /// What is added to the port number, where NAT changes ports. Default: 0.
         port_offset: Leaf<PortOffset>,
         /// Instead of port_offset: the ports that clients connect to, one for each port of the whole
         /// range, in the same order.
@@ -432,7 +436,7 @@ section! {
         /// Folders that clients see under other paths, at most 32.
         rewrite: Many<Rewrite>,
         /// The text that FTP clients read after the login, of one or more lines, before the last line of
-        /// the 230 reply. SFTP has none after the login: see the listener's greeting.
+        /// the 230 reply. SFTP has none after the login: see the listener's greeting. Absent: none.
         greeting: Leaf<Greeting>,
     }
     hints [

@@ -1,6 +1,7 @@
 //! Sockets, TLS, SSH streams and draining, shared by fronts and backends; no file transfer protocol.
 
 mod accept;
+mod bind;
 mod buffered;
 mod connect;
 mod drain;
@@ -20,10 +21,11 @@ pub mod tls;
 mod undelivered;
 
 pub use accept::accept;
+pub use bind::{bind, listen};
 pub use connect::{Connector, Connectors, connect_from};
 pub use drain::{Drain, DrainPhase, DrainSettings};
 pub use file_stamp::FileStamp;
-pub use listen::{ListenError, Listener, bind, listen};
+pub use listen::{ListenError, Listener};
 pub use listening::{ListeningSocket, listening_sockets};
 pub use poll::poll_once;
 pub use protection::{Peer, Protection, Protocol};

@@ -10,17 +10,17 @@ use super::open_uploads::OpenUploads;
 use super::path_masking;
 use super::record::Record;
 use super::root::Root;
+use super::rules::SessionRules;
 use super::session_info::SessionInfo;
 use super::session_record::SessionRecord;
 use crate::backend::BackendSession;
 use crate::op::{Action, Answer, Direction, Failure, FailureKind, Greeting, Operation};
 use crate::policy::limits::SessionLimits;
-use crate::policy::{self, Decision, FileState, Permit, Question, SessionPolicy, Subject, Terms};
+use crate::policy::{self, Decision, FileState, Permit, Question, Subject, Terms};
 use crate::route::Target;
 
 pub(super) struct SessionCore {
-    /// `None` without rules.
-    pub(super) policy: Option<SessionPolicy>,
+    pub(super) rules: SessionRules,
     pub(super) limits: SessionLimits,
     pub(super) info: Arc<SessionInfo>,
     pub(super) span: Span,
@@ -88,8 +88,9 @@ impl SessionCore {
         if let Err(failure) = self.limits.operation().await {
             return refused(record, failure);
         }
-        let exclusive = self.policy.is_some() && self.backend.abilities().exclusive_creation;
-        let decided = match policy::decide(self.policy.as_ref(), action, exclusive) {
+        let policy = self.rules.get();
+        let exclusive = policy.is_some() && self.backend.abilities().exclusive_creation;
+        let decided = match policy::decide(policy.as_deref(), action, exclusive) {
             Decision::Allowed(permit) => Ok(permit),
             Decision::Denied(denial) => Err(denial),
             Decision::Depends(question) => match self.file_state(&question).await {

@@ -112,10 +112,12 @@ mod choice;
 mod destination;
 mod guessing;
 mod hook;
+mod judge;
 mod login;
 mod progress;
 
 pub use guessing::BANNED;
+pub(in crate::session) use judge::Judged;
 
 #[cfg(test)]
 mod tests;

@@ -22,6 +22,7 @@ mod record;
 mod record_line;
 mod rewritten;
 mod root;
+mod rules;
 mod session_info;
 mod session_record;
 mod size_limit;

@@ -11,6 +11,7 @@ use tempfile::TempDir;
 
 use super::core::SessionCore;
 use super::root::Root;
+use super::rules::SessionRules;
 use super::session_info::SessionInfo;
 use super::session_record::SessionRecord;
 use super::*;
@@ -86,7 +87,7 @@ fn session(
     });
     Session::new(SessionCore {
         span: tracing::Span::none(),
-        policy,
+        rules: SessionRules::new(policy),
         limits: Default::default(),
         record: SessionRecord::new(info.clone()),
         info,

@@ -152,7 +152,7 @@ impl DirectoryListing {
         let Self { listing, core, path, rewritten, .. } = self;
         let root = &core.root;
         let shown = |mut entries: Vec<Entry>| {
-            if let Some(policy) = &core.policy {
+            if let Some(policy) = core.rules.get() {
                 entries.retain(|entry| !policy.hides_entry(path, entry));
             }
             let seen = |entry| path_masking::entry(root, path, entry);

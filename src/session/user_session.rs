@@ -15,7 +15,6 @@ use crate::op::{
     Abilities, Action, Answer, Failure, FailureKind, Fault, Greeting, ListDirectory, OpenHandle,
     OpenMode, Operation, ReadFile, RemotePath, Representation, WriteFile, WriteMode,
 };
-use crate::policy::SessionPolicy;
 
 /// The session of a logged in user at the backend of the route.
 pub struct Session {
@@ -193,12 +192,12 @@ impl Session {
 
     /// Whether policy rules name FTP commands.
     pub fn restricts_commands(&self) -> bool {
-        self.core.policy.as_ref().is_some_and(SessionPolicy::has_commands)
+        self.core.rules.get().is_some_and(|policy| policy.has_commands())
     }
 
     /// Refuses an FTP command that a policy rule denies, by its name ("STOU", "SITE CHMOD").
     pub fn check_command(&self, command: &str) -> Result<(), Failure> {
-        let Some(policy) = &self.core.policy else { return Ok(()) };
+        let Some(policy) = self.core.rules.get() else { return Ok(()) };
         policy.decide_command(command).map_err(|denial| {
             let failure = denial.failure(command);
             record_line!(
@@ -212,9 +211,7 @@ impl Session {
 
     /// Sets whether FTP data connections are encrypted from now on (PROT P), for policy rules.
     pub fn set_data_encrypted(&self, encrypted: bool) {
-        if let Some(policy) = &self.core.policy {
-            policy.set_data_encrypted(encrypted);
-        }
+        self.core.rules.set_data_encrypted(encrypted);
     }
 
     /// Logs out at the backend. Operations must not follow.

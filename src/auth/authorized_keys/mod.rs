@@ -17,12 +17,12 @@ use options::Options;
 pub(super) const RSA_BITS_MIN: u32 = 2048;
 
 /// The public keys of a user with their restrictions.
-#[derive(Clone, Default)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct AuthorizedKeys {
     entries: Vec<Entry>,
 }
 
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 struct Entry {
     key: PublicKey,
     options: Options,

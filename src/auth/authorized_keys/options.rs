@@ -8,7 +8,7 @@ use super::KeyRefused;
 use super::sources::Sources;
 
 /// The restrictions of a key.
-#[derive(Clone, Default)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub(super) struct Options {
     /// `from=`.
     from: Option<Sources>,

@@ -7,7 +7,10 @@ use ipnet::IpNet;
 
 /// The patterns of `from="…"` (ssh_config(5), PATTERNS), over addresses: names are not looked up.
 #[derive(Clone)]
-pub(super) struct Sources(Vec<Pattern>);
+pub(super) struct Sources {
+    text: String,
+    patterns: Vec<Pattern>,
+}
 
 #[derive(Clone)]
 struct Pattern {
@@ -31,16 +34,25 @@ impl Sources {
             };
             Ok(Pattern { negated, matcher: matcher(bare)? })
         });
-        patterns.collect::<Result<_, _>>().map(Self)
+        Ok(Self { text: text.to_owned(), patterns: patterns.collect::<Result<_, String>>()? })
     }
 
     /// One pattern must match, and none of the negated ones.
     pub(super) fn admit(&self, source: IpAddr) -> bool {
         let source = source.to_canonical();
-        let matching = || self.0.iter().filter(|pattern| pattern.matcher.covers(source));
+        let matching = || self.patterns.iter().filter(|pattern| pattern.matcher.covers(source));
         matching().any(|pattern| !pattern.negated) && !matching().any(|pattern| pattern.negated)
     }
 }
+
+/// Whether both have the same patterns, as written.
+impl PartialEq for Sources {
+    fn eq(&self, other: &Self) -> bool {
+        self.text == other.text
+    }
+}
+
+impl Eq for Sources {}
 
 impl Matcher {
     fn covers(&self, source: IpAddr) -> bool {

@@ -11,6 +11,7 @@ use super::report::{Location, Problems};
 use super::schema::File;
 use super::{Compiled, Fixed, LogSettings, Report, Stamps};
 use crate::config::leaf::{Leaf, OneOrMore};
+use crate::config::values::OnReload;
 
 mod accounts;
 mod admin;
@@ -106,6 +107,7 @@ pub(super) fn compile(
         login_hooks,
         accounts,
         users_files: None,
+        judges_sessions: value(&file.on_reload) == Some(&OnReload::Judge),
         files: Stamps::default(),
         fixed: Fixed::default(),
         routes,

@@ -5,7 +5,7 @@ use serde_json::{Value as Json, json};
 
 use crate::config::leaf::{Invalid, Leaf, OneOrMore, Value};
 use crate::config::nearest::nearest;
-use crate::config::read::{Read, section};
+use crate::config::read::{Key, Read, section};
 use crate::config::report::{Location, Problems};
 use crate::config::tree::{Kind, Node};
 use crate::config::values::{FileName, Text, Validity};
@@ -56,6 +56,10 @@ impl Read for Login {
 
     fn keys() -> Vec<&'static str> {
         Account::keys()
+    }
+
+    fn section_keys() -> Vec<Key> {
+        Account::section_keys()
     }
 }
 

@@ -25,7 +25,7 @@ section! {
         /// or required (a password counts only together with it). Absent: the password alone counts, and a
         /// listener's client_certificate comes on top.
         certificate: Leaf<UserCertificate>,
-        /// Groups that routes can match.
+        /// Groups that routes, rules and limits can match. Absent: none.
         groups: OneOrMore<Text>,
     }
     hints ["password" => "write the hash that `lockgate hash-password` prints, as password_hash"]

@@ -55,6 +55,16 @@ pub(in crate::config) enum DataSessions {
 }
 
 #[derive(Clone, Copy, PartialEq)]
+pub(in crate::config) enum OnReload {
+    Keep,
+    Judge,
+}
+
+impl Choice for OnReload {
+    const ALL: &'static [(&'static str, Self)] = &[("keep", Self::Keep), ("judge", Self::Judge)];
+}
+
+#[derive(Clone, Copy, PartialEq)]
 pub(in crate::config) enum Authenticate {
     Backend,
     Gateway,

@@ -105,7 +105,7 @@ impl Value for Bytes {
     }
 
     fn schema() -> Json {
-        json!({ "anyOf": [
+        json!({ "title": "a size, or 0", "anyOf": [
             { "type": "string", "pattern": "^[0-9]+(KiB|MiB|GiB)$" },
             { "type": "integer", "const": 0 },
         ] })
@@ -124,6 +124,10 @@ impl Value for Duration {
             _ => Invalid::new(message),
         }
     }
+
+    fn schema() -> Json {
+        json!({ "type": "string", "title": "a duration, or 0s" })
+    }
 }
 
 /// A duration that is not zero.
@@ -136,6 +140,10 @@ impl Value for Positive {
             Duration::ZERO => Invalid::new("must be longer than zero"),
             duration => Ok(Self(duration)),
         }
+    }
+
+    fn schema() -> Json {
+        json!({ "type": "string", "title": "a duration" })
     }
 }
 
@@ -165,6 +173,10 @@ impl Value for FileName {
         Ok(Self(name.into()))
     }
 
+    fn schema() -> Json {
+        json!({ "type": "string", "title": "a file" })
+    }
+
     fn file(&self) -> Option<&Path> {
         Some(&self.0)
     }
@@ -178,6 +190,10 @@ pub(in crate::config) struct PathName(pub PathBuf);
 impl Value for PathName {
     fn parse(text: &str) -> Result<Self, Invalid> {
         FileName::parse(text).map(|FileName(name)| Self(name))
+    }
+
+    fn schema() -> Json {
+        json!({ "type": "string", "title": "a file or folder of this machine" })
     }
 }
 
@@ -204,6 +220,10 @@ impl Value for UserGlob {
             Err(e) => Invalid::new(format!("\"{text}\" is not a valid pattern: {}", e.kind())),
         }
     }
+
+    fn schema() -> Json {
+        json!({ "type": "string", "title": "a name or a pattern" })
+    }
 }
 
 impl Value for RemotePath {
@@ -212,5 +232,9 @@ impl Value for RemotePath {
             let suggestion = (wrong == TextPathError::Relative).then(|| format!("/{text}"));
             Invalid { message: wrong.to_string(), suggestion }
         })
+    }
+
+    fn schema() -> Json {
+        json!({ "type": "string", "title": "an absolute path" })
     }
 }

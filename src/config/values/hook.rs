@@ -70,7 +70,7 @@ impl Value for HookUrl {
     }
 
     fn schema() -> Json {
-        json!({ "type": "string", "pattern": "^https?://[^#@]+$" })
+        json!({ "type": "string", "title": "a URL", "pattern": "^https?://[^#@]+$" })
     }
 }
 
@@ -89,7 +89,7 @@ impl Value for HookPath {
     }
 
     fn schema() -> Json {
-        json!({ "type": "string", "pattern": "^/" })
+        json!({ "type": "string", "title": "a path", "pattern": "^/" })
     }
 }
 

@@ -53,7 +53,7 @@ impl Value for Bandwidth {
     }
 
     fn schema() -> Json {
-        json!({ "type": "string", "pattern": "^[0-9]+((K|M|G)iB|(k|M|G)bit)/s$" })
+        json!({ "type": "string", "title": "a rate", "pattern": "^[0-9]+((K|M|G)iB|(k|M|G)bit)/s$" })
     }
 }
 
@@ -88,7 +88,7 @@ impl Value for OperationRate {
     }
 
     fn schema() -> Json {
-        json!({ "type": "string", "pattern": "^[0-9]+/(s|min)$" })
+        json!({ "type": "string", "title": "a rate", "pattern": "^[0-9]+/(s|min)$" })
     }
 }
 
@@ -111,7 +111,7 @@ impl Value for DailyBytes {
     }
 
     fn schema() -> Json {
-        json!({ "type": "string", "pattern": "^[0-9]+(KiB|MiB|GiB)$" })
+        json!({ "type": "string", "title": "a size", "pattern": "^[0-9]+(KiB|MiB|GiB)$" })
     }
 }
 

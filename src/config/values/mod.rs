@@ -15,7 +15,7 @@ mod ssh;
 pub(super) use audit::SyslogTls;
 pub(super) use choices::{
     Authenticate, BackendProtocol, BackendTlsMode, ClientCertificateMode, DataSessions,
-    ListenerProtocol, ListenerTlsMode, Method,
+    ListenerProtocol, ListenerTlsMode, Method, OnReload,
 };
 pub(super) use common::{Bytes, Count, FileName, PathName, Positive, Text, UpTo, UserGlob};
 pub(super) use hook::{HookPath, HookUrl};

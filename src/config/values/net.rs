@@ -44,11 +44,19 @@ impl Value for SocketAddr {
             )),
         }
     }
+
+    fn schema() -> Json {
+        json!({ "type": "string", "title": "an IP address with a port" })
+    }
 }
 
 impl Value for IpAddr {
     fn parse(text: &str) -> Result<Self, Invalid> {
         text.parse().or_else(|_| Invalid::new(format!("\"{text}\" is not an IP address")))
+    }
+
+    fn schema() -> Json {
+        json!({ "type": "string", "title": "an IP address" })
     }
 }
 
@@ -65,6 +73,10 @@ impl Value for IpNet {
             return Invalid::with_suggestion(message, network.trunc().to_string());
         }
         no_mapped(network)
+    }
+
+    fn schema() -> Json {
+        json!({ "type": "string", "title": "a network or an IP address" })
     }
 }
 
@@ -95,6 +107,10 @@ impl Value for ServerNamePattern {
             ));
         }
         Ok(Self(text.to_owned()))
+    }
+
+    fn schema() -> Json {
+        json!({ "type": "string", "title": "a DNS name or a pattern" })
     }
 }
 
@@ -129,7 +145,7 @@ impl Value for PortRange {
     }
 
     fn schema() -> Json {
-        json!({ "anyOf": [
+        json!({ "title": "a port or a range of ports", "anyOf": [
             { "type": "string", "pattern": "^[0-9]+(-[0-9]+)?$" },
             { "type": "integer", "minimum": 1, "maximum": 65535 },
         ] })
@@ -163,6 +179,10 @@ impl Value for AdvertisedHost {
                  replica's index"
             )),
         }
+    }
+
+    fn schema() -> Json {
+        json!({ "type": "string", "title": "an IP address or a name" })
     }
 }
 
@@ -253,6 +273,10 @@ impl Value for HostPort {
             },
         };
         Ok(Self { host: host.into(), port })
+    }
+
+    fn schema() -> Json {
+        json!({ "type": "string", "title": "a host, with or without a port" })
     }
 }
 

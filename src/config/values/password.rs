@@ -1,5 +1,7 @@
 //! Password hashes.
 
+use serde_json::{Value as Json, json};
+
 use crate::auth::{HashError, PasswordHash};
 use crate::config::leaf::{Invalid, Value};
 
@@ -12,5 +14,9 @@ impl Value for PasswordHash {
             };
             Invalid::new(format!("{error}; {remedy} with `lockgate hash-password`"))
         })
+    }
+
+    fn schema() -> Json {
+        json!({ "type": "string", "title": "a hash" })
     }
 }

@@ -68,7 +68,7 @@ impl Value for OperationWord {
 
     fn schema() -> Json {
         let names = Effect::ALL.iter().map(|(name, _)| *name).chain(["all"]).chain(COMMANDS);
-        json!({ "enum": names.collect::<Vec<_>>() })
+        json!({ "title": "an operation or an FTP command", "enum": names.collect::<Vec<_>>() })
     }
 }
 
@@ -98,6 +98,10 @@ impl Value for PathPattern {
         Self::new(text)
             .or_else(|e| Invalid::new(format!("\"{text}\" is not a valid pattern: {}", e.kind())))
     }
+
+    fn schema() -> Json {
+        json!({ "type": "string", "title": "a pattern" })
+    }
 }
 
 /// A file extension in lower case, without the dot.
@@ -118,6 +122,10 @@ impl Value for Extension {
             return Invalid::new(message);
         }
         Ok(Self(text.to_ascii_lowercase().into_bytes()))
+    }
+
+    fn schema() -> Json {
+        json!({ "type": "string", "title": "an extension" })
     }
 }
 
@@ -140,6 +148,10 @@ impl Value for NameGlob {
             Ok(glob) => Ok(Self(glob)),
             Err(e) => Invalid::new(format!("\"{text}\" is not a valid pattern: {}", e.kind())),
         }
+    }
+
+    fn schema() -> Json {
+        json!({ "type": "string", "title": "a pattern" })
     }
 }
 
@@ -181,7 +193,7 @@ impl Value for Days {
 
     fn schema() -> Json {
         let day = "(mon|tue|wed|thu|fri|sat|sun)";
-        json!({ "type": "string", "pattern": format!("^{day}(-{day})?$") })
+        json!({ "type": "string", "title": "a weekday or a range", "pattern": format!("^{day}(-{day})?$") })
     }
 }
 
@@ -215,7 +227,7 @@ impl Value for Hours {
 
     fn schema() -> Json {
         let time = "([01][0-9]|2[0-4]):[0-5][0-9]";
-        json!({ "type": "string", "pattern": format!("^{time}-{time}$") })
+        json!({ "type": "string", "title": "a time of day to another", "pattern": format!("^{time}-{time}$") })
     }
 }
 
@@ -229,6 +241,10 @@ impl Value for TimeZone {
             let suggestion = nearest(text, names.iter().map(String::as_str));
             Invalid { message, suggestion }
         })
+    }
+
+    fn schema() -> Json {
+        json!({ "type": "string", "title": "a time zone" })
     }
 }
 

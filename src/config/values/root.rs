@@ -22,7 +22,7 @@ impl Value for RootSetting {
     }
 
     fn schema() -> Json {
-        json!({ "anyOf": [
+        json!({ "title": "`home` or an absolute path", "anyOf": [
             { "type": "string", "const": HOME },
             { "type": "string", "pattern": r"^/([^{}]|\{user\})*$" },
         ] })

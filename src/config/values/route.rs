@@ -18,7 +18,7 @@ impl Value for FolderSetting {
     }
 
     fn schema() -> Json {
-        json!({ "type": "string", "pattern": r"^/([^{}]|\{user\})*$" })
+        json!({ "type": "string", "title": "an absolute path", "pattern": r"^/([^{}]|\{user\})*$" })
     }
 }
 

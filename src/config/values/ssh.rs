@@ -44,7 +44,7 @@ impl Value for Fingerprint {
     }
 
     fn schema() -> Json {
-        json!({ "type": "string", "pattern": "^SHA256:[A-Za-z0-9+/]{43}$" })
+        json!({ "type": "string", "title": "a fingerprint", "pattern": "^SHA256:[A-Za-z0-9+/]{43}$" })
     }
 }
 
@@ -85,7 +85,7 @@ impl Value for AccountName {
     }
 
     fn schema() -> Json {
-        json!({ "type": "string", "pattern": r"^([^{}]|\{user\})+$" })
+        json!({ "type": "string", "title": "a name", "pattern": r"^([^{}]|\{user\})+$" })
     }
 }
 
@@ -100,6 +100,10 @@ impl Value for Validity {
             return Ok(Self(valid));
         }
         Invalid::new(format!("\"{text}\" is not between 30s and 24h"))
+    }
+
+    fn schema() -> Json {
+        json!({ "type": "string", "title": "a duration" })
     }
 }
 
@@ -127,6 +131,6 @@ impl Value for RekeyBytes {
     }
 
     fn schema() -> Json {
-        json!({ "type": "string", "pattern": "^[0-9]+(KiB|MiB|GiB)$" })
+        json!({ "type": "string", "title": "a size", "pattern": "^[0-9]+(KiB|MiB|GiB)$" })
     }
 }

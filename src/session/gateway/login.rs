@@ -9,11 +9,13 @@ use super::super::core::SessionCore;
 use super::super::login_record::LoginRecord;
 use super::super::open_uploads::OpenUploads;
 use super::super::proof::Proof;
+use super::super::rules::SessionRules;
 use super::super::session_info::{Established, Granted, SessionInfo};
 use super::super::session_record::SessionRecord;
 use super::Gateway;
 use super::backend_login::LoggedIn;
 use super::guessing::{Attempt, Undecided};
+use super::judge::{Judged, LoginBasis};
 use super::progress::Progress;
 use crate::auth::UserTable;
 use crate::op::{Failure, FailureKind, Outage};
@@ -30,7 +32,8 @@ impl Gateway {
         deadline: tokio::time::Instant,
     ) -> Result<Session, Failure> {
         let users = self.passwords.users();
-        let chosen = self.choose_among(&users, client.login(&proof.user));
+        let name = proof.user.clone();
+        let chosen = self.choose_among(&users, client.login(&name));
         let choice = chosen.choice.as_ref();
         let info = SessionInfo::new(client, &proof, choice, &self.audit);
         let info = Arc::new(info);
@@ -77,8 +80,12 @@ impl Gateway {
             self.login_failed(client, &attempt, failure, deadline).await;
         }
         let LoggedIn { facts, root, limits, backend } = outcome?;
-        Ok(Session::new(SessionCore {
-            policy: self.session_policy(facts),
+        let basis = chosen
+            .choice
+            .as_ref()
+            .map(|choice| LoginBasis::new(client.login(&name), choice, &users, facts.clone()));
+        let session = Session::new(SessionCore {
+            rules: SessionRules::new(self.session_policy(facts)),
             limits,
             record: SessionRecord::new(info.clone()),
             // A login hook may have changed what it shows.
@@ -89,7 +96,11 @@ impl Gateway {
             backend,
             greeting: chosen.choice.and_then(|choice| choice.route.greeting.clone()),
             open_uploads: OpenUploads::default(),
-        }))
+        });
+        if let Some(basis) = basis {
+            client.live.set_judged(Judged { basis, core: Arc::downgrade(&session.core) });
+        }
+        Ok(session)
     }
 
     async fn log_in(

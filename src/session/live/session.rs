@@ -15,6 +15,7 @@ use super::view::{LISTED_MAX, SessionState, SessionView};
 use crate::net::{Drain, Protection};
 use crate::op::RemotePath;
 use crate::session::end::SessionEnd;
+use crate::session::gateway::{Gateway, Judged};
 
 /// The session of a client's connection, from the accept on.
 pub struct LiveSession {
@@ -44,6 +45,8 @@ pub(in crate::session) struct Connection {
 struct State {
     login: Login,
     account: Option<LiveAccount>,
+    judged: Option<Arc<Judged>>,
+    judge_by: Option<Arc<Gateway>>,
     /// The end of the last operation.
     last: Instant,
     next: u64,
@@ -81,6 +84,8 @@ impl LiveSession {
             state: Mutex::new(State {
                 login: Login::None,
                 account: None,
+                judged: None,
+                judge_by: None,
                 last: Instant::now(),
                 next: 0,
                 running: BTreeMap::new(),
@@ -89,6 +94,35 @@ impl LiveSession {
                 download_rate: Rate::new(),
             }),
         })
+    }
+
+    /// Its listener's name.
+    pub fn listener(&self) -> &str {
+        &self.connection.listener
+    }
+
+    /// The logged-in session, to judge it anew; before its login, `gateway` judges it after that.
+    pub(in crate::session) fn judged_or_later(
+        &self,
+        gateway: &Arc<Gateway>,
+    ) -> Option<Arc<Judged>> {
+        let mut state = self.state();
+        let judged = state.judged.clone().filter(|judged| judged.core.strong_count() > 0);
+        if judged.is_none() {
+            state.judge_by = Some(gateway.clone());
+        }
+        judged
+    }
+
+    pub(in crate::session) fn set_judged(&self, judged: Judged) {
+        let judged = Arc::new(judged);
+        let mut state = self.state();
+        state.judged = Some(judged.clone());
+        let judge_by = state.judge_by.take();
+        drop(state);
+        if let Some(gateway) = judge_by {
+            gateway.judge_late(self, &judged);
+        }
     }
 
     /// Its number in the log and in the audit; unique while the gateway runs.

@@ -63,7 +63,8 @@ fn a_running_download_completes() {
         assert!(reply.text.contains("shutting down"), "{}", reply.text);
         assert!(idle.at_end());
     }
-    assert!(TcpStream::connect(fixture.address()).is_err(), "a new session was accepted");
+    let refuses = || TcpStream::connect(fixture.address()).is_err();
+    assert!(becomes_true(refuses), "new sessions are accepted");
     assert_eq!(get(&fixture, "/live").0, 200);
     assert_eq!(value(&get(&fixture, "/metrics").1, "lockgate_sessions{listener=\"front\"}"), 1);
 

@@ -346,15 +346,32 @@ fn the_status_tells_of_listeners_ports_and_the_drain() {
     assert_eq!((&status["servers"]["up"], &status["bans"]), (&1.into(), &0.into()), "{status:#}");
     let file = fixture.gateway.folder().join("lockgate.yaml");
     assert_eq!(status["configuration"]["file"], file.to_str().expect("UTF-8"));
-    assert_eq!(status["draining"], false);
+    assert_eq!(status["drain"]["phase"], "serving");
     fixture.gateway.terminate();
-    assert!(becomes_true(|| json(&fixture.gateway, &["status"])["draining"] == true));
+    assert!(becomes_true(|| json(&fixture.gateway, &["status"])["drain"]["phase"] == "draining"));
     let text = fixture.gateway.admin(&["status"]).expect_ok("status");
     let text = String::from_utf8(text.stdout).expect("text");
-    assert!(text.contains("it drains") && text.contains("1 transferring"), "{text}");
+    assert!(text.contains("drain: no new sessions") && text.contains("1 transferring"), "{text}");
+    // It has a port, so the drain would wait for its transfer.
+    drop(idle);
     drop(data);
     assert_eq!(raw.read().code, 226);
     assert!(fixture.gateway.wait(TIMEOUT).is_some());
+}
+
+#[test]
+fn sessions_are_seen_and_ended_after_a_reload() {
+    let fixture = Plan::default().start();
+    let (mut before, mut idle) = (fixture.client(), fixture.client());
+    fixture.gateway.admin(&["reload"]).expect_ok("reload");
+    let _after = fixture.client();
+    let all = sessions(&fixture.gateway);
+    assert_eq!(all.len(), 3, "{all:#?}");
+    let status = json(&fixture.gateway, &["status"]);
+    assert_eq!(status["listeners"][0]["sessions"], 3, "{status:#}");
+    kick(&fixture, &[&number(&all[0])]);
+    expect_kicked(&mut before);
+    idle.expect("NOOP", 200);
 }
 
 #[test]

@@ -193,3 +193,48 @@ fn the_file_is_watched_on_demand() {
         assert_eq!(code, if watched { 230 } else { 530 });
     }
 }
+
+/// A reload with `on_reload: judge`: who would be refused ends after the transfer, others get the new rules.
+#[test]
+fn open_sessions_are_judged_on_demand() {
+    let fixture = Fixture::start(4);
+    let both = Config { users: vec![USER, "other"], ..fixture.config.clone() };
+    fixture.apply(&both);
+    std::fs::write(fixture.files.path().join("file"), pattern(3_000_000)).expect("a file");
+    let mut removed = fixture.session();
+    let (mut kept, _) = Raw::connect(fixture.gateway.address("front"));
+    kept.login("other", PASSWORD);
+    let (mut late, _) = Raw::connect(fixture.gateway.address("front"));
+    late.expect(&format!("USER {USER}"), 331);
+    let mut tcp = removed.begin("RETR file");
+    let mut read = vec![0; 1000];
+    tcp.read_exact(&mut read).expect("a part of the file");
+
+    let judging = Config {
+        users: vec!["other"],
+        more: "on_reload: judge\npolicy: { rules: [{ name: look, allow: [list, read] }] }\n".into(),
+        ..fixture.config.clone()
+    };
+    fixture.apply(&judging);
+    // Its transfer completes, and then it ends.
+    tcp.read_to_end(&mut read).expect("the rest");
+    assert!(read == pattern(3_000_000), "the file differs");
+    drop(tcp);
+    assert_eq!(removed.read().code, 226);
+    let end = removed.read();
+    assert!(end.code == 421 && end.text.contains("the user is no more"), "{}", end.text);
+    assert_eq!(late.command(&format!("PASS {PASSWORD}")).code, 530);
+    // The other one goes on, and may only look.
+    let tcp = kept.passive();
+    assert_eq!(kept.command("STOR refused").code, 550);
+    drop(tcp);
+    assert_eq!(kept.download("RETR file").1.code, 226);
+    // A listener that is gone ends its sessions.
+    let second = "  second: { protocol: ftp, address: \"127.0.0.1:0\", data_ports: pool }\n";
+    fixture.apply(&Config { listeners: second.into(), ..judging.clone() });
+    let (mut guest, _) = Raw::connect(fixture.gateway.address("second"));
+    fixture.apply(&judging);
+    let end = guest.read();
+    assert!(end.code == 421 && end.text.contains("its listener is no more"), "{}", end.text);
+    kept.expect("NOOP", 200);
+}
