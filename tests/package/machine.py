@@ -19,7 +19,7 @@ def expect(condition, message):
         raise Failed(message)
 
 
-def run(*command, timeout=60, **options):
+def run(*command, timeout=180, **options):
     """Returns what the command prints; it must succeed."""
     command = [str(it) for it in command]
     if "input" not in options:
