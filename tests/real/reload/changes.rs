@@ -4,6 +4,7 @@ use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 
 use super::{Config, Fixture, TIMEOUT, publish_certificate};
+use crate::support::gateway::lockgate;
 use crate::support::raw::{Raw, dial};
 use crate::support::sftp_fixture::becomes_true;
 use crate::support::{PASSWORD, USER, pattern, ports};
@@ -237,4 +238,34 @@ fn open_sessions_are_judged_on_demand() {
     let end = guest.read();
     assert!(end.code == 421 && end.text.contains("its listener is no more"), "{}", end.text);
     kept.expect("NOOP", 200);
+}
+
+/// The folder behind the gateway is another one, for new sessions; an unused one takes nothing from the old.
+#[test]
+fn another_backend_is_for_new_sessions() {
+    let fixture = Fixture::start(4);
+    let mut old = fixture.session();
+    let other = tempfile::tempdir().expect("a folder");
+    let config = Config { folder: other.path().to_owned(), ..fixture.config.clone() };
+    fixture.apply(&config);
+    let mut new = fixture.session();
+    assert_eq!(old.upload("STOR by-old", b"old").code, 226);
+    assert_eq!(new.upload("STOR by-new", b"new").code, 226);
+    assert_eq!(std::fs::read(fixture.files.path().join("by-old")).expect("the file"), b"old");
+    assert_eq!(std::fs::read(other.path().join("by-new")).expect("the file"), b"new");
+    // The server of this name is the same for operators: it has both sessions, and stays drained.
+    let socket = fixture.gateway.folder().join("admin.sock");
+    let socket = socket.to_str().expect("a name");
+    let backends = || {
+        let output = lockgate(&["backends", "--json", "--socket", socket], "").expect_ok("backends");
+        String::from_utf8(output.stdout).expect("text")
+    };
+    assert!(backends().contains("\"sessions\": 2"), "{}", backends());
+    lockgate(&["backends", "drain", "files", "--no-wait", "--socket", socket], "").expect_ok("drain");
+    fixture.apply(&fixture.config);
+    assert!(backends().contains("\"drained\": true"), "{}", backends());
+    let (mut refused, _) = Raw::connect(fixture.gateway.address("front"));
+    refused.expect(&format!("USER {USER}"), 331);
+    assert_eq!(refused.command(&format!("PASS {PASSWORD}")).code, 421);
+    assert_eq!(new.download("RETR by-new").0, b"new");
 }
