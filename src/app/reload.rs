@@ -26,12 +26,13 @@ pub struct Reloader {
     in_force: RwLock<Arc<InForce>>,
     /// The configuration file, for those who only look; absolute.
     file: OnceLock<PathBuf>,
+    /// Of the configuration in force: the end of the gateway waits for no reload.
+    drain_settings: Mutex<DrainSettings>,
     metrics: ReloadMetrics,
 }
 
 struct State {
     generation: Generation,
-    drain_settings: DrainSettings,
     /// The configuration in force as written; `None`: it has no file.
     source: Option<Source>,
     /// The files that it names, as they were when they were last read, with success or without.
@@ -92,10 +93,10 @@ impl Reloader {
         metrics.in_force();
         let in_force = RwLock::new(generation.in_force.clone());
         let files = generation.files.clone();
-        let state =
-            State { generation, drain_settings, source: None, files, file: Stamps::default() };
+        let state = State { generation, source: None, files, file: Stamps::default() };
         let (state, file) = (Mutex::new(state), OnceLock::new());
-        Ok(Arc::new(Self { process, state, in_force, file, metrics }))
+        let drain_settings = Mutex::new(drain_settings);
+        Ok(Arc::new(Self { process, state, in_force, file, drain_settings, metrics }))
     }
 
     /// Names the file that the configuration in force was read from.
@@ -103,7 +104,7 @@ impl Reloader {
         let path = source.path();
         let _ = self.file.set(std::path::absolute(path).unwrap_or_else(|_| path.to_owned()));
         let mut state = self.state();
-        state.file = Stamps::of_file(path);
+        state.file = source.stamp().clone();
         state.source = Some(source);
     }
 
@@ -114,9 +115,10 @@ impl Reloader {
     /// When it is not valid, or something cannot be opened: nothing changes then.
     pub fn reload(&self) -> Result<Reloaded, ReloadError> {
         let mut state = self.state();
-        let path = state.source.as_ref().ok_or(ReloadError::NoFile)?.path().to_owned();
+        let before = state.source.clone().ok_or(ReloadError::NoFile)?;
+        let path = before.path().to_owned();
         state.file = Stamps::of_file(&path);
-        let reloaded = match Source::read(&path) {
+        let reloaded = match before.read_again() {
             Ok(source) => self.put_in_force(&mut state, source),
             Err(report) => Err(ReloadError::Invalid(report)),
         };
@@ -158,7 +160,8 @@ impl Reloader {
         *self.in_force.write().unwrap_or_else(PoisonError::into_inner) =
             generation.in_force.clone();
         state.files = generation.files.clone();
-        (state.generation, state.drain_settings) = (generation, drain_settings);
+        state.generation = generation;
+        *self.drain_settings.lock().unwrap_or_else(PoisonError::into_inner) = drain_settings;
         state.source = Some(source);
         Ok(Reloaded { warnings, needs_restart })
     }
@@ -213,9 +216,10 @@ impl Reloader {
     fn look(&self, what: Watch, files: &mut Option<Stamps>, file: &mut Option<Stamps>) {
         self.process.forget_ended();
         let state = self.state();
-        let own = what == Watch::All && state.file.has_settled_change(file);
-        let named = state.files.has_settled_change(files);
+        let (of_file, of_files) = (state.file.clone(), state.files.clone());
         drop(state);
+        let own = what == Watch::All && of_file.has_settled_change(file);
+        let named = of_files.has_settled_change(files);
         // The log has the outcome.
         let _ = match (own, named) {
             (true, _) => self.reload(),
@@ -225,7 +229,7 @@ impl Reloader {
     }
 
     pub(super) fn drain_settings(&self) -> DrainSettings {
-        self.state().drain_settings.clone()
+        self.drain_settings.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

@@ -2,9 +2,11 @@
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::process::Command;
 
 use super::{Config, Fixture, TIMEOUT, publish_certificate};
 use crate::support::gateway::lockgate;
+use crate::support::process::run;
 use crate::support::raw::{Raw, dial};
 use crate::support::sftp_fixture::becomes_true;
 use crate::support::{PASSWORD, USER, pattern, ports};
@@ -94,6 +96,17 @@ fn what_is_wrong_is_told_and_the_old_configuration_stays() {
     fixture.session();
     assert_eq!((fixture.reloads("ok"), fixture.reloads("failed")), (0, 2));
 
+    // Nobody writes to it, and nobody waits for that.
+    let fifo = fixture.gateway.folder().join("fifo");
+    run(Command::new("mkfifo").arg(&fifo), b"", TIMEOUT).expect_ok("mkfifo");
+    fixture.write_text(&good.replace("certs/tls.key", "fifo"));
+    let told = String::from_utf8_lossy(&fixture.reload().stderr).into_owned();
+    assert!(told.contains("fifo is a FIFO"), "{told}");
+    std::fs::rename(&fifo, fixture.gateway.folder().join("lockgate.yaml")).expect("replacing it");
+    let told = String::from_utf8_lossy(&fixture.reload().stderr).into_owned();
+    assert!(told.contains("is a FIFO, which can be read only once"), "{told}");
+    fixture.session();
+
     // The certificate is another, and its key is not yet: the renewal is not complete.
     let certs = fixture.gateway.folder().join("certs");
     let key = std::fs::read(certs.join("tls.key")).expect("the key");
@@ -103,7 +116,7 @@ fn what_is_wrong_is_told_and_the_old_configuration_stays() {
     fixture.reload().expect_ok("reloading");
     assert_eq!(fixture.gateway.metric("lockgate_config_reload_failing"), Some(0));
     std::fs::write(certs.join("tls.key"), key).expect("writing another key");
-    assert!(becomes_true(|| fixture.reloads("failed") == 3), "the broken pair is not noticed");
+    assert!(becomes_true(|| fixture.reloads("failed") == 5), "the broken pair is not noticed");
     assert_eq!(session.upload("STOR still", b"there").code, 226);
 }
 
@@ -257,11 +270,13 @@ fn another_backend_is_for_new_sessions() {
     let socket = fixture.gateway.folder().join("admin.sock");
     let socket = socket.to_str().expect("a name");
     let backends = || {
-        let output = lockgate(&["backends", "--json", "--socket", socket], "").expect_ok("backends");
+        let output =
+            lockgate(&["backends", "--json", "--socket", socket], "").expect_ok("backends");
         String::from_utf8(output.stdout).expect("text")
     };
     assert!(backends().contains("\"sessions\": 2"), "{}", backends());
-    lockgate(&["backends", "drain", "files", "--no-wait", "--socket", socket], "").expect_ok("drain");
+    lockgate(&["backends", "drain", "files", "--no-wait", "--socket", socket], "")
+        .expect_ok("drain");
     fixture.apply(&fixture.config);
     assert!(backends().contains("\"drained\": true"), "{}", backends());
     let (mut refused, _) = Raw::connect(fixture.gateway.address("front"));
