@@ -240,6 +240,9 @@ impl Gateway {
 
 /// Nothing sends clients elsewhere: the end needs no delay, unless the test is about it.
 fn with_drain(config: &str) -> String {
+    if let Some(rest) = config.strip_prefix('{') {
+        return format!("{{\n\"drain\": {{ \"accept_for\": \"0s\" }},{rest}");
+    }
     let own = config.lines().any(|line| line.starts_with("drain:"));
     if own { config.to_owned() } else { format!("{config}\ndrain: {{ accept_for: 0s }}\n") }
 }
