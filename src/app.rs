@@ -2,10 +2,10 @@
 //! configuration, beside the one in force.
 
 mod generation;
-mod judge;
 mod process;
 mod reload;
 mod servers;
+pub mod service_manager;
 mod users_metrics;
 mod users_reload;
 
@@ -126,6 +126,7 @@ impl Running {
     pub async fn stop(self) -> bool {
         let started = Instant::now();
         let settings = self.reloader.drain_settings();
+        service_manager::stopping(settings.accept_for + settings.timeout);
         let cut = self.process.drain.drain(&settings).await;
         let DrainSettings { accept_for, timeout } = settings;
         let rest = (accept_for + timeout).saturating_sub(started.elapsed());

@@ -9,7 +9,7 @@
 //! | layer | what it does |
 //! |---|---|
 //! | [`demo`] | an FTP and an SFTP server with the gateway in front of them |
-//! | [`app`], [`logging`] | start-up; the log |
+//! | [`app`], [`logging`], [`doctor`] | start-up; the log; what `check` cannot know |
 //! | [`config`] | the configuration file, compiled to the settings of each module |
 //! | [`admin`] | metrics, health, the admin socket |
 //! | [`front`] | the protocols of clients: FTP, SFTP |
@@ -60,6 +60,7 @@ pub mod backend;
 pub mod config;
 pub mod data;
 pub mod demo;
+pub mod doctor;
 pub mod front;
 pub mod logging;
 pub mod net;

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use anyhow::Context;
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
-use lockgate::app::{Reloader, Watch};
+use lockgate::app::{Reloader, Watch, service_manager};
 use lockgate::audit::Writers;
 use lockgate::config::{self, Compiled, LogFormat, LogLevel, Source};
 use lockgate::logging::Log;
@@ -22,6 +22,8 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use command::backends::Backends;
 use command::bans::Bans;
+use command::doctor::Doctor;
+use command::documents::{Completions, ManualPages};
 use command::drain::DrainGateway;
 use command::reload::Reload;
 use command::sessions::{Kick, Sessions};
@@ -87,6 +89,8 @@ enum Command {
     },
     /// Show which route and policy rules apply to a user, and why
     Explain(Explain),
+    /// Look at what `check` cannot know: servers, ports, certificates, limits; or the way through firewalls
+    Doctor(Box<Doctor>),
     /// Run an FTP server, an SFTP server and the gateway in front of them, in a temporary folder
     Demo,
     /// Show the servers of all backends, or take one out of use
@@ -107,6 +111,10 @@ enum Command {
         #[arg(long)]
         markdown: bool,
     },
+    /// Print a shell's completions for this command line
+    Completions(Completions),
+    /// Write the manual pages, one for each subcommand, into a folder
+    Man(ManualPages),
 }
 
 #[derive(clap::Args)]
@@ -218,6 +226,16 @@ fn execute(arguments: Arguments) -> anyhow::Result<ExitCode> {
             exit_at_socket(reload.socket.clone(), &config, async |socket| reload.run(socket).await)
         }
         Command::Explain(asked) => explain(&config, asked),
+        Command::Doctor(doctor) => {
+            // Whether --config was given.
+            match doctor.configuration(arguments.config.as_deref(), &config) {
+                Ok(compiled) => serve(doctor.run(&config, compiled)),
+                Err(report) => {
+                    print_error(report);
+                    Ok(EXIT_BAD_CONFIGURATION.into())
+                }
+            }
+        }
         Command::Demo => {
             serve(demo::run())?;
             Ok(ExitCode::SUCCESS)
@@ -230,6 +248,14 @@ fn execute(arguments: Arguments) -> anyhow::Result<ExitCode> {
             } else {
                 format!("{:#}\n", config::json_schema())
             })?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Completions(completions) => {
+            completions.run(Arguments::command())?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Man(pages) => {
+            pages.run(Arguments::command())?;
             Ok(ExitCode::SUCCESS)
         }
     }
@@ -301,6 +327,8 @@ async fn run(
         tracing::info!(listener, %address, "listening");
     }
     tracing::info!("ready");
+    service_manager::ready("serving");
+    task::spawn(service_manager::feed_watchdog());
     let drain = running.drain();
     tokio::select! {
         _ = terminate.recv() => {}

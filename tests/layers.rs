@@ -14,7 +14,7 @@ use syn::{Attribute, Item, UseTree};
 const LAYERS: [&[&str]; 16] = [
     &["main"],
     &["demo", "allocator", "command"],
-    &["app", "logging"],
+    &["app", "logging", "doctor"],
     &["config"],
     &["admin"],
     &["front"],

@@ -12,7 +12,7 @@ use crate::op::{Effect, RemotePath};
 use crate::policy::{End, Explanation, Protocol};
 use crate::route::{MapError, Root};
 use crate::session::{Explained, ExplainedLogin, ExplainedPolicy, Gateway, Query};
-use crate::wire::ftp::command::COMMANDS;
+use crate::wire::ftp::command::{COMMANDS, is_command_name};
 
 /// Answers questions about logins and operations, from a running gateway or its configuration alone.
 pub struct Explainer {
@@ -116,7 +116,8 @@ impl Explainer {
                 listener.name
             ));
         }
-        let (effects, command) = asked(question)?;
+        let any_command = self.gateway.backends.values().any(|backend| backend.is_opaque());
+        let (effects, command) = asked(question, any_command)?;
         let now = match question.time.as_str() {
             "" => Timestamp::now(),
             time => time.parse().map_err(|_| {
@@ -152,7 +153,8 @@ impl Explainer {
 
 type Asked = (Vec<(Effect, RemotePath, End)>, Option<String>);
 
-fn asked(question: &Question) -> Result<Asked, String> {
+/// `any_command`: also one that the gateway does not know, which an opaque server may.
+fn asked(question: &Question, any_command: bool) -> Result<Asked, String> {
     let Question { operation, path, to, .. } = question;
     if operation.is_empty() {
         return match (path.as_str(), to.as_str()) {
@@ -160,7 +162,7 @@ fn asked(question: &Question) -> Result<Asked, String> {
             _ => Err("a path needs an operation (--operation)".into()),
         };
     }
-    if COMMANDS.contains(&operation.as_str()) {
+    if COMMANDS.contains(&operation.as_str()) || any_command && is_command_name(operation) {
         return Ok((Vec::new(), Some(operation.clone())));
     }
     let Some((_, effect)) = Effect::ALL.iter().find(|(name, _)| name == operation) else {
@@ -242,7 +244,7 @@ fn policy(policy: &ExplainedPolicy) -> Value {
         policy.effects.iter().map(|(effect, path, it)| decision(*effect, path, it)).collect();
     let command = policy.command.as_ref().map(|decided| match decided {
         Ok(()) => json!({ "allowed": true }),
-        Err(denial) => json!({ "allowed": false, "rule": &*denial.rule }),
+        Err(denial) => json!({ "allowed": false, "rule": denial.rule.as_deref() }),
     });
     json!({ "dry_run": policy.dry_run, "decisions": effects, "command": command })
 }
@@ -364,6 +366,9 @@ fn policy_text(policy: &Value) -> String {
     }
     match (&policy["command"]["allowed"], &policy["command"]["rule"]) {
         (Value::Bool(true), _) => text += "allowed   no rule denies the command\n",
+        (Value::Bool(false), Value::Null) => {
+            text += "denied    no rule names the command, and at a backend with `dialect: opaque` one must\n";
+        }
         (Value::Bool(false), rule) => {
             let _ = writeln!(text, "denied    rule \"{}\" denies the command", word(rule));
         }

@@ -10,6 +10,7 @@ use prometheus::{IntCounterVec, IntGauge, Opts, Registry};
 use super::StartError;
 use super::generation::{Generation, Prepared};
 use super::process::Process;
+use super::service_manager;
 use crate::admin::{Control, InForce, Lasting, ReloadOutcome};
 use crate::config::{Report, Source, Stamps};
 use crate::net::{DrainSettings, task};
@@ -25,18 +26,23 @@ pub struct Reloader {
     in_force: RwLock<Arc<InForce>>,
     /// The configuration file, for those who only look; absolute.
     file: OnceLock<PathBuf>,
+    /// Of the configuration in force: the end of the gateway waits for no reload.
+    drain_settings: Mutex<DrainSettings>,
     metrics: ReloadMetrics,
 }
 
 struct State {
     generation: Generation,
-    drain_settings: DrainSettings,
     /// The configuration in force as written; `None`: it has no file.
     source: Option<Source>,
     /// The files that it names, as they were when they were last read, with success or without.
     files: Stamps,
     /// The same of the configuration file itself.
     file: Stamps,
+    /// Those of a configuration that was not put in force, which may be waiting for them.
+    rejected: Option<Stamps>,
+    /// Whether the last reload of the file, and of the files that the one in force names, failed.
+    failing: [bool; 2],
 }
 
 struct ReloadMetrics {
@@ -91,10 +97,17 @@ impl Reloader {
         metrics.in_force();
         let in_force = RwLock::new(generation.in_force.clone());
         let files = generation.files.clone();
-        let state =
-            State { generation, drain_settings, source: None, files, file: Stamps::default() };
+        let state = State {
+            generation,
+            source: None,
+            files,
+            file: Stamps::default(),
+            rejected: None,
+            failing: [false; 2],
+        };
         let (state, file) = (Mutex::new(state), OnceLock::new());
-        Ok(Arc::new(Self { process, state, in_force, file, metrics }))
+        let drain_settings = Mutex::new(drain_settings);
+        Ok(Arc::new(Self { process, state, in_force, file, drain_settings, metrics }))
     }
 
     /// Names the file that the configuration in force was read from.
@@ -102,7 +115,7 @@ impl Reloader {
         let path = source.path();
         let _ = self.file.set(std::path::absolute(path).unwrap_or_else(|_| path.to_owned()));
         let mut state = self.state();
-        state.file = Stamps::of_file(path);
+        state.file = source.stamp().clone();
         state.source = Some(source);
     }
 
@@ -113,13 +126,21 @@ impl Reloader {
     /// When it is not valid, or something cannot be opened: nothing changes then.
     pub fn reload(&self) -> Result<Reloaded, ReloadError> {
         let mut state = self.state();
-        let path = state.source.as_ref().ok_or(ReloadError::NoFile)?.path().to_owned();
+        let before = state.source.clone().ok_or(ReloadError::NoFile)?;
+        let path = before.path().to_owned();
         state.file = Stamps::of_file(&path);
-        let reloaded = match Source::read(&path) {
-            Ok(source) => self.put_in_force(&mut state, source),
+        state.rejected = None;
+        let reloaded = match before.read_again() {
+            Ok(source) => {
+                let named = source.named_files();
+                let reloaded = self.put_in_force(&mut state, source);
+                state.rejected = reloaded.is_err().then_some(named);
+                reloaded
+            }
             Err(report) => Err(ReloadError::Invalid(report)),
         };
-        self.note(&path, reloaded)
+        state.failing = [reloaded.is_err(), reloaded.is_err() && state.failing[1]];
+        self.note(&path, &state, "the configuration was read again and is in force", reloaded)
     }
 
     /// Reads the files that the configuration in force names again. The configuration file may be one that
@@ -129,13 +150,28 @@ impl Reloader {
         let source = state.source.clone().ok_or(ReloadError::NoFile)?;
         let path = source.path().to_owned();
         let reloaded = self.put_in_force(&mut state, source);
-        self.note(&path, reloaded)
+        state.failing[1] = reloaded.is_err();
+        let done = "files that the configuration names were read again and are in force";
+        self.note(&path, &state, done, reloaded)
     }
 
     fn put_in_force(&self, state: &mut State, source: Source) -> Result<Reloaded, ReloadError> {
         if self.process.drain.is_draining() {
             return Err(ReloadError::Draining);
         }
+        service_manager::reloading();
+        let reloaded = self.replace(state, source);
+        if self.process.drain.is_announced() {
+            return reloaded;
+        }
+        service_manager::ready(match reloaded {
+            Ok(_) => "serving",
+            Err(_) => "serving, with the configuration before: the last reload failed",
+        });
+        reloaded
+    }
+
+    fn replace(&self, state: &mut State, source: Source) -> Result<Reloaded, ReloadError> {
         // Where the configuration is not valid, nobody reads it again until a file has changed once more.
         state.files = state.files.again();
         let config = source.load().map_err(ReloadError::Invalid)?;
@@ -147,7 +183,8 @@ impl Reloader {
         *self.in_force.write().unwrap_or_else(PoisonError::into_inner) =
             generation.in_force.clone();
         state.files = generation.files.clone();
-        (state.generation, state.drain_settings) = (generation, drain_settings);
+        state.generation = generation;
+        *self.drain_settings.lock().unwrap_or_else(PoisonError::into_inner) = drain_settings;
         state.source = Some(source);
         Ok(Reloaded { warnings, needs_restart })
     }
@@ -155,13 +192,16 @@ impl Reloader {
     fn note(
         &self,
         path: &Path,
+        state: &State,
+        done: &str,
         reloaded: Result<Reloaded, ReloadError>,
     ) -> Result<Reloaded, ReloadError> {
         let file = path.display();
+        self.metrics.failing.set(i64::from(state.failing.contains(&true)));
         match &reloaded {
             Ok(Reloaded { needs_restart, .. }) => {
                 self.metrics.reloaded();
-                tracing::info!(%file, "the configuration was read again and is in force");
+                tracing::info!(%file, "{done}");
                 if !needs_restart.is_empty() {
                     let keys = needs_restart.join(", ");
                     tracing::warn!(keys, "these keys have changed, and apply after a restart");
@@ -183,30 +223,37 @@ impl Reloader {
 
     /// Reads again what has changed. Never ends.
     pub async fn watch(self: Arc<Self>, what: Watch) {
-        let (mut files, mut file) = (None, None);
+        let mut seen = [const { None }; 3];
         loop {
             tokio::time::sleep(WATCH_INTERVAL).await;
             let this = self.clone();
             let looked = task::spawn_blocking(move || {
-                this.look(what, &mut files, &mut file);
-                (files, file)
+                this.look(what, &mut seen);
+                seen
             });
             match looked.await {
-                Ok(seen) => (files, file) = seen,
+                Ok(again) => seen = again,
                 // The runtime shuts down.
                 Err(_) => return,
             }
         }
     }
 
-    fn look(&self, what: Watch, files: &mut Option<Stamps>, file: &mut Option<Stamps>) {
+    fn look(&self, what: Watch, [of_file, of_files, of_rejected]: &mut [Option<Stamps>; 3]) {
         self.process.forget_ended();
+        if self.process.drain.is_announced() {
+            return;
+        }
         let state = self.state();
-        let own = what == Watch::All && state.file.has_settled_change(file);
-        let named = state.files.has_settled_change(files);
+        let (file, files, rejected) =
+            (state.file.clone(), state.files.clone(), state.rejected.clone());
         drop(state);
+        let watches_file = what == Watch::All;
+        let own = watches_file && file.has_settled_change(of_file);
+        let awaited = rejected.is_some_and(|it| it.has_settled_change(of_rejected));
+        let named = files.has_settled_change(of_files);
         // The log has the outcome.
-        let _ = match (own, named) {
+        let _ = match (own || awaited && watches_file, named) {
             (true, _) => self.reload(),
             (false, true) => self.reload_named_files(),
             (false, false) => return,
@@ -214,7 +261,7 @@ impl Reloader {
     }
 
     pub(super) fn drain_settings(&self) -> DrainSettings {
-        self.state().drain_settings.clone()
+        self.drain_settings.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -294,13 +341,11 @@ impl ReloadMetrics {
 
     fn reloaded(&self) {
         self.reloads.with_label_values(&["ok"]).inc();
-        self.failing.set(0);
         self.in_force();
     }
 
     fn failed(&self) {
         self.reloads.with_label_values(&["failed"]).inc();
-        self.failing.set(1);
     }
 }
 

@@ -24,12 +24,17 @@ mod home;
 mod in_flight;
 pub mod local;
 mod path_leases;
+mod presented;
+mod relayed;
 pub mod sftp;
 mod unsupported;
 
 pub use group::ResumeNote;
 pub use home::Home;
 pub use in_flight::InFlight;
+pub use path_leases::{KnownLeases, PathLeases};
+pub use presented::Presented;
+pub use relayed::{CommandRelay, RelayedRead};
 pub use unsupported::{IgnoredAttributes, UnsupportedAttributes};
 
 /// How a session logs in at a backend.
@@ -90,7 +95,7 @@ impl Origin {
     };
 
     /// Of the gateway's checks.
-    const CHECK: Self = {
+    pub const CHECK: Self = {
         let none = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
         Self { client: none, local: none, rooted: false, is_check: true }
     };
@@ -137,13 +142,18 @@ pub trait Backend: Send + Sync {
     /// Connects up to what a server says before a login, and ends the connection: the greeting of FTP, with
     /// TLS if it is configured, or the key exchange of SSH with the check of the host key. A folder says
     /// nothing.
-    async fn greet(&self) -> Result<(), Failure> {
-        Ok(())
+    async fn greet(&self) -> Result<Presented, Failure> {
+        Ok(Presented::default())
     }
 
     /// How its server reads names (`names`).
     fn names(&self) -> Names {
         Names::Exact
+    }
+
+    /// Whether its server has `dialect: opaque`: its sessions have a [`CommandRelay`] and nothing else.
+    fn is_opaque(&self) -> bool {
+        false
     }
 
     /// The addresses of its server as configured, for the log.
@@ -169,6 +179,11 @@ pub trait BackendSession: Send + Sync {
 
     /// To be told of interrupted uploads, where the user's next session should get the same server.
     fn resume_note(&self) -> Option<Arc<ResumeNote>> {
+        None
+    }
+
+    /// Relays the commands of FTP clients to an opaque server; `None` for other backends.
+    fn relay(&self) -> Option<&dyn CommandRelay> {
         None
     }
 

@@ -2,6 +2,8 @@
 
 pub(crate) mod backends;
 pub(crate) mod bans;
+pub(crate) mod doctor;
+pub(crate) mod documents;
 pub(crate) mod drain;
 pub(crate) mod reload;
 pub(crate) mod sessions;

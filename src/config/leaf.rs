@@ -75,7 +75,7 @@ impl<T: Value> Read for Leaf<T> {
         let value = match &node.kind {
             Kind::Scalar(text) => match T::parse(text) {
                 Ok(value) => {
-                    value.file().into_iter().for_each(|file| problems.note_file(file));
+                    value.file().into_iter().for_each(|file| problems.note_file(&at, file));
                     Some(value)
                 }
                 Err(Invalid { message, suggestion }) => {

@@ -6,6 +6,7 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
 use crate::auth::{GuardSettings, UserTable};
@@ -105,6 +106,7 @@ pub struct Source {
     path: PathBuf,
     name: String,
     text: String,
+    stamp: Stamps,
 }
 
 /// One of the `backends`.
@@ -167,13 +169,39 @@ pub enum LogLevel {
 impl Source {
     /// Reads the file at `path`, and checks nothing.
     pub fn read(path: &Path) -> Result<Self, Report> {
+        // Before it is read: a change meanwhile is found at the first look.
+        let stamp = Stamps::of_file(path);
         let (name, text) = read_file(path)?;
-        Ok(Self { path: path.to_owned(), name, text })
+        Ok(Self { path: path.to_owned(), name, text, stamp })
+    }
+
+    /// As [`Self::read`], of the same file as it is now.
+    pub fn read_again(&self) -> Result<Self, Report> {
+        if is_fifo(&self.path) {
+            return Err(unreadable(&self.name, "is a FIFO, which can be read only once".into()));
+        }
+        Self::read(&self.path)
     }
 
     /// Checks the text and every file that it names, as they are now, for a gateway that runs here. Blocks.
     pub fn load(&self) -> Result<Compiled, Report> {
         load_in(&self.text, &self.name, folder_of(&self.path), &Machine::local(true))
+    }
+
+    /// The files that it names, as they are now.
+    pub fn named_files(&self) -> Stamps {
+        let (mut problems, mut files) = (Problems::default(), Stamps::default());
+        if let Some(root) = tree::parse(&self.text, &mut problems) {
+            schema::File::read(&root, Location::default(), &mut problems);
+        }
+        let folder = folder_of(&self.path);
+        files.set(problems.files().iter().map(|(_, file)| folder.join(file)));
+        files
+    }
+
+    /// Tells this version of the file from others.
+    pub fn stamp(&self) -> &Stamps {
+        &self.stamp
     }
 
     /// The configuration file.
@@ -191,6 +219,18 @@ pub fn load(path: &Path) -> Result<Compiled, Report> {
 /// would fail at a start: tries addresses, ports and names, which takes a few seconds at most.
 pub fn check(path: &Path) -> Result<Report, Report> {
     load_file(path, &Machine::local(false)).map(|compiled| compiled.warnings)
+}
+
+/// As [`check`], for `doctor`, which looks up names, tries addresses and asks for the limit of open files itself:
+/// without warnings of these.
+pub fn load_to_examine(path: &Path) -> Result<Compiled, Report> {
+    let machine = Machine {
+        availability: |_| machine::Availability::Free,
+        resolve: |_| machine::Names::new(),
+        descriptors: None,
+        ..Machine::local(false)
+    };
+    load_file(path, &machine)
 }
 
 /// The file's `admin.socket`, if it has one. Checks nothing else.
@@ -213,14 +253,16 @@ fn folder_of(path: &Path) -> &Path {
     path.parent().unwrap_or(Path::new(""))
 }
 
+fn unreadable(name: &str, reason: String) -> Report {
+    let mut problems = Problems::default();
+    problems.error(&Location::default(), reason);
+    Report::new(name, "", problems)
+}
+
 /// The file's name, for messages, and its text.
 fn read_file(path: &Path) -> Result<(String, String), Report> {
     let name = path.display().to_string();
-    let unreadable = |reason: String| {
-        let mut problems = Problems::default();
-        problems.error(&Location::default(), reason);
-        Report::new(&name, "", problems)
-    };
+    let unreadable = |reason: String| unreadable(&name, reason);
     let bytes = std::fs::read(path).map_err(|e| unreadable(format!("cannot be read: {e}")))?;
     let text = String::from_utf8(bytes).map_err(|e| {
         let valid = &e.as_bytes()[..e.utf8_error().valid_up_to()];
@@ -233,6 +275,10 @@ fn read_file(path: &Path) -> Result<(String, String), Report> {
 /// As [`load`], for text without a file. Relative file names are relative to the current folder.
 pub fn load_str(text: &str, name: &str) -> Result<Compiled, Report> {
     load_in(text, name, Path::new(""), &Machine::local(true))
+}
+
+fn is_fifo(path: &Path) -> bool {
+    std::fs::metadata(path).is_ok_and(|metadata| metadata.file_type().is_fifo())
 }
 
 /// The JSON Schema of the file.
@@ -249,15 +295,22 @@ pub fn reference() -> String {
 
 fn load_in(text: &str, name: &str, folder: &Path, machine: &Machine) -> Result<Compiled, Report> {
     let mut problems = Problems::default();
-    let compiled = tree::parse(text, &mut problems).map(|root| {
+    let compiled = tree::parse(text, &mut problems).and_then(|root| {
         let mut file = schema::File::read(&root, Location::default(), &mut problems);
         // Before they are read: a change meanwhile is found at the first look.
         let mut files = Stamps::default();
-        files.set(problems.files().iter().map(|file| folder.join(file)));
+        let paths = problems.files().iter().map(|(at, file)| (at.clone(), folder.join(file)));
+        let paths: Vec<_> = paths.collect();
+        files.set(paths.iter().map(|(_, path)| path.clone()));
+        // Nobody may write to it, which would stop a reload for ever.
+        if let Some((at, path)) = paths.iter().find(|(_, path)| is_fifo(path)) {
+            problems.error(at, format!("{} is a FIFO; write the name of a file", path.display()));
+            return None;
+        }
         let added = users_file::add(&mut file, folder, &mut problems);
         let compiled = compile::compile(&file, folder, machine, &mut problems);
         let users_files = added.map(|added| added.with(&compiled.users));
-        Compiled { users_files, files, fixed: Fixed::of(&root), ..compiled }
+        Some(Compiled { users_files, files, fixed: Fixed::of(&root), ..compiled })
     });
     if compiled.is_none() && problems.is_empty() {
         problems.error(&Location::default(), "is empty");

@@ -188,7 +188,7 @@ impl fmt::Display for Location {
 #[derive(Default)]
 pub(super) struct Problems {
     found: Vec<Problem>,
-    files: Vec<PathBuf>,
+    files: Vec<(Location, PathBuf)>,
 }
 
 impl Problems {
@@ -200,13 +200,13 @@ impl Problems {
         self.found.iter().any(|problem| problem.severity == Severity::Error)
     }
 
-    /// Notes a file that is read with the configuration.
-    pub(super) fn note_file(&mut self, file: &Path) {
-        self.files.push(file.to_owned());
+    /// Notes a file that is read with the configuration, as written there.
+    pub(super) fn note_file(&mut self, at: &Location, file: &Path) {
+        self.files.push((at.clone(), file.to_owned()));
     }
 
-    /// As written in the configuration.
-    pub(super) fn files(&self) -> &[PathBuf] {
+    /// The noted files.
+    pub(super) fn files(&self) -> &[(Location, PathBuf)] {
         &self.files
     }
 

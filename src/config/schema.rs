@@ -10,7 +10,7 @@ use super::leaf::{Leaf, OneOrMore};
 use super::read::{Many, Named, OneOrMany, section};
 use super::values::*;
 use super::{LogFormat, LogLevel};
-use crate::backend::ftp::{DataMode, PassiveCommand, UncheckedRename};
+use crate::backend::ftp::{DataMode, Dialect, PassiveCommand, UncheckedRename};
 use crate::backend::group::Choice;
 use crate::backend::{PartialUploads, SendProxyProtocol, UnsupportedAttributes};
 use crate::data::ClientMatch;
@@ -293,6 +293,10 @@ section! {
         /// ftp, sftp: the address of this machine that connections to the server come from. Absent: the
         /// system chooses.
         source_address: Leaf<IpAddr>,
+        /// ftp: how the server reads names and commands: unix (default), or opaque, for z/OS, OS/400 and OpenVMS:
+        /// paths, CWD, SITE and commands that the gateway does not know are relayed as FTP clients write them. SFTP
+        /// clients cannot use such a server, and rules have no `paths` there.
+        dialect: Leaf<Dialect>,
         /// ftp: TLS towards the server. Absent: none.
         tls: BackendTls,
         /// ftp: passive (default) or active data connections.

@@ -12,8 +12,8 @@ pub trait Action: Sized {
     /// The name in logs and metric labels.
     fn name(&self) -> &'static str;
 
-    /// The main path (the old one of a rename or copy, the new one of a link).
-    fn path(&self) -> &RemotePath;
+    /// The main path, for records (the old one of a rename or copy, the new one of a link).
+    fn path(&self) -> &[u8];
 
     /// The second path, or the target of a symlink.
     fn other_path(&self) -> Option<&[u8]> {
@@ -161,8 +161,8 @@ impl Action for ReadFile {
         "read"
     }
 
-    fn path(&self) -> &RemotePath {
-        &self.path
+    fn path(&self) -> &[u8] {
+        self.path.as_bytes()
     }
 
     fn direction(&self) -> Option<Direction> {
@@ -201,8 +201,8 @@ impl Action for WriteFile {
         }
     }
 
-    fn path(&self) -> &RemotePath {
-        &self.path
+    fn path(&self) -> &[u8] {
+        self.path.as_bytes()
     }
 
     fn direction(&self) -> Option<Direction> {
@@ -241,8 +241,8 @@ impl Action for ListDirectory {
         true
     }
 
-    fn path(&self) -> &RemotePath {
-        &self.path
+    fn path(&self) -> &[u8] {
+        self.path.as_bytes()
     }
 
     fn map_paths<E>(
@@ -262,8 +262,8 @@ impl Action for OpenHandle {
         self.mode.name()
     }
 
-    fn path(&self) -> &RemotePath {
-        &self.path
+    fn path(&self) -> &[u8] {
+        self.path.as_bytes()
     }
 
     fn direction(&self) -> Option<Direction> {
@@ -296,8 +296,8 @@ impl Action for CopyData {
         "copy"
     }
 
-    fn path(&self) -> &RemotePath {
-        &self.from
+    fn path(&self) -> &[u8] {
+        self.from.as_bytes()
     }
 
     fn other_path(&self) -> Option<&[u8]> {

@@ -90,6 +90,29 @@ pub enum Onto {
 /// The path of operations without a path.
 static NO_PATH: LazyLock<RemotePath> = LazyLock::new(RemotePath::root);
 
+impl Operation {
+    /// The main path (the old one of a rename, the new one of a link).
+    pub fn path(&self) -> &RemotePath {
+        match self {
+            Self::Stat(path)
+            | Self::LinkStat(path)
+            | Self::Size(path, _)
+            | Self::Enter(path)
+            | Self::Remove(path)
+            | Self::MakeDirectory { path, .. }
+            | Self::RemoveDirectory(path)
+            | Self::RenameFrom(path)
+            | Self::SetAttributes { path, .. }
+            | Self::ReadLink(path)
+            | Self::Symlink { link: path, .. }
+            | Self::HardLink { to: path, .. }
+            | Self::FileSystem(path)
+            | Self::Rename { from: path, .. } => path,
+            Self::AccountNames { .. } => &NO_PATH,
+        }
+    }
+}
+
 impl Action for Operation {
     fn effects(&self) -> Effects {
         use Effect::*;
@@ -133,24 +156,8 @@ impl Action for Operation {
         }
     }
 
-    fn path(&self) -> &RemotePath {
-        match self {
-            Self::Stat(path)
-            | Self::LinkStat(path)
-            | Self::Size(path, _)
-            | Self::Enter(path)
-            | Self::Remove(path)
-            | Self::MakeDirectory { path, .. }
-            | Self::RemoveDirectory(path)
-            | Self::RenameFrom(path)
-            | Self::SetAttributes { path, .. }
-            | Self::ReadLink(path)
-            | Self::Symlink { link: path, .. }
-            | Self::HardLink { to: path, .. }
-            | Self::FileSystem(path)
-            | Self::Rename { from: path, .. } => path,
-            Self::AccountNames { .. } => &NO_PATH,
-        }
+    fn path(&self) -> &[u8] {
+        Self::path(self).as_bytes()
     }
 
     fn other_path(&self) -> Option<&[u8]> {

@@ -152,7 +152,8 @@ impl<A> From<Result<Permit<A>, Denial>> for Decision<A> {
 impl Terms {
     /// Why bytes of the file must not change.
     pub fn shortens(&self, path: &RemotePath) -> Denial {
-        Denial { effect: Effect::Overwrite, path: path.clone(), reason: Reason::Shortens }
+        let path = path.as_bytes().to_vec();
+        Denial { effect: Effect::Overwrite, path, reason: Reason::Shortens }
     }
 
     /// Why a file must not become as long as `size` bytes, for an operation on `path`.
@@ -160,7 +161,7 @@ impl Terms {
         match &self.max_size {
             Some((max, entry)) if size > *max => Err(Denial {
                 effect: Effect::Create,
-                path: path.clone(),
+                path: path.as_bytes().to_vec(),
                 reason: Reason::TooLarge { entry: entry.clone(), max: *max },
             }),
             _ => Ok(()),

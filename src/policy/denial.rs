@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use super::names::NameError;
-use crate::op::{Effect, Failure, FailureKind, Fault, RemotePath};
+use crate::op::escape::printable;
+use crate::op::{Effect, Failure, FailureKind, Fault};
 
 /// A refused effect of an operation.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -11,7 +12,7 @@ pub struct Denial {
     /// What was refused.
     pub effect: Effect,
     /// Where, as the client sees it.
-    pub path: RemotePath,
+    pub path: Vec<u8>,
     /// By which rule.
     pub reason: Reason,
 }
@@ -92,7 +93,7 @@ impl Denial {
 
     /// The failure for the client and the log.
     pub fn failure(&self) -> Failure {
-        let path = &self.path;
+        let path = printable(&self.path);
         let failure = |kind, message: String| {
             Failure::new(kind, Fault::Policy, message)
                 .with_detail(format_args!("{} of {path}", self.explanation()))

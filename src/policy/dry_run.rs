@@ -29,14 +29,15 @@ pub(super) fn log_denial(certainty: &str, denial: &Denial) {
 
 /// With `policy.dry_run`: an operation would perhaps have been denied.
 pub(super) fn log_question(path: &RemotePath) {
-    log("perhaps: it depends on whether the file exists", path);
+    log("perhaps: it depends on whether the file exists", path.as_bytes());
 }
 
-fn log(verdict: &str, path: &RemotePath) {
+/// With `policy.dry_run`: an operation would have been denied, for this reason.
+pub(super) fn log(verdict: &str, path: &[u8]) {
     tracing::info!(
         target: "lockgate::record",
         event = "dry-run",
-        path = path.as_bytes(),
+        path,
         "policy.dry_run: would have been denied: {verdict}"
     );
 }

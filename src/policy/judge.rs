@@ -286,6 +286,6 @@ impl<'a> Judge<'a> {
     }
 
     pub(super) fn denial(&self, effect: Effect, reason: Reason) -> Denial {
-        Denial { effect, path: self.path.clone(), reason }
+        Denial { effect, path: self.path.as_bytes().to_vec(), reason }
     }
 }

@@ -78,6 +78,29 @@ impl SessionPolicy {
         }
     }
 
+    /// As [`SessionPolicy::decide_command`], without `policy.dry_run`, for a command of which nothing else is
+    /// decided: one that no rule names is denied.
+    pub fn decide_named_command(&self, command: &str) -> Result<Arc<str>, CommandDenial> {
+        let log = &mut |rule: &Rule| dry_run::log_rule(rule, command, None);
+        CommandDenial::unless_allowed(self.command_rule(command, Timestamp::now(), log))
+    }
+
+    /// As [`SessionPolicy::decide_named_command`] at a moment, for `lockgate explain`.
+    pub fn explain_named_command(
+        &self,
+        command: &str,
+        now: Timestamp,
+    ) -> Result<(), CommandDenial> {
+        CommandDenial::unless_allowed(self.command_rule(command, now, &mut |_| {})).map(drop)
+    }
+
+    /// Whether a rule or an entry of `policy.uploads` depends on names of files.
+    pub(super) fn reads_names(&self) -> bool {
+        let is_about_names =
+            |rule: &Rule| rule.scope.paths.is_some() || rule.scope.extensions.is_some();
+        self.applicable_rules().any(is_about_names) || !self.applicable.uploads.is_empty()
+    }
+
     /// As [`SessionPolicy::decide_command`] at a moment, for `lockgate explain`.
     pub fn explain_command(&self, command: &str, now: Timestamp) -> Result<(), CommandDenial> {
         CommandDenial::by(self.command_rule(command, now, &mut |_| {}))
@@ -109,8 +132,8 @@ impl SessionPolicy {
 /// A refused FTP command.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CommandDenial {
-    /// The rule's name.
-    pub rule: Arc<str>,
+    /// The rule's name; `None`: no rule names the command, and one must.
+    pub rule: Option<Arc<str>>,
     /// For the client; `None`: a standard text.
     pub message: Option<String>,
 }
@@ -124,14 +147,34 @@ impl CommandDenial {
             Verdict::Deny { message } => message.clone(),
             Verdict::Hide => None,
         };
-        Err(Self { rule: name.clone(), message })
+        Err(Self { rule: Some(name.clone()), message })
+    }
+
+    /// The rule that allows the command.
+    fn unless_allowed(rule: Option<&Rule>) -> Result<Arc<str>, Self> {
+        let Some(allowing) = rule else { return Err(Self { rule: None, message: None }) };
+        Self::by(rule).map(|()| allowing.name.clone())
+    }
+
+    /// What refused, for the log and for `lockgate explain`.
+    pub fn explanation(&self, command: &str) -> String {
+        match &self.rule {
+            Some(rule) => format!("policy rule \"{rule}\" denies the command {command}"),
+            None => format!(
+                "no policy rule names the command {command}, and at a backend with `dialect: opaque` one must: \
+                 allow: [{command}]"
+            ),
+        }
     }
 
     /// The failure for the client and the log.
     pub fn failure(&self, command: &str) -> Failure {
         let message = self.message.clone();
-        let message = message.unwrap_or_else(|| format!("a rule of the gateway denies {command}"));
+        let message = message.unwrap_or_else(|| match self.rule {
+            Some(_) => format!("a rule of the gateway denies {command}"),
+            None => format!("no rule of the gateway allows {command}"),
+        });
         Failure::new(FailureKind::PermissionDenied, Fault::Policy, message)
-            .with_detail(format_args!("policy rule \"{}\" denies the command {command}", self.rule))
+            .with_detail(self.explanation(command))
     }
 }

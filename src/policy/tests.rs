@@ -131,7 +131,7 @@ proptest! {
     }
 }
 
-fn uploads_once() -> UploadRule {
+pub(super) fn uploads_once() -> UploadRule {
     UploadRule {
         name: "once".into(),
         scope: Scope { paths: Some(vec![PathPattern::new("/in/**").unwrap()]), ..Scope::default() },
@@ -142,7 +142,7 @@ fn uploads_once() -> UploadRule {
     }
 }
 
-fn rule_of(name: &str, effects: Effects, commands: &[&str], verdict: Verdict) -> Rule {
+pub(super) fn rule_of(name: &str, effects: Effects, commands: &[&str], verdict: Verdict) -> Rule {
     Rule {
         name: name.into(),
         scope: Scope::default(),
@@ -153,7 +153,11 @@ fn rule_of(name: &str, effects: Effects, commands: &[&str], verdict: Verdict) ->
     }
 }
 
-fn policy_of(rules: Vec<Rule>, uploads: Vec<UploadRule>, dry_run: bool) -> SessionPolicy {
+pub(super) fn policy_of(
+    rules: Vec<Rule>,
+    uploads: Vec<UploadRule>,
+    dry_run: bool,
+) -> SessionPolicy {
     let facts = session(Vec::new(), 0).facts().clone();
     SessionPolicy::new(
         Arc::new(RuleSet::new(rules, uploads, dry_run).unwrap()),

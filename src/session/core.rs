@@ -20,7 +20,7 @@ use crate::policy::{self, Decision, FileState, Permit, Question, Subject, Terms}
 use crate::route::Target;
 
 pub(super) struct SessionCore {
-    pub(super) rules: SessionRules,
+    pub(super) rules: Arc<SessionRules>,
     pub(super) limits: SessionLimits,
     pub(super) info: Arc<SessionInfo>,
     pub(super) span: Span,
@@ -73,21 +73,12 @@ impl SessionCore {
         }
     }
 
-    fn record(&self, action: &impl Action) -> Record {
+    pub(super) fn record(&self, action: &impl Action) -> Record {
         Record::new(self.info.clone(), self.metrics.clone(), action)
     }
 
-    async fn permit<A: Subject>(
-        &self,
-        mut record: Record,
-        action: A,
-    ) -> Result<Admitted<A>, Failure> {
-        if let Err(failure) = self.info.audit.admits() {
-            return refused(record, failure);
-        }
-        if let Err(failure) = self.limits.operation().await {
-            return refused(record, failure);
-        }
+    async fn permit<A: Subject>(&self, record: Record, action: A) -> Result<Admitted<A>, Failure> {
+        let mut record = self.start(record).await?;
         let policy = self.rules.get();
         let exclusive = policy.is_some() && self.backend.abilities().exclusive_creation;
         let decided = match policy::decide(policy.as_deref(), action, exclusive) {
@@ -107,7 +98,18 @@ impl SessionCore {
         }
     }
 
-    fn target<A: Action>(
+    /// What every operation waits for, or is refused by, whatever it does.
+    pub(super) async fn start(&self, record: Record) -> Result<Record, Failure> {
+        if let Err(failure) = self.info.audit.admits() {
+            return refused(record, failure);
+        }
+        match self.limits.operation().await {
+            Ok(()) => Ok(record),
+            Err(failure) => refused(record, failure),
+        }
+    }
+
+    pub(super) fn target<A: Action>(
         &self,
         mut record: Record,
         permit: Permit<A>,

@@ -7,8 +7,11 @@ use jiff::Timestamp;
 
 use super::Gateway;
 use crate::op::{Effect, RemotePath};
-use crate::policy::{CommandDenial, End, Explanation, Names, Protocol, SessionFacts};
+use crate::policy::{
+    CommandDenial, End, Explanation, Names, Protocol, SessionFacts, SessionPolicy,
+};
 use crate::route::{Access, Account, Authenticator, Choice, LoginRequest, MapError, PathMap, Root};
+use crate::wire::ftp::relayed::RelayedCommand;
 
 /// A login, and perhaps an operation.
 pub struct Query {
@@ -132,6 +135,7 @@ impl Gateway {
             source: query.source,
         };
         let limits = self.policy_limits.explain(&facts);
+        let is_opaque = self.backends.get(&backend).is_some_and(|it| it.is_opaque());
         let policy = self.session_policy(facts).map(|policy| {
             let explain = |(effect, path, end): &(Effect, RemotePath, End)| {
                 (*effect, path.clone(), policy.explain(*effect, path, *end, query.now))
@@ -142,7 +146,7 @@ impl Gateway {
                 command: query
                     .command
                     .as_deref()
-                    .map(|command| policy.explain_command(command, query.now)),
+                    .map(|command| explain_command(&policy, command, is_opaque, query.now)),
             }
         });
         let refusal = match (&choice.backend.access, known) {
@@ -180,5 +184,20 @@ impl Gateway {
             policy,
             limits,
         }
+    }
+}
+
+/// At an opaque server, a command that the gateway does not know must be named by a rule.
+fn explain_command(
+    policy: &SessionPolicy,
+    command: &str,
+    is_opaque: bool,
+    now: Timestamp,
+) -> Result<(), CommandDenial> {
+    match RelayedCommand::parse(command.as_bytes()) {
+        Ok(Some(relayed)) if is_opaque && relayed.needs_named_rule() => {
+            policy.explain_named_command(command, now)
+        }
+        _ => policy.explain_command(command, now),
     }
 }

@@ -117,7 +117,6 @@ mod login;
 mod progress;
 
 pub use guessing::BANNED;
-pub(in crate::session) use judge::Judged;
 
 #[cfg(test)]
 mod tests;

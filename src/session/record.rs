@@ -19,7 +19,7 @@ pub(super) struct Record {
     info: Arc<SessionInfo>,
     metrics: Metrics,
     operation: &'static str,
-    path: RemotePath,
+    path: Vec<u8>,
     to: Option<Vec<u8>>,
     /// The policy rule that decided.
     rule: Option<Arc<str>>,
@@ -61,7 +61,7 @@ impl Record {
             info,
             metrics,
             operation: action.name(),
-            path: action.path().clone(),
+            path: action.path().to_vec(),
             to: action.other_path().map(<[u8]>::to_vec),
             rule: None,
             direction: action.direction(),
@@ -120,9 +120,9 @@ impl Record {
     }
 
     /// Sets the name that a backend chose.
-    pub(super) fn set_path(&mut self, path: RemotePath) {
-        self.running.set_path(path.clone());
-        self.path = path;
+    pub(super) fn set_path(&mut self, path: &RemotePath) {
+        self.running.set_path(path.as_bytes());
+        self.path = path.as_bytes().to_vec();
     }
 
     /// Sets the policy rule that decided.
@@ -182,7 +182,7 @@ impl Record {
                     ($level, event, info, failure),
                     {
                         operation = self.operation,
-                        path = self.path.as_bytes(),
+                        path = self.path.as_slice(),
                         to = self.to.as_deref(),
                         rule = self.rule.as_deref(),
                         bytes = self.direction.map(|_| bytes),
@@ -207,7 +207,7 @@ impl Record {
     }
 
     fn audit(&self, outcome: &str, failure: Option<&Failure>, size: Option<u64>, seconds: f64) {
-        let (name, path, to) = (self.operation, self.path.as_bytes(), self.to.as_deref());
+        let (name, path, to) = (self.operation, self.path.as_slice(), self.to.as_deref());
         let what = match self.direction {
             None => What::Operation { name, path, to },
             Some(direction) => What::Transfer(FileTransfer {

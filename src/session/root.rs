@@ -4,9 +4,7 @@
 use std::sync::Arc;
 
 use crate::backend::{BackendSession, Home};
-use crate::op::{
-    Action, Answer, Entry, EntryKind, Failure, FailureKind, Fault, Operation, RemotePath,
-};
+use crate::op::{Answer, Entry, EntryKind, Failure, FailureKind, Fault, Operation, RemotePath};
 use crate::policy::{Names, Permit};
 use crate::route::{self, MapError, PathMap, Rewrite, Target};
 

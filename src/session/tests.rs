@@ -87,7 +87,7 @@ fn session(
     });
     Session::new(SessionCore {
         span: tracing::Span::none(),
-        rules: SessionRules::new(policy),
+        rules: Arc::new(SessionRules::new(policy)),
         limits: Default::default(),
         record: SessionRecord::new(info.clone()),
         info,

@@ -12,8 +12,8 @@ use super::rewritten::RewrittenEntries;
 use super::transfers::{DirectoryListing, Download, Upload};
 use crate::audit::{Event, What};
 use crate::op::{
-    Abilities, Action, Answer, Failure, FailureKind, Fault, Greeting, ListDirectory, OpenHandle,
-    OpenMode, Operation, ReadFile, RemotePath, Representation, WriteFile, WriteMode,
+    Abilities, Answer, Failure, FailureKind, Fault, Greeting, ListDirectory, OpenHandle, OpenMode,
+    Operation, ReadFile, RemotePath, Representation, WriteFile, WriteMode,
 };
 
 /// The session of a logged in user at the backend of the route.
@@ -146,7 +146,7 @@ impl Session {
         match self.core.backend.open_write(&target).await {
             Ok(transfer) => {
                 let path = self.core.root.strip(transfer.path()).unwrap_or_else(RemotePath::root);
-                record.set_path(path.clone());
+                record.set_path(&path);
                 Ok(Upload { transfer, record, path, terms, root: self.core.root.clone() })
             }
             Err(failure) => Err(failed_or_denied(record, &self.core.root, failure, &terms)),
@@ -202,7 +202,7 @@ impl Session {
             let failure = denial.failure(command);
             record_line!(
                 (tracing::Level::INFO, "command", self.core.info, Some(&failure)),
-                { operation = command, rule = &*denial.rule, outcome = failure.kind.as_str(), },
+                { operation = command, rule = denial.rule.as_deref(), outcome = failure.kind.as_str(), },
                 "command refused"
             );
             failure

@@ -35,7 +35,7 @@ install -m 755 "$LOCKGATE" /usr/local/bin/lockgate
 # What systemd would do with the unit.
 SERVICE = """
 unit=/etc/systemd/system/lockgate.service
-! command -v systemd-analyze >/dev/null || systemd-analyze verify $unit
+! command -v systemd-analyze >/dev/null || systemd-analyze verify --man=no $unit
 setting() { sed -n "s/^$1=//p" $unit; }
 install -d -o "$(setting User)" "/run/$(setting RuntimeDirectory)"
 as_user() {
@@ -44,7 +44,6 @@ as_user() {
     setpriv --reuid "$(setting User)" --regid "$(setting User)" --init-groups --inh-caps "${capability/cap_/}" \\
         --ambient-caps "${capability/cap_/}" --bounding-set "-all,${capability/cap_/}" --no-new-privs -- "$@"
 }
-as_user "$(setting AmbientCapabilities)" $(setting ExecStartPre)
 as_user "$(setting AmbientCapabilities)" $(setting ExecStart) 2>gateway.log &
 until curl -fs -o /dev/null "$READY"; do kill -0 $!; sleep 0.1; done
 """
@@ -240,6 +239,8 @@ def run(name, lockgate):
         folder = pathlib.Path(folder)
         # The gateway's user must be able to enter it.
         folder.chmod(0o755)
+        # As in the top folder of a clone.
+        (folder / "deploy").symlink_to(pathlib.Path(__file__).resolve().parents[2] / "deploy")
         script = folder / "script"
         script.write_text("set -euo pipefail\n" + "\n".join(SCENARIOS[name]()))
         # All processes end with the first one of their namespace.

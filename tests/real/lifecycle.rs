@@ -4,6 +4,7 @@ use std::fs::{File, Permissions};
 use std::io::{Read, Write};
 use std::net::{IpAddr, Shutdown, TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixDatagram;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -63,6 +64,38 @@ fn serves_until_sigterm() {
     gateway.terminate();
     let status = gateway.wait(TIMEOUT).expect("it ends after SIGTERM");
     assert!(status.success(), "{status}; {}", gateway.log_tail(20));
+}
+
+/// What systemd is told: the start, signs of life, and the drain with its time.
+#[test]
+fn the_service_manager_is_told_of_each_state() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("notify");
+    let socket = UnixDatagram::bind(&path).expect("a socket");
+    socket.set_read_timeout(Some(TIMEOUT)).expect("a timeout above zero");
+    let next = || {
+        let mut message = [0; 1000];
+        let length = socket.recv(&mut message).expect("a message");
+        String::from_utf8(message[..length].to_vec()).expect("text")
+    };
+    let mut command = Command::new(PROGRAM);
+    command.env("NOTIFY_SOCKET", &path).env("WATCHDOG_USEC", "200000");
+    let yaml = config(&folder).replace("accept_for: 0s", "accept_for: 0s, timeout: 7s");
+    let mut gateway = Gateway::start_by(command, &yaml, &[]);
+    assert_eq!(next(), "READY=1\nSTATUS=serving\n");
+    for _ in 0..3 {
+        assert_eq!(next(), "WATCHDOG=1\n");
+    }
+    let other = || {
+        std::iter::repeat_with(next).find(|message| message != "WATCHDOG=1\n").expect("a message")
+    };
+    gateway.hang_up();
+    let reloading = other();
+    assert!(reloading.starts_with("RELOADING=1\nMONOTONIC_USEC="), "{reloading}");
+    assert_eq!(other(), "READY=1\nSTATUS=serving\n");
+    gateway.terminate();
+    assert_eq!(other(), "STOPPING=1\nEXTEND_TIMEOUT_USEC=22000000\nSTATUS=draining\n");
+    assert!(gateway.wait(TIMEOUT).expect("it ends").success());
 }
 
 #[test]

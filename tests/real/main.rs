@@ -16,6 +16,7 @@ mod audit;
 mod backend;
 mod compatibility;
 mod demo;
+mod doctor;
 mod fail2ban;
 mod firewall;
 mod lifecycle;

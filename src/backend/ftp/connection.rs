@@ -77,6 +77,8 @@ pub(super) struct Marker {
 impl Marker {
     pub(super) const FEAT: Self = Self { verb: "FEAT", argument: None, code: 211 };
     pub(super) const TYPE: Self = Self { verb: "TYPE", argument: Some(b"I"), code: 200 };
+    /// For servers whose TYPE is the client's.
+    pub(super) const NOOP: Self = Self { verb: "NOOP", argument: None, code: 200 };
 }
 
 impl Default for Marker {

@@ -9,7 +9,7 @@ use tokio::time::timeout;
 
 use super::reply::{failure, unavailable};
 use super::reply_codes;
-use super::settings::Settings;
+use super::settings::{Dialect, Settings};
 use crate::net::{Stream, poll_once};
 use crate::op::{Failure, FailureKind, Outage, PeerReply};
 use crate::wire::ftp::command::is_sendable;
@@ -38,7 +38,10 @@ impl Control {
         Self {
             stream,
             lines: LineBuffer::new(MAX_LINE),
-            replies: ReplyReader::default(),
+            replies: match settings.dialect {
+                Dialect::Unix => ReplyReader::default(),
+                Dialect::Opaque => ReplyReader::verbatim(),
+            },
             reply_timeout: settings.reply_timeout,
             surplus_reply_timeout: settings.timing.surplus_reply_timeout,
             outstanding: 0,
@@ -174,6 +177,17 @@ impl Control {
             self.drop_surplus(std::mem::replace(&mut reply, another));
         }
         Ok(reply)
+    }
+
+    /// Sends a command of which it is not known which replies it can have; receives one.
+    pub(super) async fn relay(
+        &mut self,
+        verb: &str,
+        argument: Option<&[u8]>,
+    ) -> Result<PeerReply, Failure> {
+        self.synchronize().await?;
+        self.send(verb, argument).await?;
+        self.reply().await
     }
 
     /// Drops replies that arrived unsolicited: they would be taken for the next command's. Fails on

@@ -2,7 +2,7 @@
 
 use super::connection::Connection;
 use super::failures::no_data_connection;
-use super::settings::DataMode;
+use super::settings::{DataMode, Dialect};
 use super::transfer_command::{Transfer, command, explain_failure, is_final, secure};
 use super::{active, passive};
 use crate::net::Stream;
@@ -19,7 +19,8 @@ pub(super) async fn start(
     argument: Option<&[u8]>,
     offset: u64,
 ) -> Result<(Stream, PeerReply), Failure> {
-    let transfer = Transfer { verb, argument, offset };
+    let is_opaque = connection.settings.dialect == Dialect::Opaque;
+    let transfer = Transfer { verb, argument, offset, is_opaque };
     if connection.server.surplus_replies.is_known() {
         connection.synchronize().await?;
     }

@@ -15,6 +15,7 @@ mod features;
 mod file;
 mod listing;
 mod login;
+mod opaque;
 mod operations;
 mod passive;
 mod pool;
@@ -51,7 +52,7 @@ use async_trait::async_trait;
 use super::path_leases::PathLeases;
 use super::unsupported::AttributePolicy;
 use super::{
-    Backend, BackendSession, Home, IgnoredAttributes, Listing, Login, OpenFile, Origin,
+    Backend, BackendSession, Home, IgnoredAttributes, Listing, Login, OpenFile, Origin, Presented,
     ReadTransfer, WriteTransfer,
 };
 use crate::data;
@@ -64,11 +65,12 @@ use crate::policy::Names;
 use crate::route::Target;
 use cache::Cache;
 use data_ports::DataPorts;
+use opaque::OpaqueSession;
 use pool::{ConnectionGuard, Pool};
 use refusals::OptionalCommand;
 use servers::Servers;
 
-pub use settings::{DataMode, PassiveCommand, Settings, Timing, TlsMode, UncheckedRename};
+pub use settings::{DataMode, Dialect, PassiveCommand, Settings, Timing, TlsMode, UncheckedRename};
 
 /// How long an operation waits for a control connection if all are in use by transfers.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(20);
@@ -123,6 +125,11 @@ impl FtpBackend {
         let (settings, leases) = (Arc::new(settings), Arc::default());
         Self { settings, shared: Arc::new(shared), data_ports, leases }
     }
+
+    /// With the leases of other backends at the same server.
+    pub fn with_leases(self, leases: Arc<PathLeases>) -> Self {
+        Self { leases, ..self }
+    }
 }
 
 #[async_trait]
@@ -137,17 +144,24 @@ impl Backend for FtpBackend {
         let ports = self.data_ports.clone().map(DataPorts::new);
         let account = (&self.leases, credentials);
         let pool = Pool::login(settings, shared, ports, account, origin).await?;
+        if self.is_opaque() {
+            return Ok(Box::new(OpaqueSession::new(pool)));
+        }
         let queue_budget = data::Budget::new(QUEUED_WRITES_MAX);
         let cache = Arc::new(Cache::new(pool.account().changes().clone()));
         Ok(Box::new(FtpSession { pool, cache, exact_times: Arc::default(), queue_budget }))
     }
 
-    async fn greet(&self) -> Result<(), Failure> {
+    async fn greet(&self) -> Result<Presented, Failure> {
         login::greet(&self.settings, &self.shared).await
     }
 
     fn names(&self) -> Names {
         self.settings.names
+    }
+
+    fn is_opaque(&self) -> bool {
+        self.settings.dialect == Dialect::Opaque
     }
 
     fn addresses(&self) -> &[String] {

@@ -6,7 +6,7 @@ use crate::op::PeerReply;
 
 /// Any error reply can answer any command. A success must be one of this command's.
 pub(super) fn can_answer(verb: &str, reply: &PeerReply) -> bool {
-    let transfers = ["RETR", "STOR", "APPE", "STOU", "LIST", "MLSD"];
+    let transfers = ["RETR", "STOR", "APPE", "STOU", "LIST", "NLST", "MLSD"];
     let is_any_of = |verbs: &[&str]| verbs.contains(&verb);
     match reply.code {
         100..=199 => is_any_of(&transfers),
@@ -27,7 +27,7 @@ pub(super) fn can_answer(verb: &str, reply: &PeerReply) -> bool {
             "MFMT" => reply.code == 213 || is_plain(reply.code),
             // Some servers end an empty listing like that without 1xx; it counts if no other reply
             // follows.
-            "RETR" | "STOR" | "APPE" | "STOU" | "LIST" | "MLSD" => false,
+            verb if transfers.contains(&verb) => false,
             "ABOR" => ends_transfer(reply.code),
             "SITE" => matches!(reply.code, 211..=214) || is_plain(reply.code),
             _ => is_plain(reply.code),

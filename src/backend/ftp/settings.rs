@@ -16,6 +16,8 @@ pub struct Settings {
     pub name: String,
     /// `host:port`, resolved at each login; a list is tried in order.
     pub addresses: Vec<String>,
+    /// How the server reads names and commands (`dialect`).
+    pub dialect: Dialect,
     /// TLS on the control and data connections (`tls.mode`).
     pub tls: TlsMode,
     /// Who opens data connections (`data_mode`).
@@ -107,6 +109,16 @@ pub enum TlsMode {
     Explicit(Arc<ClientTls>),
     /// TLS from the first byte on, as on port 990.
     Implicit(Arc<ClientTls>),
+}
+
+/// How a server reads names and commands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Dialect {
+    /// Paths as on Unix, and the commands that the gateway knows.
+    #[default]
+    Unix,
+    /// Only the client and the server understand them: they are relayed.
+    Opaque,
 }
 
 /// The command for passive data connections.

@@ -6,6 +6,7 @@ use super::ConnectionGuard;
 use super::{abort, data_connection};
 use crate::backend::ReadTransfer;
 use crate::data::Source;
+use crate::net::Stream;
 use crate::op::{Failure, PeerReply, ReadFile, RemotePath, Representation};
 
 pub(super) struct FtpRead {
@@ -32,13 +33,7 @@ pub(super) async fn start(
     guard.set_type(representation).await?;
     let name = guard.name(path)?;
     let (stream, _) = data_connection::start(&mut guard, "RETR", Some(&name), offset).await?;
-    // The server's reply decides whether the download is complete; an orderly close does no harm.
-    stream.close_on_drop();
-    Ok(FtpRead {
-        guard,
-        source: Some(Source::Socket(stream)),
-        closed_source: Source::Reader(Box::new(tokio::io::empty())),
-    })
+    Ok(FtpRead::new(guard, stream))
 }
 
 #[async_trait]
@@ -61,6 +56,14 @@ impl ReadTransfer for FtpRead {
 }
 
 impl FtpRead {
+    /// A download that has started.
+    pub(super) fn new(guard: ConnectionGuard, stream: Stream) -> Self {
+        // The server's reply decides whether the download is complete; an orderly close does no harm.
+        stream.close_on_drop();
+        let closed_source = Source::Reader(Box::new(tokio::io::empty()));
+        Self { guard, source: Some(Source::Socket(stream)), closed_source }
+    }
+
     pub(super) fn connection(&self) -> &ConnectionGuard {
         &self.guard
     }

@@ -29,19 +29,22 @@ pub(super) struct Transfer<'a> {
     pub(super) argument: Option<&'a [u8]>,
     /// Where it starts (REST).
     pub(super) offset: u64,
+    /// For an opaque server.
+    pub(super) is_opaque: bool,
 }
 
 impl Transfer<'_> {
-    /// Whether the command may be sent twice: STOU would create a second file, APPE append twice.
+    /// Whether the command may be sent twice: STOU would create a second file, APPE append twice. STOR at an
+    /// opaque server may start a job.
     pub(super) fn is_repeatable(&self) -> bool {
-        !matches!(self.verb, "STOU" | "APPE")
+        !matches!((self.verb, self.is_opaque), ("STOU" | "APPE", _) | ("STOR", true))
     }
 }
 
 /// Sends the command; returns its 1xx reply or, for a listing, its final one.
 pub(super) async fn command(
     connection: &mut Connection,
-    Transfer { verb, argument, offset }: Transfer<'_>,
+    Transfer { verb, argument, offset, .. }: Transfer<'_>,
 ) -> Result<PeerReply, Failure> {
     // Resets an offset that a refused transfer left at the server.
     if offset > 0 || connection.restart_pending {
@@ -50,7 +53,7 @@ pub(super) async fn command(
     }
     let reply = connection.command(verb, argument).await?;
     let class = match verb {
-        "LIST" | "MLSD" if is_final(&reply) => 2,
+        "LIST" | "NLST" | "MLSD" if is_final(&reply) => 2,
         _ => 1,
     };
     let preliminary = connection.check_reply(class, verb, argument, reply)?;

@@ -20,9 +20,10 @@ use async_trait::async_trait;
 use super::{Backend, BackendSession, Login, Origin};
 use crate::op::{Failure, FailureKind, Outage};
 use crate::policy::Names;
-use server::is_unavailable;
+use server::{Place, is_unavailable};
 use session::GroupSession;
 
+pub use checks::list_login_folder;
 pub use metrics::GroupMetrics;
 pub use resumable::ResumeNote;
 pub use server::{KnownServers, Server};
@@ -70,6 +71,27 @@ impl Group {
         servers
     }
 
+    /// The server to try where none is left: one that only logins have found to be down, such as those that
+    /// a busy server answered too late. Of several, the one that failed the longest time ago.
+    fn last_resort(&self, tried: &[Arc<Server>]) -> Option<Arc<Server>> {
+        let new =
+            self.servers.iter().filter(|it| !tried.iter().any(|other| Arc::ptr_eq(it, other)));
+        let failed = new.filter_map(|server| Some((server.last_resort()?, server)));
+        Some(failed.min_by_key(|(failed, _)| *failed)?.1.clone())
+    }
+
+    /// A session at the server.
+    fn session(
+        &self,
+        session: Box<dyn BackendSession>,
+        place: Place,
+        user: &[u8],
+    ) -> Box<dyn BackendSession> {
+        let note = ResumeNote::new(&self.resumable, user, place.server().name());
+        let note = (self.servers.len() > 1).then(|| Arc::new(note));
+        Box::new(GroupSession::new(session, place, note))
+    }
+
     /// Why no server could be tried.
     fn none_available(&self) -> Failure {
         let states: Vec<_> = self.servers.iter().map(|server| server.why_unavailable()).collect();
@@ -102,6 +124,13 @@ impl Backend for Group {
         origin: Origin,
     ) -> Result<Box<dyn BackendSession>, Failure> {
         let mut failed: Option<Failure> = None;
+        let mut fail = |server: &Server, failure: Failure| {
+            failed = Some(match failed.take() {
+                Some(first) => both(first, server.name(), &failure),
+                None => failure,
+            });
+        };
+        let mut tried = Vec::new();
         for server in self.candidates(user, origin) {
             let Some(place) = server.take_place() else { continue };
             // Since it was chosen, another server may have taken its time.
@@ -109,17 +138,22 @@ impl Backend for Group {
                 continue;
             }
             match server.login(login, origin).await {
-                Ok(session) => {
-                    let note = ResumeNote::new(&self.resumable, user, server.name());
-                    let note = (self.servers.len() > 1).then(|| Arc::new(note));
-                    return Ok(Box::new(GroupSession::new(session, place, note)));
+                Some(Ok(session)) => return Ok(self.session(session, place, user)),
+                Some(Err(failure)) if may_try_next(&failure, login) => {
+                    fail(&server, failure);
+                    tried.push(server);
                 }
-                Err(failure) if is_unavailable(&failure) && !login.is_undecided() => {
-                    failed = Some(match failed {
-                        Some(first) => both(first, server.name(), &failure),
-                        None => failure,
-                    });
-                }
+                Some(Err(failure)) => return Err(failure),
+                None if login.is_undecided() => return Err(server.went_down()),
+                None => fail(&server, server.went_down()),
+            }
+        }
+        if let Some(server) = self.last_resort(&tried)
+            && let Some(place) = server.take_place()
+        {
+            match server.login_though_down(login, origin).await {
+                Ok(session) => return Ok(self.session(session, place, user)),
+                Err(failure) if may_try_next(&failure, login) => fail(&server, failure),
                 Err(failure) => return Err(failure),
             }
         }
@@ -130,9 +164,17 @@ impl Backend for Group {
         self.servers.first().map_or(Names::Exact, |server| server.backend().names())
     }
 
+    fn is_opaque(&self) -> bool {
+        self.servers.first().is_some_and(|server| server.backend().is_opaque())
+    }
+
     fn addresses(&self) -> &[String] {
         &self.addresses
     }
+}
+
+fn may_try_next(failure: &Failure, login: &Login) -> bool {
+    is_unavailable(failure) && !login.is_undecided()
 }
 
 /// The failure of one server, with that of the next in its detail.

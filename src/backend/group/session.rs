@@ -6,7 +6,9 @@ use async_trait::async_trait;
 
 use super::resumable::ResumeNote;
 use super::server::Place;
-use crate::backend::{BackendSession, Home, Listing, OpenFile, ReadTransfer, WriteTransfer};
+use crate::backend::{
+    BackendSession, CommandRelay, Home, Listing, OpenFile, ReadTransfer, WriteTransfer,
+};
 use crate::net::Peer;
 use crate::op::{
     Abilities, Answer, Failure, ListDirectory, OpenHandle, Operation, ReadFile, WriteFile,
@@ -46,6 +48,10 @@ impl BackendSession for GroupSession {
 
     fn resume_note(&self) -> Option<Arc<ResumeNote>> {
         self.note.clone()
+    }
+
+    fn relay(&self) -> Option<&dyn CommandRelay> {
+        self.session.relay()
     }
 
     async fn perform(&self, target: &Target<Operation>) -> Result<Answer, Failure> {

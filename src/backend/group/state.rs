@@ -35,6 +35,8 @@ pub(super) struct State {
     ejections: u32,
     changed: Instant,
     refusals: u32,
+    /// Whether the last check failed. False before the first one.
+    check_failed: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,6 +57,7 @@ impl State {
             ejections: 0,
             changed: now,
             refusals: 0,
+            check_failed: false,
         }
     }
 
@@ -68,6 +71,16 @@ impl State {
 
     pub(super) fn last_error(&self) -> Option<&(SystemTime, String)> {
         self.last_error.as_ref()
+    }
+
+    /// Whether its last check failed.
+    pub(super) fn check_failed(&self) -> bool {
+        self.check_failed
+    }
+
+    /// The result of a check, beside [`State::failed`] or [`State::succeeded`].
+    pub(super) fn checked(&mut self, failed: bool) {
+        self.check_failed = failed;
     }
 
     /// Returns whether the server is down now, and was not.

@@ -10,8 +10,8 @@ use zeroize::Zeroizing;
 
 use super::*;
 use crate::auth::Credentials;
-use crate::backend::PartialUploads;
 use crate::backend::local::{self, LocalBackend};
+use crate::backend::{PartialUploads, Presented};
 use crate::op::Fault;
 
 /// A server that answers logins and checks as the test says.
@@ -65,9 +65,9 @@ impl Backend for Scripted {
         self.folder.login(&Login::Authenticated(None), Origin::ANY).await
     }
 
-    async fn greet(&self) -> Result<(), Failure> {
+    async fn greet(&self) -> Result<Presented, Failure> {
         self.checks.fetch_add(1, Ordering::Relaxed);
-        self.answer().await
+        self.answer().await.map(|()| Presented::default())
     }
 }
 
@@ -157,10 +157,48 @@ async fn a_broken_server_gets_no_further_login_and_the_reason_is_told_where_none
     fixture.scripted.iter().for_each(|it| it.set(Answer::Unreachable));
     let first = fixture.log_in("alice").await.err().unwrap();
     assert_eq!((first.kind, fixture.logins()), (FailureKind::Unavailable, vec![1, 1, 1]));
+    fixture.servers.iter().for_each(|server| server.state().checked(true));
     let second = fixture.log_in("alice").await.err().unwrap();
     assert_eq!((second.kind, fixture.logins()), (FailureKind::Unavailable, vec![1, 1, 1]));
     let detail = second.detail.unwrap();
     assert!(NAMES.iter().all(|name| detail.contains(&format!("{name} is down"))), "{detail}");
+}
+
+#[tokio::test]
+async fn where_none_is_left_a_server_that_passes_its_checks_is_tried() {
+    let fixture = group(Choice::Failover);
+    fixture.scripted.iter().for_each(|it| it.set(Answer::Unreachable));
+    assert!(fixture.log_in("alice").await.is_err());
+    assert_eq!(fixture.logins(), [1, 1, 1]);
+    fixture.servers[0].state().checked(true);
+    // One of those for each login, in turns.
+    for expected in [[1, 2, 1], [1, 2, 2], [1, 3, 2]] {
+        assert!(fixture.log_in("alice").await.is_err());
+        assert_eq!(fixture.logins(), expected);
+    }
+    fixture.servers[1].set_drained(true);
+    fixture.scripted[2].set(Answer::Accepts);
+    assert!(fixture.log_in("alice").await.is_ok());
+    assert_eq!(fixture.logins(), [1, 3, 3]);
+    assert!(!fixture.servers[2].is_available(), "checks bring it back");
+}
+
+/// Logins that wait for the last server while it answers another one too late.
+#[tokio::test]
+async fn a_login_that_another_one_has_ended_is_tried_again_at_the_last_server() {
+    let fixture = group(Choice::Failover);
+    for server in &fixture.servers[1..] {
+        server.set_drained(true);
+    }
+    fixture.scripted[0].set(Answer::Hangs);
+    let waiting = fixture.log_in("alice");
+    let late = async {
+        fixture.scripted[0].set(Answer::Accepts);
+        fixture.servers[0].note_failure(&failure(Answer::Unreachable));
+    };
+    let (waiting, ()) = tokio::join!(biased; waiting, late);
+    assert!(waiting.is_ok());
+    assert_eq!(fixture.logins(), [2, 0, 0]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -288,4 +326,30 @@ async fn a_server_with_all_its_sessions_is_passed_over() {
     assert_eq!(fixture.logins(), [100, 1, 0]);
     sessions.remove(0);
     assert_eq!(fixture.server_of("alice").await, 0);
+}
+
+/// A server that was down, and is checked no more in the next configuration, is always tried.
+#[tokio::test]
+async fn a_server_goes_on_in_another_configuration_unless_it_has_moved() {
+    let Fixture { scripted, .. } = group(Choice::Failover);
+    let known = KnownServers::new(GroupMetrics::register(&Registry::new()).unwrap());
+    let settings = |checks| ServerSettings { name: "one".into(), sessions_max: None, checks };
+    let checks =
+        Checks { every: Duration::from_secs(1), timeout: Duration::from_secs(1), login: None };
+    let first = known.server(settings(Some(checks.clone())), scripted[0].clone(), None);
+    let unreachable =
+        Failure::backend(FailureKind::Unavailable, "").with_outage(Outage::Unreachable);
+    first.note_failure(&unreachable);
+    first.set_drained(true);
+    assert!(!first.state().is_up());
+    let same = known.server(settings(Some(checks)), scripted[0].clone(), Some(&first));
+    assert!(!same.state().is_up() && same.is_drained());
+    let unchecked = known.server(settings(None), scripted[0].clone(), Some(&same));
+    unchecked.set_drained(false);
+    assert!(unchecked.is_available());
+    let login = Login::Authenticated(None);
+    assert!(unchecked.login(&login, Origin::ANY).await.is_some_and(|session| session.is_ok()));
+    // Without a server before it, or after a move, it is one that never failed.
+    first.note_failure(&unreachable);
+    assert!(known.server(settings(None), scripted[0].clone(), None).state().is_up());
 }

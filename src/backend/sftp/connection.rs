@@ -44,6 +44,8 @@ pub(super) struct Connection {
     pub(super) handle: Handle<Verifier>,
     /// The server and the algorithms, for records.
     pub(super) peer: Option<Peer>,
+    /// The host key that the server presented, for operators.
+    pub(super) host_key: Option<String>,
     socket: Socket,
 }
 
@@ -73,6 +75,7 @@ pub(super) async fn exchange_keys(
     let (host, port) = host_and_port(address, &tcp);
     let verifier = Verifier::new(settings.clone(), &host, port);
     let (refusal, negotiated) = (verifier.refusal(), verifier.negotiated());
+    let presented = verifier.presented();
     let offered = settings.algorithms.preferred();
     let config = client::Config {
         window_size: WINDOW_SIZE,
@@ -97,7 +100,7 @@ pub(super) async fn exchange_keys(
                 let address = SocketAddr::new(at.ip().to_canonical(), at.port());
                 Peer { address, protection }
             });
-            Ok(Connection { handle, peer, socket })
+            Ok(Connection { handle, peer, host_key: presented.get().cloned(), socket })
         }
         Err(error) => Err(match refusal.take() {
             Some((failure, Some(kind))) => ConnectError::OtherKey(failure, kind),

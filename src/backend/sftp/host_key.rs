@@ -10,6 +10,7 @@ use super::host_certificate::{self, HostCertificateRefused};
 use super::known_hosts::Verdict;
 use super::settings::{HostKey, Settings};
 use crate::net::{Protection, Protocol};
+use crate::op::escape::printable;
 use crate::op::{Failure, FailureKind, Outage, Timestamp};
 
 /// Verifies the key that a server presents, for one connection.
@@ -19,6 +20,7 @@ pub(super) struct Verifier {
     port: u16,
     refusal: Refusal,
     negotiated: Arc<OnceLock<Protection>>,
+    presented: Arc<OnceLock<String>>,
 }
 
 /// Kinds of host keys that a backend's server presented and that are not pinned: a fingerprint does not
@@ -71,8 +73,14 @@ impl Refusal {
 
 impl Verifier {
     pub(super) fn new(settings: Arc<Settings>, host: &str, port: u16) -> Self {
-        let (host, refusal, negotiated) = (host.to_owned(), Refusal::default(), Arc::default());
-        Self { settings, host, port, refusal, negotiated }
+        Self {
+            settings,
+            host: host.to_owned(),
+            port,
+            refusal: Refusal::default(),
+            negotiated: Arc::default(),
+            presented: Arc::default(),
+        }
     }
 
     pub(super) fn refusal(&self) -> Refusal {
@@ -82,6 +90,11 @@ impl Verifier {
     /// The algorithms of the first key exchange, once it is done.
     pub(super) fn negotiated(&self) -> Arc<OnceLock<Protection>> {
         self.negotiated.clone()
+    }
+
+    /// The server's host key, once it is known.
+    pub(super) fn presented(&self) -> Arc<OnceLock<String>> {
+        self.presented.clone()
     }
 
     /// Requests certificates first where an authority is known, then the kinds of known host keys, as OpenSSH
@@ -183,6 +196,20 @@ impl Verifier {
     }
 }
 
+/// For operators.
+fn description(key: &PublicKeyOrCertificate) -> String {
+    match key {
+        PublicKeyOrCertificate::PublicKey { key, .. } => {
+            format!("{} {}", key.algorithm().as_str(), key.fingerprint(HashAlg::Sha256))
+        }
+        PublicKeyOrCertificate::Certificate(certificate) => {
+            let authority = certificate.signature_key().fingerprint(HashAlg::Sha256);
+            let id = printable(certificate.key_id().as_bytes());
+            format!("certificate \"{id}\" of the authority {authority}")
+        }
+    }
+}
+
 impl Handler for Verifier {
     type Error = russh::Error;
 
@@ -190,6 +217,7 @@ impl Handler for Verifier {
         &mut self,
         key: &PublicKeyOrCertificate,
     ) -> Result<bool, russh::Error> {
+        let _ = self.presented.set(description(key));
         let Err((outage, detail)) = self.verify(key) else { return Ok(true) };
         let failure = Failure::backend(
             FailureKind::Unavailable,

@@ -19,8 +19,8 @@ use super::server::{Extensions, Server};
 use super::settings::Settings;
 use super::status::Expect;
 use crate::auth::{Credentials, LoginKey};
-use crate::backend::Home;
 use crate::backend::home::absolute;
+use crate::backend::{Home, Presented};
 use crate::net::Connector;
 use crate::op::{Failure, FailureKind, Outage, RemotePath};
 use crate::wire::sftp::{
@@ -67,12 +67,13 @@ pub(super) async fn greet(
     connector: &Connector,
     header: &[u8],
     unpinned: &Unpinned,
-) -> Result<(), Failure> {
+) -> Result<Presented, Failure> {
     let connection = connect(settings, connector, header, unpinned).await?;
+    let (peer, host_key) = (connection.peer.clone(), connection.host_key.clone());
     let ended = CancellationToken::new();
     ended.cancel();
     connection.end_with(ended);
-    Ok(())
+    Ok(Presented { peer, host_key, ..Presented::default() })
 }
 
 /// A connection to an authenticated server. `connect_timeout` applies to each address, and again to each

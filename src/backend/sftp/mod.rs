@@ -43,7 +43,7 @@ use tokio::time::timeout;
 use super::path_leases::{Account, PathLeases};
 use super::unsupported::AttributePolicy;
 use super::{
-    Backend, BackendSession, Home, IgnoredAttributes, Listing, Login, OpenFile, Origin,
+    Backend, BackendSession, Home, IgnoredAttributes, Listing, Login, OpenFile, Origin, Presented,
     ReadTransfer, WriteTransfer,
 };
 use crate::net::task;
@@ -82,6 +82,11 @@ impl SftpBackend {
         let (settings, leases) = (Arc::new(settings), Arc::default());
         Self { settings, connector, unpinned: Unpinned::default(), leases, attributes }
     }
+
+    /// With the leases of other backends at the same server.
+    pub fn with_leases(self, leases: Arc<PathLeases>) -> Self {
+        Self { leases, ..self }
+    }
 }
 
 #[async_trait]
@@ -102,7 +107,7 @@ impl Backend for SftpBackend {
         Ok(Box::new(SftpSession { server: Arc::new(server) }))
     }
 
-    async fn greet(&self) -> Result<(), Failure> {
+    async fn greet(&self) -> Result<Presented, Failure> {
         let header = self.settings.send_proxy_protocol.then(|| Origin::CHECK.header());
         let header = header.unwrap_or_default();
         login::greet(&self.settings, &self.connector, &header, &self.unpinned).await

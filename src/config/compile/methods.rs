@@ -3,8 +3,7 @@
 use std::collections::HashMap;
 
 use super::backends::LoginMode;
-use super::conditions::lists;
-use super::route_lookups::{matches_user, named_backends, passes_password};
+use super::route_lookups::{leads, matches_user, named_backends, passes_password};
 use super::{entries, value};
 use crate::auth::Methods;
 use crate::config::leaf::OneOrMore;
@@ -181,9 +180,4 @@ fn of_route(
     };
     let users = entries(&file.users).iter().filter(|(name, user)| matches_user(route, name, user));
     users.fold(later, |methods, (_, user)| methods | of_user(user))
-}
-
-/// Whether the route may be that of a client of this SFTP or FTP listener.
-fn leads(route: &Route, listener: &str) -> bool {
-    route.r#match.as_ref().is_none_or(|given| lists(&given.listeners, listener))
 }

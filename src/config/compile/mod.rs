@@ -33,6 +33,7 @@ mod listeners;
 mod login_hooks;
 mod machine_checks;
 mod methods;
+mod opaque;
 mod own_address;
 mod placeholders;
 mod policy;
@@ -73,6 +74,7 @@ pub(super) fn compile(
     let policy_limits = policy::limits(file, problems);
     let state_dir = state_dir::compile(file, folder, &policy_limits, machine, problems);
     let policy = policy::compile(file, problems);
+    opaque::check(file, problems);
     sockets::refuse_overlaps(file, problems);
     let metrics = file.metrics.as_ref().and_then(|metrics| value(&metrics.address).copied());
     let admin_socket = admin::compile(file, folder, machine, problems);

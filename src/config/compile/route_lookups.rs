@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::backends::LoginMode;
-use super::conditions::texts;
+use super::conditions::{lists, texts};
 use crate::config::leaf::OneOrMore;
 use crate::config::report::Location;
 use crate::config::schema::{Route, User};
@@ -14,6 +14,11 @@ pub(super) fn named_backends(route: &Route) -> impl Iterator<Item = (&Location, 
     let one = route.backend.iter().filter_map(|leaf| Some((&leaf.at, leaf.value.as_ref()?)));
     let listed = route.user_at_backend.iter().flat_map(|list| list.values());
     one.chain(listed).map(|(at, name)| (at, name.0.as_str()))
+}
+
+/// Whether the route may be that of a client of this SFTP or FTP listener.
+pub(super) fn leads(route: &Route, listener: &str) -> bool {
+    route.r#match.as_ref().is_none_or(|given| lists(&given.listeners, listener))
 }
 
 /// Whether the backend of this name gets the client's password.

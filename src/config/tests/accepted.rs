@@ -61,6 +61,7 @@ fn a_minimal_configuration_has_safe_defaults() {
     assert_eq!(config.routes.0[0].root, RootSetting::Same(Root::Path(RemotePath::root())));
     assert_eq!(config.limits, Limits::default());
     assert_eq!(config.drain, DrainSettings::default());
+    assert!(!config.judges_sessions);
     assert_eq!(config.metrics, None);
     assert_eq!((config.log.format, config.log.level), (LogFormat::Text, LogLevel::Info));
     assert!(load_str(MINIMAL, "least").is_ok());
@@ -132,6 +133,7 @@ routes:
   - {{ authenticate: gateway, backend: files }}
 limits: {{ sessions: 1, sessions_per_address: 2, login_attempts: 3, login_timeout: 4s, idle_timeout: 5s, data_connect_timeout: 6s, stall_timeout: 7s }}
 drain: {{ accept_for: 1m, timeout: 0s }}
+on_reload: judge
 metrics: {{ address: 127.0.0.1:9640 }}
 log: {{ format: json, level: trace }}
 "#
@@ -165,6 +167,7 @@ log: {{ format: json, level: trace }}
     assert_eq!(config.limits, limits);
     let drain = DrainSettings { accept_for: seconds(60), timeout: seconds(0) };
     assert_eq!(config.drain, drain);
+    assert!(config.judges_sessions);
     assert_eq!(config.metrics, Some("127.0.0.1:9640".parse().unwrap()));
     assert_eq!((config.log.format, config.log.level), (LogFormat::Json, LogLevel::Trace));
     assert_eq!(config.users.get(b"alice").unwrap().groups, ["staff"]);

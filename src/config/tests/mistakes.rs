@@ -495,6 +495,7 @@ fn invalid_limits_metrics_and_log_settings_are_errors() {
         "29:18: limits.drain_timeout",
         "`drain.timeout` says the same",
     );
+    one("limits:", "on_reload: judged\nlimits:", "28:12", r#"did you mean "judge"?"#);
     one("limits:", "log: { level: warning }\nlimits:", "28:15", r#"did you mean "warn"?"#);
     one("limits:", "log: { format: JSON }\nlimits:", "28:16", r#"did you mean "json"?"#);
     one(

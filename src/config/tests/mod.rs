@@ -18,6 +18,7 @@ mod limits;
 mod login_hooks;
 mod machine;
 mod mistakes;
+mod opaque;
 mod policy;
 mod realistic;
 mod routes;

@@ -3,7 +3,7 @@
 use serde_json::{Value as Json, json};
 
 use crate::auth::UserCertificate;
-use crate::backend::ftp::{DataMode, PassiveCommand, UncheckedRename};
+use crate::backend::ftp::{DataMode, Dialect, PassiveCommand, UncheckedRename};
 use crate::backend::{PartialUploads, SendProxyProtocol, UnsupportedAttributes, group};
 use crate::config::leaf::{Choice, Invalid, Value};
 use crate::config::nearest::nearest;
@@ -233,6 +233,10 @@ impl Choice for Authenticate {
 
 impl Choice for SessionReuse {
     const ALL: &'static [(&'static str, Self)] = &[("auto", Self::Auto), ("none", Self::None)];
+}
+
+impl Choice for Dialect {
+    const ALL: &'static [(&'static str, Self)] = &[("unix", Self::Unix), ("opaque", Self::Opaque)];
 }
 
 impl Choice for DataMode {

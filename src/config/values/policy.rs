@@ -8,7 +8,7 @@ use crate::config::leaf::{Choice, Invalid, Value};
 use crate::config::nearest::nearest;
 use crate::op::Effect;
 use crate::policy::{Names, PathPattern, Protocol};
-use crate::wire::ftp::command::COMMANDS;
+use crate::wire::ftp::command::{COMMANDS, is_command_name};
 
 /// An operation in `allow`, `deny` or `hide`.
 #[derive(Clone, PartialEq, Eq)]
@@ -18,6 +18,8 @@ pub(in crate::config) enum OperationWord {
     Effect(Effect),
     /// An FTP command in upper case: "STOU", "SITE CHMOD".
     Command(String),
+    /// One that the gateway does not know, which only an opaque server may: "SITE LRECL".
+    OtherCommand(String),
 }
 
 /// Words that mean one of the operations elsewhere.
@@ -49,9 +51,29 @@ impl Value for OperationWord {
         if COMMANDS.contains(&text) {
             return Ok(Self::Command(text.to_owned()));
         }
+        let lower = text.to_ascii_lowercase();
+        let is_operation =
+            Effect::ALL.iter().map(|(name, _)| *name).chain(["all"]).any(|it| it == lower)
+                || SYNONYMS.iter().any(|(word, _)| *word == lower);
+        if is_command_name(text) && !is_operation {
+            return Ok(Self::OtherCommand(text.to_owned()));
+        }
+        Err(Self::unknown(text))
+    }
+
+    fn schema() -> Json {
+        let names = Effect::ALL.iter().map(|(name, _)| *name).chain(["all"]).chain(COMMANDS);
+        let other = json!({ "type": "string", "pattern": "^([A-Z]{3,8}|SITE [A-Z][A-Z0-9_]*)$" });
+        json!({ "title": "an operation or an FTP command", "anyOf": [{ "enum": names.collect::<Vec<_>>() }, other] })
+    }
+}
+
+impl OperationWord {
+    /// The mistake in a word that is neither an operation nor a command that the gateway knows.
+    pub(in crate::config) fn unknown(text: &str) -> Invalid {
         let message = format!("\"{text}\" is neither an operation nor an FTP command");
         if let Some((_, meant)) = SYNONYMS.iter().find(|(word, _)| *word == text) {
-            return Invalid::with_suggestion(message, *meant);
+            return Invalid { message, suggestion: Some((*meant).to_owned()) };
         }
         let names = Effect::ALL.iter().map(|(name, _)| *name).chain(["all"]);
         let upper = text.to_ascii_uppercase();
@@ -63,12 +85,7 @@ impl Value for OperationWord {
             Some(_) => message,
             None => format!("{message}; operations are: {}", names.collect::<Vec<_>>().join(", ")),
         };
-        Err(Invalid { message, suggestion })
-    }
-
-    fn schema() -> Json {
-        let names = Effect::ALL.iter().map(|(name, _)| *name).chain(["all"]).chain(COMMANDS);
-        json!({ "title": "an operation or an FTP command", "enum": names.collect::<Vec<_>>() })
+        Invalid { message, suggestion }
     }
 }
 

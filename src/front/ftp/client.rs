@@ -24,6 +24,7 @@ use crate::session::{ClientInfo, ClientRefusal, Session, SessionEnd};
 use crate::wire::first_bytes::{Protocol, protocol};
 use crate::wire::ftp::command::{self, Command};
 use crate::wire::ftp::listing::FactSet;
+use crate::wire::ftp::relayed::{DataForm, RelayedCommand};
 
 /// For a transfer to be aborted when the session must end at once; then the session is dropped.
 const FORCED_ABORT_TIMEOUT: Duration = Duration::from_secs(8);
@@ -66,8 +67,17 @@ pub(super) struct LoggedIn {
     pub(super) session: Session,
     pub(super) directory: RemotePath,
     pub(super) rename_from: Option<RemotePath>,
+    pub(super) relayed: RelayedState,
     /// Without PASS.
     pub(super) by_certificate: bool,
+}
+
+/// What is known of the state of an opaque server.
+#[derive(Default)]
+pub(super) struct RelayedState {
+    /// The argument of an RNFR that was the last command.
+    pub(super) rename_from: Option<Vec<u8>>,
+    pub(super) form: DataForm,
 }
 
 /// The parameters of the next transfer.
@@ -296,6 +306,18 @@ impl Client {
         if let Some(tls) = self.tls.as_ref().filter(|_| self.control.is_tls()) {
             tls.note_command();
         }
+        if self.is_opaque() {
+            match RelayedCommand::parse(&line) {
+                // Boxed: sessions at other servers do not need its space.
+                Ok(Some(command)) => return Box::pin(self.relay(command)).await,
+                Ok(None) => {}
+                Err(error) => {
+                    self.reset_preparations();
+                    self.reply(reply::of_command_error(&error)).await;
+                    return Flow::Continue;
+                }
+            }
+        }
         match command::parse(&line) {
             Ok(command) => {
                 if let Err(failure) = self.check_command(&line) {
@@ -310,6 +332,11 @@ impl Client {
                 Flow::Continue
             }
         }
+    }
+
+    /// Whether commands are relayed (`dialect: opaque`).
+    pub(super) fn is_opaque(&self) -> bool {
+        matches!(&self.login, LoginState::LoggedIn(logged_in) if logged_in.session.is_opaque())
     }
 
     /// Refuses a command that a policy rule denies.
@@ -357,15 +384,17 @@ impl Client {
             && let LoginState::LoggedIn(logged_in) = &mut self.login
         {
             logged_in.rename_from = None;
+            logged_in.relayed.rename_from = None;
         }
         self.dispatch(command).await
     }
 
     /// A command that is refused uses up REST and RNFR.
-    fn reset_preparations(&mut self) {
+    pub(super) fn reset_preparations(&mut self) {
         self.transfer.restart = 0;
         if let LoginState::LoggedIn(logged_in) = &mut self.login {
             logged_in.rename_from = None;
+            logged_in.relayed.rename_from = None;
         }
     }
 
@@ -393,17 +422,23 @@ impl Client {
     /// Replies to a command that succeeded: with the backend's reply, where there is one, or `own`.
     pub(super) async fn reply_done(&mut self, own: Reply, backend: Option<PeerReply>) {
         match backend {
-            Some(reply) if reply.code / 100 == 2 => {
-                self.control.reply_lines(reply.code, &reply.lines).await;
-            }
+            Some(reply) if reply.code / 100 == 2 => self.reply_of_server(&reply).await,
             _ => self.reply(own).await,
+        }
+    }
+
+    /// Sends a server's reply, of an opaque one as it is.
+    pub(super) async fn reply_of_server(&mut self, reply: &PeerReply) {
+        if self.is_opaque() {
+            self.control.relay_reply(reply).await;
+        } else {
+            self.control.reply_lines(reply.code, &reply.lines).await;
         }
     }
 
     /// Replies to a failed command. The session ends where its backend is lost.
     pub(super) async fn fail(&mut self, failure: &Failure) -> Flow {
-        let reply = reply::of_failure(failure);
-        self.control.reply_lines(reply.code, &reply.lines).await;
+        self.reply_of_server(&reply::of_failure(failure)).await;
         if failure.kind != FailureKind::Unavailable {
             return Flow::Continue;
         }

@@ -14,6 +14,7 @@ use tokio::time::timeout;
 use super::command_queue::{CommandQueue, Line, QueueFull};
 use super::reply::Reply;
 use crate::net::Stream;
+use crate::op::PeerReply;
 use crate::wire::first_bytes::{Protocol, protocol};
 use crate::wire::ftp::line::{LineBuffer, MAX_COMMAND_LINE, strip_telnet_signals};
 use crate::wire::ftp::reply;
@@ -83,11 +84,22 @@ impl Control {
 
     /// Sends one reply. If the client does not read it, its pending commands are discarded.
     pub(super) async fn reply_lines(&mut self, code: u16, lines: &[impl AsRef<[u8]>]) {
-        let Some(stream) = &mut self.stream else { return };
         let mut text = Vec::new();
         reply::encode(code, lines, &mut text);
+        self.send(&text).await;
+    }
+
+    /// As [`Control::reply_lines`], of a server's reply with its own bytes.
+    pub(super) async fn relay_reply(&mut self, relayed: &PeerReply) {
+        let mut text = Vec::new();
+        reply::encode_verbatim(relayed, &mut text);
+        self.send(&text).await;
+    }
+
+    async fn send(&mut self, text: &[u8]) {
+        let Some(stream) = &mut self.stream else { return };
         let sent = timeout(REPLY_TIMEOUT, async {
-            stream.write_all(&text).await?;
+            stream.write_all(text).await?;
             stream.flush().await
         });
         if !matches!(sent.await, Ok(Ok(()))) {

@@ -231,7 +231,9 @@ pub(super) fn of_command_error(error: &CommandError) -> Reply {
         CommandError::NotACommand | CommandError::Unknown(_) => {
             return Reply::fixed(500, "Unknown command.");
         }
-        CommandError::UnknownSite(_) => (502, "Command not implemented"),
+        CommandError::UnknownSite(_) | CommandError::NeverRelayed(_) => {
+            (502, "Command not implemented")
+        }
         CommandError::Argument(_) => (501, "Syntax error in parameters or arguments"),
         CommandError::Parameter(_) => (504, "Command not implemented for that parameter"),
         CommandError::Name => (553, "File name not allowed"),

@@ -11,7 +11,7 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::PemError;
 use super::files::certificates;
-
+use crate::net::Stream;
 use crate::op::escape::shortened;
 
 /// The longest name that is shown, in characters.
@@ -50,6 +50,12 @@ impl CertificateSummary {
             from: validity.not_before.timestamp(),
             until: validity.not_after.timestamp(),
         })
+    }
+
+    /// Of the other end of a connection under TLS, where it can be parsed.
+    pub fn of_peer(stream: &Stream) -> Option<Self> {
+        let Stream::Tls(tls) = stream else { return None };
+        Self::of(tls.get_ref().1.peer_certificates()?.first()?).ok()
     }
 
     /// Its subject, or its first name where the subject is empty.

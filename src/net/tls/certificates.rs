@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use rustls::pki_types::CertificateDer;
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 
@@ -23,6 +24,17 @@ impl ServerCertificates {
             is_new |= self.by_name.insert(name, certificate.certified.clone());
         }
         is_new
+    }
+
+    /// Each chain once, the default first.
+    pub(super) fn chains(&self) -> Vec<&[CertificateDer<'static>]> {
+        let mut all = vec![&self.default];
+        for certified in self.by_name.values() {
+            if !all.iter().any(|known| Arc::ptr_eq(known, certified)) {
+                all.push(certified);
+            }
+        }
+        all.into_iter().map(|certified| &certified.cert[..]).collect()
     }
 
     fn get(&self, name: Option<&str>) -> Option<Arc<CertifiedKey>> {

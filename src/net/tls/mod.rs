@@ -3,6 +3,7 @@
 mod certificate;
 mod certificate_error;
 mod certificates;
+mod chain;
 mod client;
 mod client_auth;
 mod files;
@@ -17,6 +18,7 @@ mod trust;
 
 pub use certificate::{CertificateSummary, calendar_date, certificate_summaries};
 pub use certificates::ServerCertificates;
+pub use chain::{Chain, ChainEnd, SystemAuthorities};
 pub use client::{ClientTls, ClientTlsError, SessionReuse};
 pub use client_auth::{
     Authority, AuthorityError, CertificateUser, CertificateUsers, ClientAuth, ClientCertificate,

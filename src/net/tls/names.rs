@@ -30,6 +30,11 @@ impl<T> ServerNames<T> {
         let wildcard = || Some(format!("*.{}", name.split_once('.')?.1));
         self.0.get(&name).or_else(|| self.0.get(&wildcard()?))
     }
+
+    /// In no order.
+    pub fn values(&self) -> impl Iterator<Item = &T> {
+        self.0.values()
+    }
 }
 
 impl<T> Default for ServerNames<T> {

@@ -13,6 +13,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 
 use super::certificates::{CertificateChoice, ServerCertificates};
+use super::chain::{Chain, SystemAuthorities};
 use super::client_auth::{ClientAuth, ClientCertificate};
 use super::hello::OfferedSessions;
 use super::resumption::ResumptionEvidence;
@@ -103,6 +104,11 @@ pub struct DataHandshake {
 }
 
 impl ServerTls {
+    /// What clients get, the default certificate first. `known`: see [`Chain::of`].
+    pub fn chains(&self, known: &SystemAuthorities) -> Vec<Chain> {
+        self.certificates.chains().into_iter().map(|chain| Chain::of(chain, known)).collect()
+    }
+
     /// TLS 1.2 and 1.3 with one certificate or several. `client_auth`: `None` if clients are not asked for
     /// a certificate.
     pub fn new(

@@ -10,10 +10,10 @@ use super::{Gateway, refused};
 use crate::auth::{CertificateSummary, Credentials, Identity, PasswordSent};
 use crate::backend::{BackendSession, Login, Origin};
 use crate::op::escape::printable;
-use crate::op::{Failure, FailureKind, Fault, Outage};
+use crate::op::{Failure, FailureKind, Fault, Outage, RemotePath};
 use crate::policy::limits::SessionLimits;
 use crate::policy::{Protocol, SessionFacts};
-use crate::route::{Account, Backends, Choice, MintedAccountError, Root};
+use crate::route::{Account, Backends, Choice, MintedAccountError, Rewrite, Root};
 
 /// A login that the backend has accepted.
 pub(super) struct LoggedIn {
@@ -43,6 +43,9 @@ impl Gateway {
         let backend = self.backends.get(&place).ok_or_else(|| {
             Failure::gateway(FailureKind::Internal, "the route's backend does not exist")
         })?;
+        if backend.is_opaque() {
+            refuse_at_opaque(client, &place, &root, &rewrites)?;
+        }
         if is_authenticated && let Some(password) = &mut proof.password {
             // The gateway knows that it is right.
             password.sent = PasswordSent::default();
@@ -80,6 +83,26 @@ impl Gateway {
             }
         }
     }
+}
+
+/// A login hook's answer may lead to an opaque server whom `check` could not know of.
+fn refuse_at_opaque(
+    client: &ClientInfo,
+    backend: &str,
+    root: &Root,
+    rewrites: &[Rewrite],
+) -> Result<(), Failure> {
+    let has_root = *root != Root::Path(RemotePath::root());
+    let why = if Protocol::of(client.protocol) == Protocol::Sftp {
+        "SFTP cannot name its files; let this user log in over FTP"
+    } else if has_root || !rewrites.is_empty() {
+        "its paths are not read, so there is no `root` and no `rewrite`"
+    } else {
+        return Ok(());
+    };
+    let message = "the login failed at the gateway; contact its operator";
+    Err(Failure::gateway(FailureKind::Unavailable, message)
+        .with_detail(format!("backend \"{backend}\" has `dialect: opaque`: {why}")))
 }
 
 /// What the backend gets.

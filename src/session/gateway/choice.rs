@@ -3,7 +3,7 @@
 use super::{Gateway, refused};
 use crate::auth::UserTable;
 use crate::op::Failure;
-use crate::route::{Backends, Chosen, LoginRequest, Mismatch};
+use crate::route::{Access, Authenticator, Backends, Chosen, LoginRequest, Mismatch, Route};
 
 const RESERVED_NAME: &str = "the name is one of the gateway's `users`, and the matching route has `authenticate: backend` \
      or `http`, which are for other users; remove the name from `users`, or add a route with `authenticate: \
@@ -24,6 +24,27 @@ impl Gateway {
     pub(super) fn choose_among(&self, users: &UserTable, login: LoginRequest<'_>) -> Chosen<'_> {
         let groups_of = |user: &[u8]| users.get(user).map(|user| user.groups.as_slice());
         self.routes.choose(login, groups_of)
+    }
+
+    /// Whether a login at this listener may lead to an opaque server, whose features and system are its own.
+    pub fn may_be_opaque(&self, listener: &str) -> bool {
+        let is_opaque = |name: &str| self.backends.get(name).is_some_and(|it| it.is_opaque());
+        // A login hook's answer may name any backend.
+        let by_answer = || self.backends.values().any(|backend| backend.is_opaque());
+        let is_for = |route: &&Route| {
+            route
+                .matches
+                .listeners
+                .as_ref()
+                .is_none_or(|names| names.iter().any(|it| it == listener))
+        };
+        self.routes.0.iter().filter(is_for).any(|route| {
+            route.backends().iter().any(|backend| {
+                is_opaque(&backend.name)
+                    || matches!(&backend.access, Access::Gateway { by: Authenticator::Hook(_), .. })
+                        && by_answer()
+            })
+        })
     }
 
     /// The refusal of a login that no route matches.

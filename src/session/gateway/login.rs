@@ -6,6 +6,7 @@ use tracing::Instrument;
 
 use super::super::client_info::ClientInfo;
 use super::super::core::SessionCore;
+use super::super::login_basis::{Judged, LoginBasis};
 use super::super::login_record::LoginRecord;
 use super::super::open_uploads::OpenUploads;
 use super::super::proof::Proof;
@@ -15,7 +16,6 @@ use super::super::session_record::SessionRecord;
 use super::Gateway;
 use super::backend_login::LoggedIn;
 use super::guessing::{Attempt, Undecided};
-use super::judge::{Judged, LoginBasis};
 use super::progress::Progress;
 use crate::auth::UserTable;
 use crate::op::{Failure, FailureKind, Outage};
@@ -85,7 +85,7 @@ impl Gateway {
             .as_ref()
             .map(|choice| LoginBasis::new(client.login(&name), choice, &users, facts.clone()));
         let session = Session::new(SessionCore {
-            rules: SessionRules::new(self.session_policy(facts)),
+            rules: Arc::new(SessionRules::new(self.session_policy(facts))),
             limits,
             record: SessionRecord::new(info.clone()),
             // A login hook may have changed what it shows.
@@ -98,7 +98,7 @@ impl Gateway {
             open_uploads: OpenUploads::default(),
         });
         if let Some(basis) = basis {
-            client.live.set_judged(Judged { basis, core: Arc::downgrade(&session.core) });
+            client.live.set_judged(Judged { basis, rules: Arc::downgrade(&session.core.rules) });
         }
         Ok(session)
     }

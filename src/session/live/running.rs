@@ -8,12 +8,12 @@ use tokio::time::Instant;
 use super::rate::Rate;
 use super::view::RunningView;
 use crate::data::Progress;
-use crate::op::{Action, Direction, RemotePath};
+use crate::op::{Action, Direction};
 
 /// What a session does, until its record is written.
 pub(in crate::session) struct Running {
     operation: &'static str,
-    path: RemotePath,
+    path: Vec<u8>,
     to: Option<Vec<u8>>,
     direction: Option<Direction>,
     since: SystemTime,
@@ -40,7 +40,7 @@ impl Running {
     ) -> Self {
         Self {
             operation: action.name(),
-            path: action.path().clone(),
+            path: action.path().to_vec(),
             to: action.other_path().map(<[u8]>::to_vec),
             direction: action.direction(),
             since: SystemTime::now(),
@@ -51,8 +51,8 @@ impl Running {
         }
     }
 
-    pub(super) fn set_path(&mut self, path: RemotePath) {
-        self.path = path;
+    pub(super) fn set_path(&mut self, path: &[u8]) {
+        self.path = path.to_vec();
     }
 
     pub(super) fn is_transfer(&self) -> bool {
@@ -77,7 +77,7 @@ impl Running {
         let bytes = self.progress.bytes();
         RunningView {
             operation: self.operation,
-            path: self.path.as_bytes().to_vec(),
+            path: self.path.clone(),
             to: self.to.clone(),
             direction: self.direction,
             since: self.since,

@@ -58,7 +58,7 @@ async fn a_view_shows_what_a_session_does_and_how_fast() {
         tokio::time::advance(Duration::from_secs(1)).await;
         live.sample(tokio::time::Instant::now());
     }
-    uploading.set_path(path("/up.1"));
+    uploading.set_path(b"/up.1");
     let view = live.view();
     assert_eq!(view.state, SessionState::Transferring);
     assert_eq!((view.uploaded, view.downloaded), (10_000, 5000));

@@ -10,7 +10,7 @@ use crate::op::{Representation, WriteMode};
 
 mod names;
 
-pub use names::{COMMANDS, name_of};
+pub use names::{COMMANDS, is_command_name, name_of};
 
 /// A client's command. Path arguments are raw bytes without CR, LF, NUL or IAC.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -161,6 +161,11 @@ pub enum CommandError {
     /// 502
     #[error("SITE {0} is not supported; SITE HELP lists the commands that are")]
     UnknownSite(String),
+    /// 502
+    #[error(
+        "{0} is not relayed to the server: logins, protection and data connections are the gateway's"
+    )]
+    NeverRelayed(String),
     /// 501
     #[error("{0}")]
     Argument(&'static str),

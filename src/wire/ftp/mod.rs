@@ -4,5 +4,6 @@ pub mod command;
 pub mod host_port;
 pub mod line;
 pub mod listing;
+pub mod relayed;
 pub mod reply;
 pub mod time;

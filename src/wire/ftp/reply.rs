@@ -41,10 +41,33 @@ pub fn encode(code: u16, lines: &[impl AsRef<[u8]>], out: &mut Vec<u8>) {
     }
 }
 
+/// Appends a server's reply to `out` as [`ReplyReader::verbatim`] has read it. Only what would end a line early
+/// becomes `?`; 0xFF is doubled (RFC 854).
+pub fn encode_verbatim(reply: &PeerReply, out: &mut Vec<u8>) {
+    let last = reply.lines.len().saturating_sub(1);
+    let code = format!("{:03}", reply.code);
+    for (i, line) in reply.lines.iter().enumerate() {
+        if i == 0 || i == last {
+            out.extend_from_slice(code.as_bytes());
+            out.push(if i == last { b' ' } else { b'-' });
+        }
+        for &byte in line {
+            match byte {
+                0 | b'\r' | b'\n' => out.push(b'?'),
+                255 => out.extend_from_slice(&[255, 255]),
+                byte => out.push(byte),
+            }
+        }
+        out.extend_from_slice(b"\r\n");
+    }
+}
+
 /// Assembles lines into replies.
 #[derive(Debug, Default)]
 pub struct ReplyReader {
     partial: Option<PeerReply>,
+    /// Lines between the first and the last keep a code at their start.
+    verbatim: bool,
     /// Lines that were not kept.
     skipped: usize,
 }
@@ -61,6 +84,11 @@ pub enum ReplyError {
 }
 
 impl ReplyReader {
+    /// Keeps the lines between the first and the last as they are, also where they repeat the code.
+    pub fn verbatim() -> Self {
+        Self { verbatim: true, ..Self::default() }
+    }
+
     /// Whether no reply is incomplete.
     pub fn is_empty(&self) -> bool {
         self.partial.is_none()
@@ -94,7 +122,7 @@ impl ReplyReader {
                 Ok(self.partial.take())
             }
             // Some servers repeat the code on every line.
-            Some((code, true)) if code == partial.code => {
+            Some((code, true)) if code == partial.code && !self.verbatim => {
                 partial.lines.push(text_of(line));
                 Ok(None)
             }
@@ -179,6 +207,33 @@ mod tests {
         out.clear();
         encode(200, &[b"\xff"], &mut out);
         assert_eq!(out, b"200 \xff\xff\r\n");
+    }
+
+    #[test]
+    fn a_relayed_reply_keeps_its_bytes() {
+        for reply in [
+            "250-It is known to IBM as JOB01234\r\n250 Transfer completed successfully.\r\n",
+            "211-a\r\n211-b\r\n 211 c\r\n213 no end\r\n3 files\r\n\tx\x1b\r\n211 end\r\n",
+            "200 \r\n",
+            "257 \"'USER.\"\"X\"\".'\" is the working directory\r\n",
+        ] {
+            let mut reader = ReplyReader::verbatim();
+            let mut read = None;
+            for line in reply.split_terminator("\r\n") {
+                assert!(read.is_none());
+                read = reader.line(line.as_bytes()).unwrap();
+            }
+            let mut out = Vec::new();
+            encode_verbatim(&read.unwrap(), &mut out);
+            assert_eq!(out, reply.as_bytes());
+        }
+    }
+
+    #[test]
+    fn a_relayed_reply_cannot_forge_another() {
+        let mut out = Vec::new();
+        encode_verbatim(&reply(250, &["a\r\n421 b\0"]), &mut out);
+        assert_eq!(out, b"250 a??421 b?\r\n");
     }
 
     proptest::proptest! {

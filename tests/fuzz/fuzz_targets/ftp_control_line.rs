@@ -5,6 +5,7 @@
 use libfuzzer_sys::fuzz_target;
 use lockgate::wire::ftp::command::{Command, is_sendable, parse};
 use lockgate::wire::ftp::line::{LineBuffer, MAX_COMMAND_LINE};
+use lockgate::wire::ftp::relayed::RelayedCommand;
 
 fuzz_target!(|stream: &[u8]| {
     let mut buffer = LineBuffer::new(MAX_COMMAND_LINE);
@@ -17,6 +18,9 @@ fuzz_target!(|stream: &[u8]| {
                 parse(&line)
             {
                 assert!(!name.is_empty() && is_sendable(&name));
+            }
+            if let Ok(Some(relayed)) = RelayedCommand::parse(&line) {
+                assert!(relayed.argument().is_none_or(is_sendable) && !relayed.names().is_empty());
             }
         }
     }

@@ -10,6 +10,7 @@ mod groups;
 mod keepalive;
 mod login_folder;
 mod logins;
+mod opaque;
 mod outages;
 mod reuse;
 mod roots;

@@ -2,8 +2,11 @@
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::process::Command;
 
 use super::{Config, Fixture, TIMEOUT, publish_certificate};
+use crate::support::gateway::lockgate;
+use crate::support::process::run;
 use crate::support::raw::{Raw, dial};
 use crate::support::sftp_fixture::becomes_true;
 use crate::support::{PASSWORD, USER, pattern, ports};
@@ -93,6 +96,17 @@ fn what_is_wrong_is_told_and_the_old_configuration_stays() {
     fixture.session();
     assert_eq!((fixture.reloads("ok"), fixture.reloads("failed")), (0, 2));
 
+    // Nobody writes to it, and nobody waits for that.
+    let fifo = fixture.gateway.folder().join("fifo");
+    run(Command::new("mkfifo").arg(&fifo), b"", TIMEOUT).expect_ok("mkfifo");
+    fixture.write_text(&good.replace("certs/tls.key", "fifo"));
+    let told = String::from_utf8_lossy(&fixture.reload().stderr).into_owned();
+    assert!(told.contains("fifo is a FIFO"), "{told}");
+    std::fs::rename(&fifo, fixture.gateway.folder().join("lockgate.yaml")).expect("replacing it");
+    let told = String::from_utf8_lossy(&fixture.reload().stderr).into_owned();
+    assert!(told.contains("is a FIFO, which can be read only once"), "{told}");
+    fixture.session();
+
     // The certificate is another, and its key is not yet: the renewal is not complete.
     let certs = fixture.gateway.folder().join("certs");
     let key = std::fs::read(certs.join("tls.key")).expect("the key");
@@ -102,7 +116,7 @@ fn what_is_wrong_is_told_and_the_old_configuration_stays() {
     fixture.reload().expect_ok("reloading");
     assert_eq!(fixture.gateway.metric("lockgate_config_reload_failing"), Some(0));
     std::fs::write(certs.join("tls.key"), key).expect("writing another key");
-    assert!(becomes_true(|| fixture.reloads("failed") == 3), "the broken pair is not noticed");
+    assert!(becomes_true(|| fixture.reloads("failed") == 5), "the broken pair is not noticed");
     assert_eq!(session.upload("STOR still", b"there").code, 226);
 }
 
@@ -192,4 +206,86 @@ fn the_file_is_watched_on_demand() {
         let code = raw.command(&format!("PASS {PASSWORD}")).code;
         assert_eq!(code, if watched { 230 } else { 530 });
     }
+}
+
+/// A reload with `on_reload: judge`: who would be refused ends after the transfer, others get the new rules.
+#[test]
+fn open_sessions_are_judged_on_demand() {
+    let fixture = Fixture::start(4);
+    let both = Config { users: vec![USER, "other"], ..fixture.config.clone() };
+    fixture.apply(&both);
+    std::fs::write(fixture.files.path().join("file"), pattern(3_000_000)).expect("a file");
+    let mut removed = fixture.session();
+    let (mut kept, _) = Raw::connect(fixture.gateway.address("front"));
+    kept.login("other", PASSWORD);
+    let (mut late, _) = Raw::connect(fixture.gateway.address("front"));
+    late.expect(&format!("USER {USER}"), 331);
+    let mut tcp = removed.begin("RETR file");
+    let mut read = vec![0; 1000];
+    tcp.read_exact(&mut read).expect("a part of the file");
+
+    let judging = Config {
+        users: vec!["other"],
+        more: "on_reload: judge\npolicy: { rules: [{ name: look, allow: [list, read] }] }\n".into(),
+        ..fixture.config.clone()
+    };
+    fixture.apply(&judging);
+    // Its transfer completes, and then it ends.
+    tcp.read_to_end(&mut read).expect("the rest");
+    assert!(read == pattern(3_000_000), "the file differs");
+    drop(tcp);
+    assert_eq!(removed.read().code, 226);
+    let end = removed.read();
+    assert!(end.code == 421 && end.text.contains("the user is no more"), "{}", end.text);
+    assert_eq!(late.command(&format!("PASS {PASSWORD}")).code, 530);
+    // The other one goes on, and may only look.
+    let tcp = kept.passive();
+    assert_eq!(kept.command("STOR refused").code, 550);
+    drop(tcp);
+    assert_eq!(kept.download("RETR file").1.code, 226);
+    // REIN does not lead back to the routes from before.
+    let reply = kept.expect("REIN", 421);
+    assert!(reply.text.contains("connect again"), "{}", reply.text);
+    let (mut kept, _) = Raw::connect(fixture.gateway.address("front"));
+    kept.login("other", PASSWORD);
+    // A listener that is gone ends its sessions.
+    let second = "  second: { protocol: ftp, address: \"127.0.0.1:0\", data_ports: pool }\n";
+    fixture.apply(&Config { listeners: second.into(), ..judging.clone() });
+    let (mut guest, _) = Raw::connect(fixture.gateway.address("second"));
+    fixture.apply(&judging);
+    let end = guest.read();
+    assert!(end.code == 421 && end.text.contains("its listener is no more"), "{}", end.text);
+    kept.expect("NOOP", 200);
+}
+
+/// The folder behind the gateway is another one, for new sessions; an unused one takes nothing from the old.
+#[test]
+fn another_backend_is_for_new_sessions() {
+    let fixture = Fixture::start(4);
+    let mut old = fixture.session();
+    let other = tempfile::tempdir().expect("a folder");
+    let config = Config { folder: other.path().to_owned(), ..fixture.config.clone() };
+    fixture.apply(&config);
+    let mut new = fixture.session();
+    assert_eq!(old.upload("STOR by-old", b"old").code, 226);
+    assert_eq!(new.upload("STOR by-new", b"new").code, 226);
+    assert_eq!(std::fs::read(fixture.files.path().join("by-old")).expect("the file"), b"old");
+    assert_eq!(std::fs::read(other.path().join("by-new")).expect("the file"), b"new");
+    // The server of this name is the same for operators: it has both sessions, and stays drained.
+    let socket = fixture.gateway.folder().join("admin.sock");
+    let socket = socket.to_str().expect("a name");
+    let backends = || {
+        let output =
+            lockgate(&["backends", "--json", "--socket", socket], "").expect_ok("backends");
+        String::from_utf8(output.stdout).expect("text")
+    };
+    assert!(backends().contains("\"sessions\": 2"), "{}", backends());
+    lockgate(&["backends", "drain", "files", "--no-wait", "--socket", socket], "")
+        .expect_ok("drain");
+    fixture.apply(&fixture.config);
+    assert!(backends().contains("\"drained\": true"), "{}", backends());
+    let (mut refused, _) = Raw::connect(fixture.gateway.address("front"));
+    refused.expect(&format!("USER {USER}"), 331);
+    assert_eq!(refused.command(&format!("PASS {PASSWORD}")).code, 421);
+    assert_eq!(new.download("RETR by-new").0, b"new");
 }

@@ -65,6 +65,12 @@ impl ClientCa {
         identity
     }
 
+    /// A server's certificate for this DNS name or address.
+    pub fn server(&self, name: &str) -> Identity {
+        let names = CertificateParams::new([name.to_owned()]).expect("a name").subject_alt_names;
+        self.client_with(|params| params.subject_alt_names = names)
+    }
+
     /// Writes the list of revoked certificates, by serial number, due so many days from now.
     pub fn write_crl(&self, revoked: &[u64], due: i64) -> PathBuf {
         let at = |days: i64| OffsetDateTime::now_utc() + Duration::days(days);

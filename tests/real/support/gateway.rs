@@ -136,6 +136,20 @@ impl Gateway {
         })
     }
 
+    /// Waits until the last log line that `about` selects has this text.
+    #[track_caller]
+    pub fn await_last_line(&self, about: impl Fn(&str) -> bool, text: &str, deadline: Duration) {
+        let is_last = |state: &LogState| {
+            state.lines.iter().rev().find(|line| about(line)).is_some_and(|it| it.contains(text))
+        };
+        self.log.wait_until(deadline, |state| state.ended || is_last(state));
+        assert!(
+            is_last(&self.log.lock()),
+            "no log line with {text:?} within {deadline:?}; the last:\n{}",
+            self.log_tail(SHOWN_LINES)
+        );
+    }
+
     /// The folder of the configuration: paths in it are relative to this one.
     pub fn folder(&self) -> &Path {
         self.folder.path()
@@ -226,6 +240,9 @@ impl Gateway {
 
 /// Nothing sends clients elsewhere: the end needs no delay, unless the test is about it.
 fn with_drain(config: &str) -> String {
+    if let Some(rest) = config.strip_prefix('{') {
+        return format!("{{\n\"drain\": {{ \"accept_for\": \"0s\" }},{rest}");
+    }
     let own = config.lines().any(|line| line.starts_with("drain:"));
     if own { config.to_owned() } else { format!("{config}\ndrain: {{ accept_for: 0s }}\n") }
 }

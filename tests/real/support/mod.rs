@@ -10,6 +10,7 @@ pub mod clients;
 pub mod gateway;
 pub mod haproxy;
 pub mod limits;
+pub mod mainframe;
 pub mod netns;
 pub mod pki;
 pub mod ports;

@@ -16,23 +16,30 @@ use crate::net::Stream;
 use crate::net::tls::{ClientTls, Distrust, DistrustedCertificate};
 use crate::op::{Failure, FailureKind, Outage, PeerReply};
 
+/// A control connection after the greeting.
+pub(super) struct Opened {
+    pub(super) control: Control,
+    /// For its data connections.
+    pub(super) tls: Option<ClientTls>,
+    pub(super) greeting: PeerReply,
+}
+
 /// Opens a control connection up to the greeting, with TLS as configured. If the server supports
 /// none of the preferred TLS versions, the others are tried.
 pub(super) async fn open(
     settings: &Settings,
     shared: &Shared,
     origin: Origin,
-) -> Result<(Control, Option<ClientTls>), Failure> {
+) -> Result<Opened, Failure> {
     let (implicit, tls) = match &settings.tls {
         TlsMode::None => (false, None),
         TlsMode::Explicit(tls) => (false, Some(tls)),
         TlsMode::Implicit(tls) => (true, Some(tls)),
     };
     let Some(tls) = tls else {
-        let control =
-            read_greeting(settings, Stream::Plain(connect(settings, shared, origin).await?))
-                .await?;
-        return Ok((control, None));
+        let stream = Stream::Plain(connect(settings, shared, origin).await?);
+        let (control, greeting) = read_greeting(settings, stream).await?;
+        return Ok(Opened { control, tls: None, greeting });
     };
     match open_tls(settings, shared, origin, implicit, tls.session(false)).await {
         Err(OpenError::Versions(_)) if tls.has_fallback() => {
@@ -70,22 +77,22 @@ async fn open_tls(
     origin: Origin,
     implicit: bool,
     tls: ClientTls,
-) -> Result<(Control, Option<ClientTls>), OpenError> {
+) -> Result<Opened, OpenError> {
     let tcp = connect(settings, shared, origin).await?;
-    let control = if implicit {
+    let (control, greeting) = if implicit {
         let stream = handshake(settings, &tls, tcp).await?;
         read_greeting(settings, stream).await?
     } else {
-        let mut control = read_greeting(settings, Stream::Plain(tcp)).await?;
+        let (mut control, greeting) = read_greeting(settings, Stream::Plain(tcp)).await?;
         let reply = control.command("AUTH", Some(b"TLS")).await?;
         reply::expect(2, "AUTH TLS", reply)
             .map_err(unmet_requirement("does not accept AUTH TLS"))?;
         let Stream::Plain(tcp) = control.into_stream() else {
             return Err(unreachable("AUTH TLS on a connection that is TLS already").into());
         };
-        Control::new(handshake(settings, &tls, tcp).await?, settings)
+        (Control::new(handshake(settings, &tls, tcp).await?, settings), greeting)
     };
-    Ok((control, Some(tls)))
+    Ok(Opened { control, tls: Some(tls), greeting })
 }
 
 async fn connect(
@@ -158,7 +165,10 @@ fn is_about_versions(error: &io::Error) -> bool {
 }
 
 /// 220, or 120 (ready in some minutes) first, which is waited for until the reply timeout.
-async fn read_greeting(settings: &Settings, stream: Stream) -> Result<Control, Failure> {
+async fn read_greeting(
+    settings: &Settings,
+    stream: Stream,
+) -> Result<(Control, PeerReply), Failure> {
     let mut control = Control::new(stream, settings);
     loop {
         let reply = greeting(settings, &mut control).await.map_err(|failure| {
@@ -172,7 +182,7 @@ async fn read_greeting(settings: &Settings, stream: Stream) -> Result<Control, F
         })?;
         match reply.code {
             120 => {}
-            220 => return Ok(control),
+            220 => return Ok((control, reply)),
             _ => return Err(unreachable(format!("its greeting was {reply}"))),
         }
     }

@@ -8,13 +8,17 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 
+use connect::Opened;
+
 use super::Shared;
 use super::connection::{Connection, Marker};
 use super::features::Features;
-use super::settings::{Settings, TlsMode};
+use super::settings::{Dialect, Settings, TlsMode};
 use super::{pwd, reply, reply_codes};
 use crate::auth::Credentials;
-use crate::backend::Origin;
+use crate::backend::{Origin, Presented};
+use crate::net::Peer;
+use crate::net::tls::CertificateSummary;
 use crate::op::{Failure, FailureKind, PeerReply, RemotePath, Representation};
 
 /// The most time between the replies to two pipelined commands. A server that takes longer has
@@ -31,7 +35,7 @@ pub(super) async fn login(
     credentials: &Credentials,
     origin: Origin,
 ) -> Result<(Connection, LoginFolder), Failure> {
-    let (mut is_sequential, mut skip_pwd) = (false, false);
+    let (mut is_sequential, mut skip_pwd) = (settings.dialect == Dialect::Opaque, false);
     loop {
         let mut connection =
             connect_and_authenticate(settings, shared, credentials, origin).await?;
@@ -65,12 +69,20 @@ pub(super) async fn login(
 }
 
 /// Connects up to the greeting, with TLS as configured, and leaves.
-pub(super) async fn greet(settings: &Settings, shared: &Shared) -> Result<(), Failure> {
-    let (mut control, _) = connect::open(settings, shared, Origin::CHECK).await?;
+pub(super) async fn greet(settings: &Settings, shared: &Shared) -> Result<Presented, Failure> {
+    let Opened { mut control, greeting, .. } =
+        connect::open(settings, shared, Origin::CHECK).await?;
+    let protection = control.stream().protection();
+    let presented = Presented {
+        peer: control.peer().ok().map(|address| Peer { address, protection }),
+        greeting: Some(greeting.to_string()),
+        certificate: CertificateSummary::of_peer(control.stream()),
+        host_key: None,
+    };
     // Best effort: the reply is not awaited.
     let _ = control.send("QUIT", None).await;
     control.shutdown().await;
-    Ok(())
+    Ok(presented)
 }
 
 /// Connects with TLS as configured, and authenticates.
@@ -80,7 +92,7 @@ async fn connect_and_authenticate(
     credentials: &Credentials,
     origin: Origin,
 ) -> Result<Connection, Failure> {
-    let (control, tls) = connect::open(settings, shared, origin).await?;
+    let Opened { control, tls, .. } = connect::open(settings, shared, origin).await?;
     let server = shared.servers.at(control.peer()?);
     let mut connection = Connection::new(control, settings.clone(), server, origin, tls);
     authenticate(&mut connection, credentials).await?;
@@ -139,8 +151,14 @@ type CommandReply = (&'static str, PeerReply);
 
 /// The commands that follow every login. PBSZ and PROT (RFC 4217) are sent after it, since some servers
 /// refuse them before. UTF-8 is requested without looking at FEAT: a server without it refuses, and
-/// nothing changes.
+/// nothing changes. An opaque server's settings are the client's.
 fn setup_commands(settings: &Settings) -> &'static [&'static str] {
+    if settings.dialect == Dialect::Opaque {
+        return match &settings.tls {
+            TlsMode::None => &[PWD],
+            _ => &["PBSZ 0", "PROT P", PWD],
+        };
+    }
     match (&settings.tls, settings.minds_names_of_windows()) {
         (TlsMode::None, false) => &["FEAT", "OPTS UTF8 ON", PWD, "TYPE I"],
         (TlsMode::None, true) => &["SYST", "FEAT", "OPTS UTF8 ON", PWD, "TYPE I"],
@@ -225,7 +243,11 @@ fn apply_replies(
     };
     let candidates = [(PWD, Marker::default()), ("FEAT", Marker::FEAT)];
     let answered = candidates.into_iter().find(|(command, marker)| has_reply(command, marker.code));
-    connection.marker = answered.map_or(Marker::TYPE, |(_, marker)| marker);
+    let otherwise = match connection.settings.dialect {
+        Dialect::Unix => Marker::TYPE,
+        Dialect::Opaque => Marker::NOOP,
+    };
+    connection.marker = answered.map_or(otherwise, |(_, marker)| marker);
     for (command, reply) in replies {
         if reply.code == 421 {
             return Err(reply::failure(command, reply));

@@ -16,13 +16,13 @@ use super::login;
 use super::reply::unavailable;
 use super::servers::Server;
 use super::session_state::SessionState;
-use super::settings::Settings;
+use super::settings::{Dialect, Settings};
 use crate::auth::Credentials;
 use crate::backend::path_leases::{Account, PathLeases};
 use crate::backend::unsupported::AttributePolicy;
 use crate::backend::{Home, Origin};
 use crate::net::{Peer, task};
-use crate::op::{Failure, FailureKind};
+use crate::op::{Failure, FailureKind, RemotePath};
 
 pub(super) use guard::ConnectionGuard;
 
@@ -91,7 +91,11 @@ impl Pool {
         let (mut connection, login_folder) =
             login::login(&settings, &shared, &credentials, origin).await?;
         let configured = settings.login_folder.as_ref();
-        let home = Home::decide(configured, login_folder, origin.rooted, "PWD");
+        let home = match settings.dialect {
+            Dialect::Unix => Home::decide(configured, login_folder, origin.rooted, "PWD"),
+            // No path of the session is made from it.
+            Dialect::Opaque => Home::At(RemotePath::root()),
+        };
         let home = Arc::new(home);
         connection.home = home.clone();
         connection.data_ports.clone_from(&data_ports);
@@ -333,7 +337,8 @@ impl Pool {
         let own = OwnedMutexGuard::mutex(lost);
         let mut state = self.lock();
         state.connections.retain(|connection| !Arc::ptr_eq(connection, own));
-        state.lost |= !lost.is_replaceable();
+        // Another connection of an opaque server would not be in the same state.
+        state.lost |= !lost.is_replaceable() || self.settings.dialect == Dialect::Opaque;
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

@@ -9,7 +9,9 @@ use std::time::Duration;
 
 use tokio::net::TcpListener;
 
-use super::{DataMode, FtpBackend, PassiveCommand, Settings, Timing, TlsMode, UncheckedRename};
+use super::{
+    DataMode, Dialect, FtpBackend, PassiveCommand, Settings, Timing, TlsMode, UncheckedRename,
+};
 use crate::auth::Credentials;
 use crate::backend::{
     Backend, BackendSession, IgnoredAttributes, Login, Origin, PartialUploads, SendProxyProtocol,
@@ -221,6 +223,7 @@ impl Server {
         let mut settings = Settings {
             name: "test".into(),
             addresses: vec![self.address.clone()],
+            dialect: Dialect::Unix,
             tls: TlsMode::None,
             data_mode: DataMode::Passive,
             data_ports: None,

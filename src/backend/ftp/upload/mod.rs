@@ -36,7 +36,7 @@ pub(super) struct FtpWrite {
     /// server does not count.
     base: Option<u64>,
     /// Nothing is cached until the transfer has ended.
-    _write_guard: WriteGuard,
+    _write_guard: Option<WriteGuard>,
 }
 
 pub(super) async fn open(
@@ -127,7 +127,7 @@ pub(super) async fn start(
         part,
         bytes_sent: None,
         base,
-        _write_guard: write_guard,
+        _write_guard: Some(write_guard),
     })
 }
 
@@ -169,6 +169,22 @@ async fn close_data(stream: Stream, limit: Duration) -> bool {
 }
 
 impl FtpWrite {
+    /// An upload that has started, of a file that only the server knows: what an interrupted one leaves there is
+    /// the server's matter.
+    pub(super) fn without_path(guard: ConnectionGuard, stream: Stream) -> Self {
+        Self {
+            guard,
+            sink: Some(Sink::Socket(stream)),
+            final_reply: None,
+            closed_sink: Sink::Writer(Box::new(tokio::io::sink())),
+            path: RemotePath::root(),
+            part: None,
+            bytes_sent: None,
+            base: None,
+            _write_guard: None,
+        }
+    }
+
     async fn complete(&mut self, whole: bool) -> Result<PeerReply, Failure> {
         let reply = self.store().await?;
         if whole && let Some(part) = self.part.take() {

@@ -32,6 +32,7 @@ pub(super) fn compile(
     let settings = ftp::Settings {
         name: name.into(),
         addresses: Vec::new(),
+        dialect: value(&backend.dialect).copied().unwrap_or_default(),
         tls,
         data_mode: value(&backend.data_mode).copied().unwrap_or_default(),
         data_ports: value(&backend.data_ports).map(|pool| pool.0.clone()),

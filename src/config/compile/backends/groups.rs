@@ -68,6 +68,16 @@ fn check_member(
         );
         problems.error(at, message);
     }
+    let dialect = |backend: &Backend| value(&backend.dialect).copied().unwrap_or_default();
+    if let Some((first, other)) = first
+        && dialect(member) != dialect(other)
+    {
+        let message = format!(
+            "backends \"{first}\" and \"{name}\" have different dialects (`dialect`), so what a client may do \
+             would depend on the server; a group has servers of one dialect"
+        );
+        problems.error(at, message);
+    }
     let names = |backend: &Backend| value(&backend.names).copied().unwrap_or_default();
     if let Some((first, other)) = first
         && names(member) != names(other)

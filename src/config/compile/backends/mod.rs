@@ -103,6 +103,7 @@ fn refuse_other_protocols(backend: &Backend, protocol: BackendProtocol, problems
         Key::new("health", &backend.health, &[Ftp, Sftp]),
         Key::new("sessions", &backend.sessions, &[Ftp, Sftp]),
         Key::new("source_address", &backend.source_address, &[Ftp, Sftp]),
+        Key::new("dialect", &backend.dialect, &[Ftp]),
         Key::new("tls", &backend.tls, &[Ftp]),
         Key::new("data_mode", &backend.data_mode, &[Ftp]),
         Key::new("data_ports", &backend.data_ports, &[Ftp]),

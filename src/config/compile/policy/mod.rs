@@ -6,8 +6,8 @@ mod limits;
 mod reach;
 
 use super::conditions::globs;
-use super::value;
-use crate::config::leaf::{Leaf, OneOrMore};
+use super::{opaque, value};
+use crate::config::leaf::{Invalid, Leaf, OneOrMore};
 use crate::config::report::{Location, Problems};
 use crate::config::schema::{self, File};
 use crate::config::values::{OperationWord, Text};
@@ -68,6 +68,7 @@ fn compile_rule(file: &File, rule: &schema::Rule, problems: &mut Problems) -> Op
         Verdict::Deny { .. } => Verdict::Deny { message },
         verdict => verdict,
     };
+    refuse_unknown(file, words, problems);
     check_commands(rule, words, &verdict, effects, problems);
     Some(Rule {
         name: value(&rule.name)?.0.as_str().into(),
@@ -105,10 +106,25 @@ fn operations(words: &OneOrMore<OperationWord>) -> (Effects, Vec<String>) {
         match word {
             OperationWord::All => effects = Effects::all(),
             OperationWord::Effect(effect) => effects.insert(*effect),
-            OperationWord::Command(command) => commands.push(command.clone()),
+            OperationWord::Command(command) | OperationWord::OtherCommand(command) => {
+                commands.push(command.clone());
+            }
         }
     }
     (effects, commands)
+}
+
+/// Commands that the gateway does not know are relayed to opaque servers only.
+fn refuse_unknown(file: &File, words: &OneOrMore<OperationWord>, problems: &mut Problems) {
+    if opaque::is_used(file) {
+        return;
+    }
+    for (at, word) in words.values() {
+        if let OperationWord::OtherCommand(command) = word {
+            let Invalid { message, suggestion } = OperationWord::unknown(command);
+            problems.error_with_suggestion(at, message, suggestion);
+        }
+    }
 }
 
 /// A command is decided before its path is known.
@@ -119,8 +135,10 @@ fn check_commands(
     effects: Effects,
     problems: &mut Problems,
 ) {
-    let command = words.values().find(|(_, word)| matches!(word, OperationWord::Command(_)));
-    let Some((at, _)) = command else { return };
+    let is_command = |word: &OperationWord| {
+        matches!(word, OperationWord::Command(_) | OperationWord::OtherCommand(_))
+    };
+    let Some((at, _)) = words.values().find(|(_, word)| is_command(word)) else { return };
     if !effects.is_empty() {
         problems.error(at, "is an FTP command; write a rule for commands and one for operations");
     }

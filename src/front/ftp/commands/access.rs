@@ -2,7 +2,7 @@
 
 use zeroize::Zeroizing;
 
-use crate::front::ftp::client::{Client, Flow, LoggedIn, LoginState, TransferState};
+use crate::front::ftp::client::{Client, Flow, LoggedIn, LoginState, RelayedState, TransferState};
 use crate::front::ftp::reply::Reply;
 use crate::op::{Failure, FailureKind, Fault, Greeting};
 use crate::session::{ClientRefusal, EndSlot, Password, PasswordNeed, Proof, SessionEnd};
@@ -69,7 +69,7 @@ impl Client {
         }
     }
 
-    pub(super) async fn rein(&mut self) {
+    pub(super) async fn rein(&mut self) -> Flow {
         if let LoginState::LoggedIn(logged_in) =
             std::mem::replace(&mut self.login, LoginState::Initial)
         {
@@ -82,7 +82,14 @@ impl Client {
         }
         self.transfer = TransferState::default();
         self.facts = Default::default();
+        if self.shared.replaced.is_cancelled() {
+            // The next login would go by routes that are in force no more, for as long as the client likes.
+            let reason = "the configuration has changed; connect again";
+            self.end_early(SessionEnd::by(Fault::Gateway, reason)).await;
+            return Flow::Close;
+        }
         self.reply(Reply::READY_AGAIN).await;
+        Flow::Continue
     }
 
     pub(super) async fn quit(&mut self) -> Flow {
@@ -120,7 +127,9 @@ impl Client {
             Ok(session) => {
                 let directory = session.home();
                 let by_certificate = password.is_none();
-                let logged_in = LoggedIn { session, directory, rename_from: None, by_certificate };
+                let (rename_from, relayed) = (None, RelayedState::default());
+                let logged_in =
+                    LoggedIn { session, directory, rename_from, relayed, by_certificate };
                 let greeting = logged_in.session.greeting();
                 let mut lines: Vec<_> = greeting.map(Greeting::lines).unwrap_or_default().to_vec();
                 // Last, where clients and scripts expect it.

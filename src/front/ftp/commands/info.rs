@@ -3,6 +3,7 @@
 use crate::front::ftp::client::{Client, LoginState};
 use crate::front::ftp::reply::Reply;
 use crate::op::Representation;
+use crate::wire::ftp::command::Command;
 use crate::wire::ftp::listing::FactSet;
 
 const VERBS: [&str; 6] = [
@@ -17,15 +18,7 @@ const VERBS: [&str; 6] = [
 impl Client {
     pub(super) async fn feat(&mut self) {
         let mut lines = vec!["Features:".to_owned()];
-        if self.shared.settings.tls.settings().is_some() {
-            lines.extend([" AUTH TLS".into(), " PBSZ".into(), " PROT".into()]);
-        }
-        if self.shared.settings.active_allowed {
-            lines.push(" EPRT".into());
-        }
-        if self.shared.pool.is_some() {
-            lines.extend([" EPSV".into(), " PASV".into()]);
-        }
+        lines.extend(self.own_features().into_iter().map(str::to_owned));
         lines.push(format!(" {}", self.facts.feature()));
         lines.push(" MDTM".into());
         // Where it is announced and fails, some clients treat the upload as failed and remove it.
@@ -40,6 +33,39 @@ impl Client {
         }
         lines.push("End".into());
         self.control.reply_lines(211, &lines).await;
+    }
+
+    /// Whether the login decides whose answers a client gets: an opaque server's are its own.
+    pub(super) fn awaits_server(&self) -> bool {
+        !matches!(self.login, LoginState::LoggedIn(_))
+            && self.shared.gateway.may_be_opaque(&self.client_info.listener)
+    }
+
+    /// FEAT, OPTS and SYST then: clients ask again after the login. Before TLS they look for AUTH in FEAT.
+    pub(super) async fn before_server(&mut self, command: &Command) {
+        let offers_tls = self.shared.settings.tls.settings().is_some() && !self.control.is_tls();
+        if *command != Command::Feat || !offers_tls {
+            return self.reply(Reply::NOT_LOGGED_IN).await;
+        }
+        let mut lines = vec!["Features:"];
+        lines.extend(self.own_features());
+        lines.push("End");
+        self.control.reply_lines(211, &lines).await;
+    }
+
+    /// Those of the listener, whatever the backend is.
+    pub(super) fn own_features(&self) -> Vec<&'static str> {
+        let mut lines = Vec::new();
+        if self.shared.settings.tls.settings().is_some() {
+            lines.extend([" AUTH TLS", " PBSZ", " PROT"]);
+        }
+        if self.shared.settings.active_allowed {
+            lines.push(" EPRT");
+        }
+        if self.shared.pool.is_some() {
+            lines.extend([" EPSV", " PASV"]);
+        }
+        lines
     }
 
     pub(super) async fn opts(&mut self, argument: &[u8]) {

@@ -7,6 +7,7 @@ mod files;
 mod info;
 mod listing;
 mod parameters;
+mod relayed;
 mod security;
 mod transfer;
 
@@ -22,11 +23,14 @@ impl Client {
             C::Pass(password) => return self.pass(password).await,
             C::Acct(account) => return self.acct(account).await,
             C::Quit => return self.quit().await,
-            C::Rein => self.rein().await,
+            C::Rein => return self.rein().await,
             C::Auth(mechanism) => return self.auth(&mechanism).await,
             C::Pbsz => self.pbsz().await,
             C::Prot(level) => self.prot(&level).await,
             C::Ccc => self.reply(Reply::CCC_DENIED).await,
+            C::Feat | C::Opts(_) | C::Syst if self.awaits_server() => {
+                self.before_server(&command).await;
+            }
             C::Feat => self.feat().await,
             C::Opts(argument) => self.opts(&argument).await,
             C::Help => self.help().await,

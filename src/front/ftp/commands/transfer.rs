@@ -14,7 +14,7 @@ use crate::front::ftp::reply::Reply;
 use crate::front::ftp::shared::Shared;
 use crate::net::tls::{ControlTls, Direction};
 use crate::op::{Failure, FailureKind, Fault, RemotePath, Representation, WriteMode};
-use crate::session::{SessionEnd, Upload};
+use crate::session::{Download, SessionEnd, Upload};
 use crate::wire::ftp::command::Store;
 
 /// For the end of the data connection of a client whose control connection has ended.
@@ -27,9 +27,17 @@ impl Client {
         let requested = self.take_requested()?;
         let representation = self.transfer.representation;
         let opened = self.logged_in()?.session.read(path, offset, representation).await;
-        let (requested, mut download) = requested.with(opened)?;
+        let (requested, download) = requested.with(opened)?;
         self.reply(opening(representation, given)).await;
+        self.send_download(requested, download).await
+    }
 
+    /// Sends a file, or a listing as the server made it, after the 1xx reply.
+    pub(super) async fn send_download(
+        &mut self,
+        requested: RequestedConnection,
+        mut download: Download,
+    ) -> Outcome {
         let limits = self.shared.gateway.limits.clone();
         let (progress, throttle) = (download.progress(), download.throttle());
         let end = {
@@ -91,13 +99,21 @@ impl Client {
         let representation = self.transfer.representation;
         let directory = path.clone();
         let opened = self.logged_in()?.session.write(path, mode, representation).await;
-        let (requested, mut upload) = requested.with(opened)?;
+        let (requested, upload) = requested.with(opened)?;
         self.reply(match mode {
             WriteMode::Unique => opening_unique(&upload, &directory),
             _ => Reply::OK_TO_SEND,
         })
         .await;
+        self.receive_upload(requested, upload).await
+    }
 
+    /// Receives a file after the 1xx reply.
+    pub(super) async fn receive_upload(
+        &mut self,
+        requested: RequestedConnection,
+        mut upload: Upload,
+    ) -> Outcome {
         let limits = self.shared.gateway.limits.clone();
         let (progress, throttle) = (upload.progress(), upload.throttle());
         let require_close_notify = self

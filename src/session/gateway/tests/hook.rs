@@ -242,6 +242,54 @@ async fn the_limits_of_an_answer_are_shared_by_the_users_sessions() {
     assert!(log_in(&hooked.gateway, "bob", "x").await.is_ok());
 }
 
+/// `check` cannot know of such an answer.
+#[tokio::test]
+async fn an_answer_leads_to_an_opaque_server_only_by_ftp_and_without_a_root() {
+    struct Opaque(Answering);
+    #[async_trait]
+    impl Backend for Opaque {
+        async fn login(
+            &self,
+            login: &Login,
+            origin: Origin,
+        ) -> Result<Box<dyn BackendSession>, Failure> {
+            self.0.login(login, origin).await
+        }
+
+        fn is_opaque(&self) -> bool {
+            true
+        }
+    }
+    for (answered, protocol, refused) in [
+        ("", "ftp", None),
+        ("", "ftps", None),
+        ("", "sftp", Some("SFTP cannot name its files")),
+        (", \"root\": \"/x\"", "ftp", Some("there is no `root`")),
+        (", \"root\": \"home\"", "ftp", Some("there is no `root`")),
+    ] {
+        let answer = ok(&format!("{{\"allow\": true, \"backend\": \"stock\"{answered}}}"));
+        let mut hooked = hooked(&answer, "/").await;
+        let stock = hooked.backends["stock"].clone();
+        hooked.gateway.backends.insert("stock".into(), Arc::new(Opaque(stock)));
+        let client = ClientInfo { protocol, ..client_info() };
+        let proof = Proof::password(b"bob".to_vec(), Zeroizing::new(b"x".to_vec()).into());
+        let deadline = Instant::now() + Duration::from_secs(60);
+        let outcome = hooked.gateway.login(&client, proof, deadline).await;
+        assert_eq!(hooked.logins().len(), usize::from(refused.is_none()), "{answer}");
+        match (outcome, refused) {
+            (Ok(_), None) => {}
+            (Err(failure), Some(why)) => {
+                assert_eq!(
+                    (failure.kind, failure.fault),
+                    (FailureKind::Unavailable, Fault::Gateway)
+                );
+                assert!(failure.detail.unwrap().contains(why));
+            }
+            (outcome, _) => panic!("{answer}: {:?}", outcome.err()),
+        }
+    }
+}
+
 /// Only its user knows such an account: others can still log in.
 #[tokio::test]
 async fn a_refused_account_of_an_answer_is_no_outage() {

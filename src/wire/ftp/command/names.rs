@@ -16,6 +16,20 @@ pub fn name_of(line: &[u8]) -> String {
     OLD_NAMES.iter().find(|(old, _)| *old == verb).map_or(verb, |(_, name)| (*name).to_owned())
 }
 
+/// Whether a text has the form of a command's name in rules: a verb in upper case, or SITE with the name of one of
+/// its commands ("SITE LRECL").
+pub fn is_command_name(text: &str) -> bool {
+    let is_upper = |name: &str| name.starts_with(|c: char| c.is_ascii_uppercase());
+    match text.split_once(' ') {
+        None => (3..=8).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_uppercase()),
+        Some(("SITE", name)) => {
+            let is_part = |b: u8| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_';
+            is_upper(name) && name.len() <= 32 && name.bytes().all(is_part)
+        }
+        Some(_) => false,
+    }
+}
+
 /// All commands, under their usual names, for the check of rules that name one.
 pub const COMMANDS: [&str; 47] = [
     "USER",

@@ -141,6 +141,16 @@ pub fn sshd_with(more: &str) -> Server {
     sshd::start(more)
 }
 
+/// As [`sshd_with`], on this port.
+pub fn sshd_on(more: &str, port: u16) -> Server {
+    sshd::start_on(more, port)
+}
+
+/// A vsftpd with AUTH TLS, this certificate and its key.
+pub fn vsftpd_with_certificate(certificate: &Path, key: &Path) -> Server {
+    vsftpd::start_with_certificate(certificate, key)
+}
+
 /// A server that wants a client certificate of the tests' CA from all, and AUTH TLS.
 pub fn with_client_certificates(software: Software) -> Server {
     match software {

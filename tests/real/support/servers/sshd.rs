@@ -14,8 +14,12 @@ use crate::support::{USER, ports};
 ///
 /// `more`: lines of sshd_config before the others; the first value of a keyword wins.
 pub fn start(more: &str) -> Server {
+    start_on(more, ports::one())
+}
+
+/// As [`start`], on this port, such as that of a server that has ended.
+pub fn start_on(more: &str, port: u16) -> Server {
     let server_folder = ServerFolder::new("sshd");
-    let port = ports::one();
     let service = server_folder.path("lockgate-test");
     symlink(program("sshd"), &service).expect("linking sshd");
     fs::create_dir_all("/run/sshd").expect("making sshd's empty folder");

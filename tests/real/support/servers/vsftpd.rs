@@ -27,6 +27,15 @@ pub fn start(mode: Mode) -> Server {
 
 /// On this port, such as that of a server that has ended.
 pub fn start_on(mode: Mode, port: u16) -> Server {
+    start_with(mode, port, &pki().certificate, &pki().key)
+}
+
+/// With TLS, this certificate and its key.
+pub fn start_with_certificate(certificate: &Path, key: &Path) -> Server {
+    start_with(Mode::Tls, ports::one(), certificate, key)
+}
+
+fn start_with(mode: Mode, port: u16, certificate: &Path, key: &Path) -> Server {
     let pam = Path::new("/etc/pam.d").join(PAM_SERVICE);
     assert!(pam.exists(), "{} is missing: run tests/install", pam.display());
     let server_folder = ServerFolder::new("vsftpd");
@@ -50,7 +59,7 @@ pub fn start_on(mode: Mode, port: u16) -> Server {
         passive.end(),
     );
     if mode != Mode::Plain {
-        text.push_str(&tls(mode));
+        text.push_str(&tls(mode, certificate, key));
     }
     let file = server_folder.write("vsftpd.conf", &text);
     let ports = match mode {
@@ -71,15 +80,15 @@ fn client_certificate(mode: Mode) -> String {
     )
 }
 
-fn tls(mode: Mode) -> String {
+fn tls(mode: Mode, certificate: &Path, key: &Path) -> String {
     let yes = |on: bool| if on { "YES" } else { "NO" };
     let reuse = yes(mode == Mode::Reuse);
     format!(
         "ssl_enable=YES\nrsa_cert_file={}\nrsa_private_key_file={}\nssl_ciphers=HIGH\n\
          ssl_tlsv1=YES\nssl_sslv2=NO\nssl_sslv3=NO\nrequire_ssl_reuse={reuse}\n\
          force_local_data_ssl={reuse}\nforce_local_logins_ssl={reuse}\nimplicit_ssl={}\n",
-        pki().certificate.display(),
-        pki().key.display(),
+        certificate.display(),
+        key.display(),
         yes(mode == Mode::Implicit),
     ) + &client_certificate(mode)
 }

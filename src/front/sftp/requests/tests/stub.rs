@@ -15,6 +15,7 @@ use crate::backend::{
     Backend, BackendSession, Home, InFlight, Listing, Login, OpenFile, Origin, ReadTransfer,
     WriteTransfer,
 };
+use crate::op::escape::printable;
 use crate::op::{
     Abilities, Action, Answer, Changes, Entry, EntryKind, Failure, FailureKind, FileSystem,
     ListDirectory, OpenHandle, Operation, ReadFile, RemotePath, WriteFile,
@@ -58,7 +59,7 @@ impl Stub {
     }
 
     async fn perform(&self, action: &impl Action) {
-        let line = format!("{} {}", action.name(), action.path());
+        let line = format!("{} {}", action.name(), printable(action.path()));
         self.record(line.clone());
         let hold = self.hold.lock().unwrap().clone();
         if let Some((text, resume)) = hold
