@@ -63,7 +63,8 @@ class Findings:
         return failed
 
     def kind_of_failure(self, phase, transfer):
-        """`killed`: of a session on a pod that was killed. `unanswered`: the client was sent to a pod that was dead. `sent away`: an ending pod ended the session before the transfer began. Anything else is a defect."""
+        """`killed`: of a session on a pod that was killed. `unanswered`: the client was sent to a pod that was dead.
+        `sent away`: an ending pod ended the session before the transfer began. Anything else is a defect."""
         pods = self.pods_of(transfer)
         has_begun = bool(self.by_name[(transfer.name, transfer.direction)])
         has_logged_in = any(transfer.started <= record["at"] <= transfer.ended and record["outcome"] == "ok"

@@ -127,8 +127,8 @@ def nat(cluster, addresses):
 def haproxy(cluster, addresses):
     """A load balancer for each Service, which sends the PROXY protocol and asks whether a replica is ready."""
     ports = container_ports(cluster.documents)
-    lines = ["defaults", " mode tcp", " timeout connect 5s", " timeout client 1m", " timeout server 1m",
-             " option redispatch", " retries 3"]
+    lines = ["defaults", " mode tcp", " timeout connect 5s", " timeout check 5s", " timeout client 1m",
+             " timeout server 1m", " option redispatch", " retries 3"]
     for port in cluster.control["ports"]:
         lines += [f"listen {port['name']}", f" bind {addresses['control']}:{port['port']}", " balance roundrobin",
                   " option httpchk GET /ready"]
