@@ -92,6 +92,7 @@ def replace(folder, files):
     version.chmod(0o755)
     for name, text in files.items():
         (version / name).write_text(text)
+        (version / name).chmod(0o440)
     (folder / "..data_tmp").symlink_to(version.name)
     os.replace(folder / "..data_tmp", folder / "..data")
     for name in files:
