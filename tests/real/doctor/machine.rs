@@ -42,7 +42,7 @@ fn secret(path: &Path, text: &str) {
 /// A server that is fine is no problem because doctor has no port for its data connections.
 #[test]
 fn with_active_mode_only_the_login_is_tried() {
-    let server = endpoint("vsftpd");
+    let server = endpoint("vsftpd-plain");
     let folder = tempfile::tempdir().expect("a folder");
     let pool = ports::block(3);
     secret(&folder.path().join("password"), PASSWORD);
