@@ -2,7 +2,6 @@
 //! configuration, beside the one in force.
 
 mod generation;
-mod judge;
 mod process;
 mod reload;
 mod servers;

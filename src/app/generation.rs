@@ -8,7 +8,6 @@ use std::time::SystemTime;
 use tokio_util::sync::CancellationToken;
 
 use super::StartError;
-use super::judge::judge_sessions;
 use super::process::Process;
 use super::servers::{self, Backends};
 use super::users_reload::UsersReload;
@@ -69,6 +68,7 @@ impl Prepared {
         let backends = servers::open(&mut config, &pools, process, before)?;
         let gateway = Arc::new(gateway(&mut config, &backends, process));
         let admission = process.admission.with_limits(&gateway.limits);
+        let replaced = process.end.child_token();
         let (mut listeners, mut tls) = (Vec::new(), HashMap::new());
         for mut settings in config.listeners {
             let previous = previous.and_then(|previous| previous.tls.get(&settings.name));
@@ -79,6 +79,7 @@ impl Prepared {
             let shared = ftp::Shared {
                 pool: settings.data_ports.as_ref().and_then(|name| pools.get(name)).cloned(),
                 settings,
+                replaced: replaced.clone(),
                 gateway: gateway.clone(),
                 admission: admission.clone(),
                 live: process.live.clone(),
@@ -116,7 +117,7 @@ impl Prepared {
             backends,
             pools,
             tls,
-            replaced: process.end.child_token(),
+            replaced,
         };
         Ok(Self {
             generation,
@@ -152,13 +153,17 @@ impl Prepared {
         backends.servers.check_until(replaced);
         listeners.into_iter().for_each(|listener| listener.serve(replaced));
         previous.into_iter().for_each(|previous| previous.replaced.cancel());
-        let judge = judges_sessions.then(|| generation.in_force.clone());
-        if let (Some(in_force), Some(_)) = (&judge, previous) {
-            judge_sessions(in_force, process);
+        if judges_sessions {
+            let Explainer { gateway, listeners } = &generation.in_force.explainer;
+            let listeners = listeners.iter().map(|listener| listener.name.clone());
+            gateway.judge_sessions(&process.live, listeners.collect());
+        } else {
+            process.live.keep_all();
         }
+        process.users_reload.broken.set(0);
         drop(change);
         if let Some(files) = users_files {
-            let reload = UsersReload::new(process.clone(), files, judge, replaced.clone());
+            let reload = UsersReload::new(process.clone(), files, replaced.clone());
             task::spawn(replaced.clone().run_until_cancelled_owned(reload.watch()));
         }
         generation

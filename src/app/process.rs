@@ -13,8 +13,8 @@ use super::users_metrics::UsersReloadMetrics;
 use crate::audit::Audit;
 use crate::auth::hook::HookMetrics;
 use crate::auth::{GuardSettings, LoginGuard, PasswordCheck, UserTable};
-use crate::backend::IgnoredAttributes;
 use crate::backend::group::{GroupMetrics, KnownServers};
+use crate::backend::{IgnoredAttributes, KnownLeases};
 use crate::data::{PoolMetrics, Pools};
 use crate::net::ssh::KeyExchangeLimiter;
 use crate::net::{Connectors, Drain, Sockets};
@@ -30,6 +30,7 @@ pub(super) struct Process {
     pub(super) sockets: Sockets,
     pub(super) pools: Pools,
     pub(super) servers: KnownServers,
+    pub(super) leases: KnownLeases,
     /// Without queues, for the first configuration.
     pub(super) connectors: Connectors,
     /// Without sessions; its limits are not those of the configuration.
@@ -61,6 +62,7 @@ impl Process {
             end: CancellationToken::new(),
             sockets: Sockets::default(),
             pools: Pools::new(PoolMetrics::register(registry)?),
+            leases: KnownLeases::default(),
             servers: KnownServers::new(GroupMetrics::register(registry)?),
             connectors: Connectors::register(registry)?,
             admission: Admission::new(&Limits::default()),

@@ -39,6 +39,10 @@ struct State {
     files: Stamps,
     /// The same of the configuration file itself.
     file: Stamps,
+    /// Those of a configuration that was not put in force, which may be waiting for them.
+    rejected: Option<Stamps>,
+    /// Whether the last reload of the file, and of the files that the one in force names, failed.
+    failing: [bool; 2],
 }
 
 struct ReloadMetrics {
@@ -93,7 +97,14 @@ impl Reloader {
         metrics.in_force();
         let in_force = RwLock::new(generation.in_force.clone());
         let files = generation.files.clone();
-        let state = State { generation, source: None, files, file: Stamps::default() };
+        let state = State {
+            generation,
+            source: None,
+            files,
+            file: Stamps::default(),
+            rejected: None,
+            failing: [false; 2],
+        };
         let (state, file) = (Mutex::new(state), OnceLock::new());
         let drain_settings = Mutex::new(drain_settings);
         Ok(Arc::new(Self { process, state, in_force, file, drain_settings, metrics }))
@@ -118,11 +129,18 @@ impl Reloader {
         let before = state.source.clone().ok_or(ReloadError::NoFile)?;
         let path = before.path().to_owned();
         state.file = Stamps::of_file(&path);
+        state.rejected = None;
         let reloaded = match before.read_again() {
-            Ok(source) => self.put_in_force(&mut state, source),
+            Ok(source) => {
+                let named = source.named_files();
+                let reloaded = self.put_in_force(&mut state, source);
+                state.rejected = reloaded.is_err().then_some(named);
+                reloaded
+            }
             Err(report) => Err(ReloadError::Invalid(report)),
         };
-        self.note(&path, reloaded)
+        state.failing = [reloaded.is_err(), reloaded.is_err() && state.failing[1]];
+        self.note(&path, &state, "the configuration was read again and is in force", reloaded)
     }
 
     /// Reads the files that the configuration in force names again. The configuration file may be one that
@@ -132,7 +150,9 @@ impl Reloader {
         let source = state.source.clone().ok_or(ReloadError::NoFile)?;
         let path = source.path().to_owned();
         let reloaded = self.put_in_force(&mut state, source);
-        self.note(&path, reloaded)
+        state.failing[1] = reloaded.is_err();
+        let done = "files that the configuration names were read again and are in force";
+        self.note(&path, &state, done, reloaded)
     }
 
     fn put_in_force(&self, state: &mut State, source: Source) -> Result<Reloaded, ReloadError> {
@@ -141,6 +161,9 @@ impl Reloader {
         }
         service_manager::reloading();
         let reloaded = self.replace(state, source);
+        if self.process.drain.is_announced() {
+            return reloaded;
+        }
         service_manager::ready(match reloaded {
             Ok(_) => "serving",
             Err(_) => "serving, with the configuration before: the last reload failed",
@@ -169,13 +192,16 @@ impl Reloader {
     fn note(
         &self,
         path: &Path,
+        state: &State,
+        done: &str,
         reloaded: Result<Reloaded, ReloadError>,
     ) -> Result<Reloaded, ReloadError> {
         let file = path.display();
+        self.metrics.failing.set(i64::from(state.failing.contains(&true)));
         match &reloaded {
             Ok(Reloaded { needs_restart, .. }) => {
                 self.metrics.reloaded();
-                tracing::info!(%file, "the configuration was read again and is in force");
+                tracing::info!(%file, "{done}");
                 if !needs_restart.is_empty() {
                     let keys = needs_restart.join(", ");
                     tracing::warn!(keys, "these keys have changed, and apply after a restart");
@@ -197,31 +223,37 @@ impl Reloader {
 
     /// Reads again what has changed. Never ends.
     pub async fn watch(self: Arc<Self>, what: Watch) {
-        let (mut files, mut file) = (None, None);
+        let mut seen = [const { None }; 3];
         loop {
             tokio::time::sleep(WATCH_INTERVAL).await;
             let this = self.clone();
             let looked = task::spawn_blocking(move || {
-                this.look(what, &mut files, &mut file);
-                (files, file)
+                this.look(what, &mut seen);
+                seen
             });
             match looked.await {
-                Ok(seen) => (files, file) = seen,
+                Ok(again) => seen = again,
                 // The runtime shuts down.
                 Err(_) => return,
             }
         }
     }
 
-    fn look(&self, what: Watch, files: &mut Option<Stamps>, file: &mut Option<Stamps>) {
+    fn look(&self, what: Watch, [of_file, of_files, of_rejected]: &mut [Option<Stamps>; 3]) {
         self.process.forget_ended();
+        if self.process.drain.is_announced() {
+            return;
+        }
         let state = self.state();
-        let (of_file, of_files) = (state.file.clone(), state.files.clone());
+        let (file, files, rejected) =
+            (state.file.clone(), state.files.clone(), state.rejected.clone());
         drop(state);
-        let own = what == Watch::All && of_file.has_settled_change(file);
-        let named = of_files.has_settled_change(files);
+        let watches_file = what == Watch::All;
+        let own = watches_file && file.has_settled_change(of_file);
+        let awaited = rejected.is_some_and(|it| it.has_settled_change(of_rejected));
+        let named = files.has_settled_change(of_files);
         // The log has the outcome.
-        let _ = match (own, named) {
+        let _ = match (own || awaited && watches_file, named) {
             (true, _) => self.reload(),
             (false, true) => self.reload_named_files(),
             (false, false) => return,
@@ -309,13 +341,11 @@ impl ReloadMetrics {
 
     fn reloaded(&self) {
         self.reloads.with_label_values(&["ok"]).inc();
-        self.failing.set(0);
         self.in_force();
     }
 
     fn failed(&self) {
         self.reloads.with_label_values(&["failed"]).inc();
-        self.failing.set(1);
     }
 }
 

@@ -34,7 +34,9 @@ pub(super) fn open(
     for ((name, settings), server) in settings.into_iter().zip(std::mem::take(&mut config.servers))
     {
         let backend = backend(name, settings, pools, &connectors, process)?;
-        servers.push(Arc::new(process.servers.server(server, backend)));
+        let before = previous.and_then(|previous| previous.servers.get(&server.name));
+        let server = process.servers.server(server, backend, before.map(|before| &**before));
+        servers.push(Arc::new(server));
     }
     let servers = Servers::new(servers);
     let groups = std::mem::take(&mut config.groups).into_iter().map(|settings| {
@@ -61,10 +63,14 @@ fn backend(
     Ok(match settings {
         BackendSettings::Ftp(settings) => {
             let pool = settings.data_ports.as_ref().and_then(|name| pools.get(name)).cloned();
-            Arc::new(FtpBackend::new(settings, pool, connectors, &process.ignored))
+            let leases = process.leases.of(&settings.name);
+            let backend = FtpBackend::new(settings, pool, connectors, &process.ignored);
+            Arc::new(backend.with_leases(leases))
         }
         BackendSettings::Sftp(settings) => {
-            Arc::new(SftpBackend::new(settings, connectors, &process.ignored))
+            let leases = process.leases.of(&settings.name);
+            let backend = SftpBackend::new(settings, connectors, &process.ignored);
+            Arc::new(backend.with_leases(leases))
         }
         BackendSettings::Local(settings) => {
             let opened = LocalBackend::open(&settings);

@@ -5,9 +5,7 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use super::judge::judge_sessions;
 use super::process::Process;
-use crate::admin::InForce;
 use crate::config::{Stamps, UsersFiles};
 use crate::net::task;
 
@@ -19,8 +17,6 @@ pub(super) struct UsersReload {
     process: Arc<Process>,
     files: UsersFiles,
     seen: Option<Stamps>,
-    /// Sessions are judged anew by this configuration when the users have changed.
-    judge: Option<Arc<InForce>>,
     /// Another configuration is in force, with users of its own.
     replaced: CancellationToken,
 }
@@ -29,12 +25,9 @@ impl UsersReload {
     pub(super) fn new(
         process: Arc<Process>,
         files: UsersFiles,
-        judge: Option<Arc<InForce>>,
         replaced: CancellationToken,
     ) -> Self {
-        // The configuration was read with them.
-        process.users_reload.broken.set(0);
-        Self { process, files, seen: None, judge, replaced }
+        Self { process, files, seen: None, replaced }
     }
 
     /// Never ends.
@@ -67,9 +60,7 @@ impl UsersReload {
             Ok(users) => {
                 tracing::info!(users = users.iter().len(), "users_file was read again");
                 self.process.passwords.replace_users(users);
-                if let Some(in_force) = &self.judge {
-                    judge_sessions(in_force, &self.process);
-                }
+                self.process.live.judge();
                 metrics.reloads.with_label_values(&["ok"]).inc();
                 metrics.broken.set(0);
             }

@@ -32,6 +32,7 @@ mod unsupported;
 pub use group::ResumeNote;
 pub use home::Home;
 pub use in_flight::InFlight;
+pub use path_leases::{KnownLeases, PathLeases};
 pub use presented::Presented;
 pub use relayed::{CommandRelay, RelayedRead};
 pub use unsupported::{IgnoredAttributes, UnsupportedAttributes};

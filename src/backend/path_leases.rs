@@ -11,9 +11,13 @@ use tokio::sync::Notify;
 use super::Home;
 use crate::op::RemotePath;
 
+/// The leases at all servers, by their names: sessions of another configuration must see each other's.
+#[derive(Default)]
+pub struct KnownLeases(Mutex<HashMap<String, Weak<PathLeases>>>);
+
 /// All leases at one backend.
 #[derive(Default)]
-pub(super) struct PathLeases {
+pub struct PathLeases {
     paths: Mutex<HashMap<Key, Weak<LeasedPath>>>,
     /// How often each account's sessions have changed something.
     changes: Mutex<HashMap<Arc<[u8]>, Weak<AtomicU64>>>,
@@ -57,6 +61,20 @@ pub(super) struct PathLease {
 pub(super) struct PathGuard {
     path: Arc<LeasedPath>,
     is_newest: bool,
+}
+
+impl KnownLeases {
+    /// Those at the server of this name.
+    pub fn of(&self, server: &str) -> Arc<PathLeases> {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        known.retain(|_, leases| leases.strong_count() > 0);
+        if let Some(leases) = known.get(server).and_then(Weak::upgrade) {
+            return leases;
+        }
+        let leases = Arc::default();
+        known.insert(server.to_owned(), Arc::downgrade(&leases));
+        leases
+    }
 }
 
 impl Account {

@@ -188,6 +188,17 @@ impl Source {
         load_in(&self.text, &self.name, folder_of(&self.path), &Machine::local(true))
     }
 
+    /// The files that it names, as they are now.
+    pub fn named_files(&self) -> Stamps {
+        let (mut problems, mut files) = (Problems::default(), Stamps::default());
+        if let Some(root) = tree::parse(&self.text, &mut problems) {
+            schema::File::read(&root, Location::default(), &mut problems);
+        }
+        let folder = folder_of(&self.path);
+        files.set(problems.files().iter().map(|(_, file)| folder.join(file)));
+        files
+    }
+
     /// Tells this version of the file from others.
     pub fn stamp(&self) -> &Stamps {
         &self.stamp

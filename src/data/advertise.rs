@@ -1,8 +1,10 @@
 //! The address and ports in the replies to PASV and EPSV. They differ from the listening ones where a NAT
 //! or a load balancer translates addresses or ports.
 
+use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -60,11 +62,35 @@ pub(super) struct Advertiser {
     entries: Vec<(Advertise, Option<Arc<Lookup>>)>,
 }
 
+/// The names that pools advertise, with their addresses: another configuration goes on with them.
+#[derive(Default)]
+pub(super) struct Lookups(Mutex<HashMap<(String, String), Weak<Lookup>>>);
+
 /// One name and its addresses.
 struct Lookup {
     pool: String,
     name: String,
+    is_served: AtomicBool,
     state: Mutex<State>,
+}
+
+impl Lookups {
+    fn of(&self, pool: &str, name: &str) -> Arc<Lookup> {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        known.retain(|_, lookup| lookup.strong_count() > 0);
+        let key = (pool.to_owned(), name.to_owned());
+        if let Some(lookup) = known.get(&key).and_then(Weak::upgrade) {
+            return lookup;
+        }
+        let lookup = Arc::new(Lookup {
+            pool: pool.to_owned(),
+            name: name.to_owned(),
+            is_served: AtomicBool::new(false),
+            state: Mutex::default(),
+        });
+        known.insert(key, Arc::downgrade(&lookup));
+        lookup
+    }
 }
 
 /// The last good address of each family: a resolver may fail for one family only.
@@ -84,14 +110,10 @@ impl Advertised {
 }
 
 impl Advertiser {
-    pub(super) fn new(pool: &str, entries: &[Advertise]) -> Self {
+    pub(super) fn new(pool: &str, entries: &[Advertise], known: &Lookups) -> Self {
         let with_lookup = |entry: &Advertise| {
             let lookup = match &entry.address {
-                Some(Host::Name(name)) => Some(Arc::new(Lookup {
-                    pool: pool.to_owned(),
-                    name: name.clone(),
-                    state: Mutex::default(),
-                })),
+                Some(Host::Name(name)) => Some(known.of(pool, name)),
                 _ => None,
             };
             (entry.clone(), lookup)
@@ -99,13 +121,13 @@ impl Advertiser {
         Self { entries: entries.iter().map(with_lookup).collect() }
     }
 
-    /// Looks the names up, until `stop`.
+    /// Looks the names up until `stop`, or nobody advertises them any more.
     pub(super) fn serve(&self, stop: &CancellationToken) {
-        for lookup in self.entries.iter().filter_map(|(_, lookup)| lookup.clone()) {
-            let stop = stop.clone();
-            task::spawn(async move {
-                stop.run_until_cancelled(lookup.repeat(resolved)).await;
-            });
+        for lookup in self.entries.iter().filter_map(|(_, lookup)| lookup.as_ref()) {
+            if !lookup.is_served.swap(true, Ordering::Relaxed) {
+                let repeated = Lookup::repeat(Arc::downgrade(lookup), resolved);
+                task::spawn(stop.clone().run_until_cancelled_owned(repeated));
+            }
         }
     }
 
@@ -145,30 +167,32 @@ impl Lookup {
         Ok(if local.is_ipv4() { state.v4 } else { state.v6 })
     }
 
-    /// Repeats the lookup, one at a time.
-    async fn repeat<F>(&self, resolve: impl Fn(String) -> F)
+    /// Repeats the lookup, one at a time, as long as somebody has it.
+    async fn repeat<F>(this: Weak<Self>, resolve: impl Fn(String) -> F)
     where
         F: Future<Output = Result<Vec<IpAddr>, String>>,
     {
         loop {
-            let lookup = resolve(self.name.clone());
+            let Some(name) = this.upgrade().map(|this| this.name.clone()) else { return };
+            let note = |answer| this.upgrade().into_iter().for_each(|it| it.note(&answer));
+            let lookup = resolve(name);
             tokio::pin!(lookup);
             let answer = match timeout(LOOKUP_TIMEOUT, &mut lookup).await {
                 Ok(answer) => answer,
                 Err(_) => {
                     let limit = humantime::format_duration(LOOKUP_TIMEOUT);
-                    self.note(Err(format!("no answer within {limit}")));
+                    note(Err(format!("no answer within {limit}")));
                     lookup.await
                 }
             };
-            self.note(answer);
+            note(answer);
             sleep(LOOKUP_INTERVAL).await;
         }
     }
 
     /// Records an answer, and logs what has changed.
-    fn note(&self, answer: Result<Vec<IpAddr>, String>) {
-        let addresses = answer.and_then(|mut addresses| {
+    fn note(&self, answer: &Result<Vec<IpAddr>, String>) {
+        let addresses = answer.clone().and_then(|mut addresses| {
             addresses.retain(|address| !address.is_unspecified() && !address.is_multicast());
             // The order may change from answer to answer.
             addresses.sort();
@@ -253,6 +277,7 @@ mod tests {
                 entry("", Some("2001:db8::7"), 0),
                 entry("", Some("203.0.113.7"), 10000),
             ],
+            &Lookups::default(),
         );
         for (client, local, expected) in [
             ("10.1.1.1", "10.0.0.1", "10.0.0.5 50000"),
@@ -262,12 +287,16 @@ mod tests {
         ] {
             assert_eq!(shown(&advertiser, client, local), expected);
         }
-        assert_eq!(shown(&Advertiser::new("p", &[]), "192.0.2.9", "10.0.0.1"), "10.0.0.1 50000");
+        assert_eq!(
+            shown(&Advertiser::new("p", &[], &Lookups::default()), "192.0.2.9", "10.0.0.1"),
+            "10.0.0.1 50000"
+        );
     }
 
     /// One answer after the other, the last one repeated. `None`: an answer after half a minute.
     async fn after(answers: &[Option<Result<&[&str], &str>>], time: Duration) -> Advertiser {
-        let advertiser = Advertiser::new("p", &[entry("", Some("ftp.example.com"), 0)]);
+        let advertiser =
+            Advertiser::new("p", &[entry("", Some("ftp.example.com"), 0)], &Lookups::default());
         let lookup = advertiser.entries[0].1.clone().unwrap();
         let answers: VecDeque<_> = answers.iter().copied().collect();
         let answers = Mutex::new(answers);
@@ -284,7 +313,7 @@ mod tests {
                 Ok(addresses.iter().map(|text| ip(text)).collect())
             }
         };
-        assert!(timeout(time, lookup.repeat(resolve)).await.is_err());
+        assert!(timeout(time, Lookup::repeat(Arc::downgrade(&lookup), resolve)).await.is_err());
         advertiser
     }
 
@@ -302,6 +331,20 @@ mod tests {
         let v6 = after(&[first, Some(Ok(&["2001:db8::1"]))], seconds(61)).await;
         assert_eq!(client(&v6), "192.0.2.1 50000");
         assert_eq!(shown(&v6, "2001:db8::2", "fd00::1"), "2001:db8::1 50000");
+    }
+
+    #[test]
+    fn another_configuration_knows_the_address_at_once() {
+        let (known, entries) = (Lookups::default(), [entry("", Some("ftp.example.com"), 0)]);
+        let one = Advertiser::new("p", &entries, &known);
+        let lookup = one.entries[0].1.clone().unwrap();
+        lookup.note(&Ok(vec![ip("192.0.2.1")]));
+        let next = Advertiser::new("p", &entries, &known);
+        drop((one, lookup));
+        assert_eq!(shown(&next, "198.51.100.1", "10.0.0.1"), "192.0.2.1 50000");
+        drop(next);
+        let later = Advertiser::new("p", &entries, &known);
+        assert!(shown(&later, "198.51.100.1", "10.0.0.1").contains("not resolved"));
     }
 
     #[tokio::test(start_paused = true)]

@@ -11,7 +11,7 @@ use ipnet::IpNet;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 
-use super::advertise::{Advertise, Advertised, Advertiser, Unresolved};
+use super::advertise::{Advertise, Advertised, Advertiser, Lookups, Unresolved};
 use super::metrics::PoolMetrics;
 use super::rendezvous::{ClientMatch, Exhausted, PortRequest, Rendezvous, Reservation, Rules};
 use super::view::PoolView;
@@ -90,13 +90,14 @@ pub struct Pool {
 /// The pools of all configurations that a process has had, and that sessions still use.
 pub struct Pools {
     metrics: PoolMetrics,
+    lookups: Lookups,
     live: Mutex<HashMap<String, Weak<Rendezvous>>>,
 }
 
 impl Pools {
     /// Starts without pools.
     pub fn new(metrics: PoolMetrics) -> Self {
-        Self { metrics, live: Mutex::default() }
+        Self { metrics, lookups: Lookups::default(), live: Mutex::default() }
     }
 
     /// Opens all ports that are not open yet, or none. A pool of the same name goes on: with its
@@ -135,7 +136,7 @@ impl Pools {
             ports: ports.into_iter().collect(),
             sockets: Mutex::new(opened),
             proxy_protocol,
-            advertiser: Advertiser::new(&settings.name, &settings.advertise),
+            advertiser: Advertiser::new(&settings.name, &settings.advertise, &self.lookups),
             settings: PoolSettings { client_match: rendezvous.client_match(), ..settings },
             rendezvous,
             in_use: Arc::default(),
@@ -183,10 +184,12 @@ impl Pool {
     /// nobody waits there; those of a pool without a next one, as long as sessions have it.
     pub fn serve(&self, replaced: &CancellationToken, stop: &CancellationToken) {
         let per_address = self.settings.reservations_per_address;
-        let epoch = self.rendezvous.put_in_force(self.ports.clone(), per_address, stop);
-        self.advertiser.serve(replaced);
+        self.advertiser.serve(stop);
         let sockets =
             std::mem::take(&mut *self.sockets.lock().unwrap_or_else(PoisonError::into_inner));
+        let accepting = sockets.iter().filter_map(|socket| socket.local_addr().ok()).collect();
+        let ports = (self.ports.clone(), accepting);
+        let epoch = self.rendezvous.put_in_force(ports, per_address, stop);
         for socket in sockets {
             let Ok(local) = socket.local_addr() else { continue };
             let rendezvous = self.rendezvous.clone();
@@ -196,7 +199,7 @@ impl Pool {
                 let port = local.port();
                 let until = async {
                     replaced.cancelled().await;
-                    rendezvous.served_by_next(port, epoch, &in_use).await;
+                    rendezvous.served_by_next(local, epoch, &in_use).await;
                 };
                 match proxy_protocol {
                     None => {

@@ -38,10 +38,9 @@ pub async fn run() -> anyhow::Result<()> {
     files::samples(folder_path).context("creating the sample files")?;
     let _log = logging::init(LogSettings::default());
 
-    let servers = app::start(servers(folder_path)?)?;
+    let servers = start(|| servers(folder_path))?;
     let addresses_of = |running: &app::Running| Addresses(running.addresses.clone());
-    let gateway = gateway(folder_path, &addresses_of(&servers), &server_key)?;
-    let gateway = app::start(gateway)?;
+    let gateway = start(|| gateway(folder_path, &addresses_of(&servers), &server_key))?;
     let (listeners, server_addresses) = (addresses_of(&gateway), addresses_of(&servers));
     fs::write(
         folder_path.join("known_hosts"),
@@ -203,6 +202,14 @@ fn compile(yaml: &str) -> anyhow::Result<Compiled> {
 /// A known_hosts file, so that the client does not ask about the host key.
 fn known_hosts(port: u16, key: &PublicKey) -> anyhow::Result<String> {
     Ok(format!("[localhost]:{port},[127.0.0.1]:{port} {}\n", key.to_openssh()?))
+}
+
+/// Starts a gateway; again if another program has taken a port since it was found free.
+fn start(config: impl Fn() -> anyhow::Result<Compiled>) -> anyhow::Result<app::Running> {
+    match app::start(config()?) {
+        Err(app::StartError::Listen(_)) => Ok(app::start(config()?)?),
+        started => Ok(started?),
+    }
 }
 
 /// This port, if it is free, otherwise any.

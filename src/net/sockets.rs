@@ -17,7 +17,7 @@ pub struct Sockets {
 }
 
 /// What a socket is for.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum SocketOwner {
     /// Control connections of any listener.
     Listeners,
@@ -30,7 +30,7 @@ pub enum SocketOwner {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Key {
     address: SocketAddr,
-    chosen_for: Option<(String, usize)>,
+    chosen_for: Option<(SocketOwner, String, usize)>,
 }
 
 struct Open {
@@ -50,7 +50,7 @@ impl Sockets {
         owner: &SocketOwner,
         (name, nth): (&str, usize),
     ) -> io::Result<Arc<TcpListener>> {
-        let chosen_for = (address.port() == 0).then(|| (name.to_owned(), nth));
+        let chosen_for = (address.port() == 0).then(|| (owner.clone(), name.to_owned(), nth));
         let key = Key { address, chosen_for };
         let mut open = self.lock();
         if let Some(there) = open.get(&key)
@@ -102,8 +102,9 @@ mod tests {
         let open = |owner, name| sockets.open(any, &owner, (name, 0)).unwrap();
         let one = open(SocketOwner::Listeners, "one");
         assert!(Arc::ptr_eq(&one, &open(SocketOwner::Listeners, "one")));
-        let other = open(SocketOwner::Listeners, "other");
-        assert!(!Arc::ptr_eq(&one, &other));
+        for (owner, name) in [(SocketOwner::Listeners, "other"), (pool("one"), "one")] {
+            assert!(!Arc::ptr_eq(&one, &open(owner, name)));
+        }
         let address = one.local_addr().unwrap();
         drop(one);
         sockets.forget_closed();

@@ -69,11 +69,11 @@ impl Place {
     }
 }
 
-/// Judges logins by another configuration.
+/// Judges open sessions by the configuration in force.
 pub(super) trait Judge: Send + Sync {
-    /// Puts its rules in force for the session.
+    /// Puts its rules in force for a session of this listener. `judged`: `None` before the login.
     ///
     /// # Errors
-    /// Why the login would be refused now, or would lead elsewhere.
-    fn judge(&self, judged: &Judged) -> Result<(), String>;
+    /// Why the session would be refused now, or would lead elsewhere.
+    fn judge(&self, listener: &str, judged: Option<&Judged>) -> Result<(), String>;
 }

@@ -125,6 +125,11 @@ impl FtpBackend {
         let (settings, leases) = (Arc::new(settings), Arc::default());
         Self { settings, shared: Arc::new(shared), data_ports, leases }
     }
+
+    /// With the leases of other backends at the same server.
+    pub fn with_leases(self, leases: Arc<PathLeases>) -> Self {
+        Self { leases, ..self }
+    }
 }
 
 #[async_trait]

@@ -18,15 +18,21 @@ pub struct Server {
     settings: ServerSettings,
     backend: Arc<dyn Backend>,
     lasting: Arc<Lasting>,
+    health: Arc<Health>,
+}
+
+/// Whether the server at these addresses works; another configuration that has it at the same ones goes on
+/// with it.
+struct Health {
+    state: Mutex<State>,
+    /// Whether it is down, for logins in progress.
+    down: watch::Sender<bool>,
 }
 
 /// What stays when another configuration has a server of this name.
 struct Lasting {
-    state: Mutex<State>,
     sessions: AtomicUsize,
     drained: AtomicBool,
-    /// Whether it is down, for logins in progress.
-    down: watch::Sender<bool>,
     metrics: ServerMetrics,
 }
 
@@ -48,14 +54,22 @@ impl KnownServers {
     }
 
     /// A server as another configuration had it, with its sessions, or a new one that is up until it fails.
-    pub fn server(&self, settings: ServerSettings, backend: Arc<dyn Backend>) -> Server {
+    /// `previous`: of the configuration in force.
+    pub fn server(
+        &self,
+        settings: ServerSettings,
+        backend: Arc<dyn Backend>,
+        previous: Option<&Server>,
+    ) -> Server {
         let mut live = self.live.lock().unwrap_or_else(PoisonError::into_inner);
         let lasting = live.get(&settings.name).and_then(Weak::upgrade).unwrap_or_else(|| {
             let lasting = Arc::new(Lasting::new(&settings.name, &self.metrics));
             live.insert(settings.name.clone(), Arc::downgrade(&lasting));
             lasting
         });
-        Server { settings, backend, lasting }
+        let same = previous.filter(|it| it.backend.addresses() == backend.addresses());
+        let health = same.map_or_else(Arc::default, |same| same.health.clone());
+        Server { settings, backend, lasting, health }
     }
 
     /// Removes the metrics of servers that no configuration and no session has any more.
@@ -71,17 +85,17 @@ impl KnownServers {
     }
 }
 
+impl Default for Health {
+    fn default() -> Self {
+        Self { state: Mutex::new(State::new(Instant::now())), down: watch::Sender::new(false) }
+    }
+}
+
 impl Lasting {
     fn new(name: &str, metrics: &GroupMetrics) -> Self {
         let metrics = metrics.server(name);
         metrics.up.set(1);
-        Self {
-            state: Mutex::new(State::new(Instant::now())),
-            sessions: AtomicUsize::new(0),
-            drained: AtomicBool::new(false),
-            down: watch::Sender::new(false),
-            metrics,
-        }
+        Self { sessions: AtomicUsize::new(0), drained: AtomicBool::new(false), metrics }
     }
 }
 
@@ -93,15 +107,13 @@ impl Server {
         metrics: &GroupMetrics,
     ) -> Self {
         let lasting = Arc::new(Lasting::new(&settings.name, metrics));
-        Self { settings, backend, lasting }
+        Self { settings, backend, lasting, health: Arc::default() }
     }
 
-    /// Starts again as a server that has never failed, if it has moved to other addresses since `previous`.
-    pub fn note_moved_since(&self, previous: &Self) {
-        if self.backend.addresses() != previous.backend.addresses() {
-            *self.state() = State::new(Instant::now());
+    /// It has moved since `previous`, and so has never failed.
+    pub(super) fn note_moved_since(&self, previous: &Self) {
+        if !Arc::ptr_eq(&self.health, &previous.health) {
             self.lasting.metrics.up.set(1);
-            self.lasting.down.send_replace(false);
         }
     }
 
@@ -194,12 +206,13 @@ impl Server {
         login: &Login,
         origin: Origin,
     ) -> Option<Result<Box<dyn BackendSession>, Failure>> {
-        let mut down = self.lasting.down.subscribe();
+        let mut down = self.health.down.subscribe();
         tokio::select! {
             biased;
             outcome = self.login_though_down(login, origin) => Some(outcome),
             // The sender lives as long as the server.
-            Ok(_) = down.wait_for(|down| *down) => None,
+            // A server without checks is always tried.
+            Ok(_) = down.wait_for(|down| *down), if self.checks().is_some() => None,
         }
     }
 
@@ -245,7 +258,7 @@ impl Server {
             let server = self.name();
             // Of the server, whether a check or a login found it.
             tracing::warn!(target: "lockgate::record", event = "backend", server, reason, "the server is down: no new sessions");
-            self.lasting.down.send_replace(true);
+            self.health.down.send_replace(true);
         }
     }
 
@@ -261,14 +274,14 @@ impl Server {
         }
         self.lasting.metrics.up.set(1);
         if self.checks().is_some() {
-            self.lasting.down.send_replace(false);
+            self.health.down.send_replace(false);
             let server = self.name();
             tracing::info!(target: "lockgate::record", event = "backend", server, "the server is up again");
         }
     }
 
     pub(super) fn state(&self) -> MutexGuard<'_, State> {
-        self.lasting.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.health.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

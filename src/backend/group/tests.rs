@@ -327,3 +327,29 @@ async fn a_server_with_all_its_sessions_is_passed_over() {
     sessions.remove(0);
     assert_eq!(fixture.server_of("alice").await, 0);
 }
+
+/// A server that was down, and is checked no more in the next configuration, is always tried.
+#[tokio::test]
+async fn a_server_goes_on_in_another_configuration_unless_it_has_moved() {
+    let Fixture { scripted, .. } = group(Choice::Failover);
+    let known = KnownServers::new(GroupMetrics::register(&Registry::new()).unwrap());
+    let settings = |checks| ServerSettings { name: "one".into(), sessions_max: None, checks };
+    let checks =
+        Checks { every: Duration::from_secs(1), timeout: Duration::from_secs(1), login: None };
+    let first = known.server(settings(Some(checks.clone())), scripted[0].clone(), None);
+    let unreachable =
+        Failure::backend(FailureKind::Unavailable, "").with_outage(Outage::Unreachable);
+    first.note_failure(&unreachable);
+    first.set_drained(true);
+    assert!(!first.state().is_up());
+    let same = known.server(settings(Some(checks)), scripted[0].clone(), Some(&first));
+    assert!(!same.state().is_up() && same.is_drained());
+    let unchecked = known.server(settings(None), scripted[0].clone(), Some(&same));
+    unchecked.set_drained(false);
+    assert!(unchecked.is_available());
+    let login = Login::Authenticated(None);
+    assert!(unchecked.login(&login, Origin::ANY).await.is_some_and(|session| session.is_ok()));
+    // Without a server before it, or after a move, it is one that never failed.
+    first.note_failure(&unreachable);
+    assert!(known.server(settings(None), scripted[0].clone(), None).state().is_up());
+}

@@ -47,7 +47,7 @@ impl Servers {
         self.servers.iter().find(|server| server.name() == name)
     }
 
-    /// Starts again with those that have moved to other addresses since `previous`.
+    /// The metrics of those that have moved to other addresses since `previous` start again.
     pub fn note_moved_since(&self, previous: &Self) {
         for server in &self.servers {
             if let Some(previous) = previous.get(server.name()) {

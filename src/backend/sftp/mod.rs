@@ -82,6 +82,11 @@ impl SftpBackend {
         let (settings, leases) = (Arc::new(settings), Arc::default());
         Self { settings, connector, unpinned: Unpinned::default(), leases, attributes }
     }
+
+    /// With the leases of other backends at the same server.
+    pub fn with_leases(self, leases: Arc<PathLeases>) -> Self {
+        Self { leases, ..self }
+    }
 }
 
 #[async_trait]

@@ -2,7 +2,7 @@
 //! and, where data connections resume the TLS session of their control connection, on that session's
 //! share of it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
 use std::pin::pin;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -55,6 +55,8 @@ pub(super) struct Rendezvous {
     pool: String,
     /// How many configurations have put their ports in force.
     epoch: AtomicU64,
+    /// Where the last of them accepts.
+    accepting: Mutex<HashSet<SocketAddr>>,
     metrics: Arc<Handles>,
 }
 
@@ -124,6 +126,7 @@ impl Rendezvous {
             strays: Mutex::default(),
             pool: pool.to_owned(),
             epoch: AtomicU64::new(0),
+            accepting: Mutex::default(),
             metrics,
         }
     }
@@ -132,10 +135,11 @@ impl Rendezvous {
     /// are not connected in time, until `stop`. Returns the number of this change.
     pub(super) fn put_in_force(
         self: &Arc<Self>,
-        ports: Vec<u16>,
+        (ports, accepting): (Vec<u16>, HashSet<SocketAddr>),
         per_address: usize,
         stop: &CancellationToken,
     ) -> u64 {
+        *self.accepting() = accepting;
         self.metrics.size.set(ports.len() as i64);
         self.table().put_in_force(Instant::now(), ports, per_address);
         let epoch = self.epoch.fetch_add(1, Ordering::Relaxed) + 1;
@@ -146,19 +150,24 @@ impl Rendezvous {
         epoch
     }
 
-    /// Returns once a change after the one of number `epoch` accepts at the port, or nobody waits there and
-    /// nobody can: the port is in force no more, or was the pool's and `in_use` is gone.
-    pub(super) async fn served_by_next(&self, port: u16, epoch: u64, in_use: &Weak<()>) {
-        while self.is_served_until_next(port, epoch, in_use) {
+    /// Returns once a change after the one of number `epoch` accepts at this address, or nobody waits at its
+    /// port and nobody can: it is in force no more, or all sessions that are told of the address have ended
+    /// (`in_use`).
+    pub(super) async fn served_by_next(&self, at: SocketAddr, epoch: u64, in_use: &Weak<()>) {
+        while self.is_served_until_next(at, epoch, in_use) {
             sleep(RETIRED_CHECK_INTERVAL).await;
         }
     }
 
-    fn is_served_until_next(&self, port: u16, epoch: u64, in_use: &Weak<()>) -> bool {
+    fn is_served_until_next(&self, at: SocketAddr, epoch: u64, in_use: &Weak<()>) -> bool {
         let has_next = self.epoch.load(Ordering::Relaxed) != epoch;
+        if has_next && self.accepting().contains(&at) {
+            return false;
+        }
         let table = self.table();
-        let is_used = table.is_awaited(port) || !has_next && in_use.strong_count() > 0;
-        is_used && !(has_next && table.has_port(port))
+        // With another address of the pool, sessions of this one still get the port.
+        let is_reserved = !has_next || table.has_port(at.port());
+        table.is_awaited(at.port()) || is_reserved && in_use.strong_count() > 0
     }
 
     pub(super) fn client_match(&self) -> ClientMatch {
@@ -339,6 +348,10 @@ impl Rendezvous {
 
     fn table(&self) -> MutexGuard<'_, Table<Arrived, ServerTls>> {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn accepting(&self) -> MutexGuard<'_, HashSet<SocketAddr>> {
+        self.accepting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn active(&self) -> MutexGuard<'_, HashMap<u64, ActiveTransfer>> {

@@ -4,11 +4,11 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_util::sync::CancellationToken;
 
 use super::*;
-use crate::data::{Pool, PoolMetrics, PoolSettings, Ports};
-use crate::net::poll_once;
+use crate::data::{Pool, PoolMetrics, PoolSettings, Pools, Ports};
 use crate::net::tls::{
     CertificateAndKey, ClientTls, DataHandshake, Direction, ServerTls, SessionReuse,
 };
+use crate::net::{self, Sockets, poll_once};
 
 const LOCALHOST: &str = "127.0.0.1";
 
@@ -359,4 +359,48 @@ async fn a_port_is_shared_only_when_none_is_free() {
         assert_ne!(first.port(), second.port());
         assert!(pool.reserve(ask(2)).await.is_ok());
     }
+}
+
+/// Its sessions are still told of the address that the next configuration does not have.
+#[tokio::test]
+async fn a_port_of_a_removed_address_stays_open_for_its_sessions() {
+    let (sockets, stop) = (Sockets::default(), CancellationToken::new());
+    let pools = Pools::new(PoolMetrics::register(&prometheus::Registry::new()).unwrap());
+    let settings = |listen: &[&str], port| PoolSettings {
+        name: "pool".into(),
+        ports: Ports::Range(port..=port),
+        listen: listen.iter().map(|ip| ip.parse().unwrap()).collect(),
+        advertise: vec![],
+        client_match: ClientMatch::Address,
+        reservations_per_address: 10,
+        wait: Duration::from_millis(200),
+        proxy_protocol: vec![],
+    };
+    let free = net::listen("127.0.0.1:0".parse().unwrap()).unwrap().local_addr().unwrap().port();
+    let replaced = CancellationToken::new();
+    let first = pools.open(settings(&["127.0.0.1", "127.0.0.9"], free), &sockets).unwrap();
+    first.serve(&replaced, &stop);
+    let mut old = first.reserve(request("127.0.0.2", 1)).await.unwrap();
+    let next = pools.open(settings(&["127.0.0.1"], free), &sockets).unwrap();
+    next.serve(&CancellationToken::new(), &stop);
+    replaced.cancel();
+    let to = |ip: &str| -> SocketAddr { format!("{ip}:{free}").parse().unwrap() };
+    let from = |to| async move {
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.bind("127.0.0.2:0".parse().unwrap()).unwrap();
+        socket.connect(to).await
+    };
+    let _tcp = from(to("127.0.0.9")).await.unwrap();
+    assert!(old.arrived().await.is_some());
+    drop((old, first));
+    // Nobody is told of it any more: it is closed within seconds.
+    let closed = async {
+        while from(to("127.0.0.9")).await.is_ok() {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), closed).await.unwrap();
+    let mut new = next.reserve(request("127.0.0.2", 2)).await.unwrap();
+    let _tcp = from(to("127.0.0.1")).await.unwrap();
+    assert!(new.arrived().await.is_some());
 }

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use tokio_util::sync::CancellationToken;
+
 use super::settings::ListenerSettings;
 use crate::data::Pool;
 use crate::net::Drain;
@@ -19,6 +21,8 @@ pub struct Shared {
     pub live: Arc<LiveSessions>,
     /// Passive ports; `None`: PASV and EPSV are refused.
     pub pool: Option<Arc<Pool>>,
+    /// Cancelled when another configuration is in force.
+    pub replaced: CancellationToken,
     /// Ends the sessions when the gateway stops.
     pub drain: Drain,
 }

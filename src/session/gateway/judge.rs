@@ -3,31 +3,38 @@
 
 use std::sync::Arc;
 
-use super::super::live::LiveSession;
+use super::super::live::LiveSessions;
 use super::super::login_basis::{Judge, Judged, Place};
 use super::Gateway;
 use crate::route::{Authenticator, LoginRequest};
 
+/// The configuration in force, as sessions are judged by it.
+struct ConfigurationJudge {
+    gateway: Arc<Gateway>,
+    listeners: Vec<String>,
+}
+
 impl Gateway {
-    /// Ends a session after its transfers if its listener is not one of `listeners`, or its login would be
-    /// refused now or would lead elsewhere; else puts the rules of now in force for it. A session that has not
-    /// logged in is judged when it has.
-    pub fn judge_session(self: &Arc<Self>, session: &LiveSession, listeners: &[&str]) {
-        let verdict = if listeners.contains(&session.listener()) {
-            let judge: Arc<dyn Judge> = self.clone();
-            match session.judged_or_later(&judge) {
-                None => return,
-                Some(judged) => self.judge(&judged),
-            }
-        } else {
-            Err("its listener is no more".to_owned())
-        };
-        session.end_unless(verdict);
+    /// Ends each session after its transfers if its listener is not one of `listeners`, or its login would be
+    /// refused now or would lead elsewhere; else puts the rules of now in force for it. Later logins at
+    /// listeners of earlier configurations are judged, too.
+    pub fn judge_sessions(self: &Arc<Self>, sessions: &LiveSessions, listeners: Vec<String>) {
+        let judge = ConfigurationJudge { gateway: self.clone(), listeners };
+        sessions.judge_by(Some(Arc::new(judge)));
     }
 }
 
-impl Judge for Gateway {
-    fn judge(&self, Judged { basis, rules }: &Judged) -> Result<(), String> {
+impl Judge for ConfigurationJudge {
+    fn judge(&self, listener: &str, judged: Option<&Judged>) -> Result<(), String> {
+        if !self.listeners.iter().any(|name| name == listener) {
+            return Err("its listener is no more".to_owned());
+        }
+        judged.map_or(Ok(()), |judged| self.gateway.judge_login(judged))
+    }
+}
+
+impl Gateway {
+    fn judge_login(&self, Judged { basis, rules }: &Judged) -> Result<(), String> {
         let users = self.passwords.users();
         let chosen = self.choose_among(
             &users,

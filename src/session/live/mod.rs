@@ -3,6 +3,7 @@
 //! done, or locked, for its bytes.
 
 mod account;
+mod judge_slot;
 mod rate;
 mod registry;
 mod running;

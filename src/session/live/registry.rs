@@ -7,12 +7,17 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
+use super::judge_slot::JudgeSlot;
 use super::rate::INTERVAL;
 use super::session::LiveSession;
+use crate::session::login_basis::Judge;
 
 /// The open sessions of all listeners, by their numbers.
 #[derive(Default)]
-pub struct LiveSessions(Mutex<BTreeMap<u64, Arc<LiveSession>>>);
+pub struct LiveSessions {
+    open: Mutex<BTreeMap<u64, Arc<LiveSession>>>,
+    judge: JudgeSlot,
+}
 
 /// While it exists, its session is among the open ones.
 pub struct Registered {
@@ -36,7 +41,25 @@ impl LiveSessions {
             session.note_source(SocketAddr::new(from.ip().to_canonical(), from.port()));
         }
         self.open().insert(session.number(), session.clone());
+        // After it is among the open ones: none is missed.
+        session.set_judge(self.judge.clone());
         Registered { sessions: self.clone(), session: session.number() }
+    }
+
+    /// Judges all sessions by another configuration, and their later logins; `None`: no session from now on.
+    pub(in crate::session) fn judge_by(&self, judge: Option<Arc<dyn Judge>>) {
+        self.judge.set(judge);
+        self.judge();
+    }
+
+    /// Judges nobody from now on.
+    pub fn keep_all(&self) {
+        self.judge_by(None);
+    }
+
+    /// Judges all sessions once more, if a configuration judges them: users have changed.
+    pub fn judge(&self) {
+        self.all().iter().for_each(|session| session.judge());
     }
 
     /// Each of them, by number.
@@ -66,7 +89,7 @@ impl LiveSessions {
     }
 
     fn open(&self) -> MutexGuard<'_, BTreeMap<u64, Arc<LiveSession>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -9,13 +9,14 @@ use std::time::SystemTime;
 use tokio::time::Instant;
 
 use super::account::LiveAccount;
+use super::judge_slot::JudgeSlot;
 use super::rate::Rate;
 use super::running::{Moved, Running};
 use super::view::{LISTED_MAX, SessionState, SessionView};
 use crate::net::{Drain, Protection};
 use crate::op::Fault;
 use crate::session::end::SessionEnd;
-use crate::session::login_basis::{Judge, Judged};
+use crate::session::login_basis::Judged;
 
 /// The session of a client's connection, from the accept on.
 pub struct LiveSession {
@@ -25,6 +26,8 @@ pub struct LiveSession {
     started: Instant,
     /// The session's part of the gateway's drain.
     drain: Drain,
+    /// Of all sessions.
+    judge: OnceLock<JudgeSlot>,
     at_once: OnceLock<SessionEnd>,
     after_transfers: OnceLock<SessionEnd>,
     state: Mutex<State>,
@@ -46,7 +49,6 @@ struct State {
     login: Login,
     account: Option<LiveAccount>,
     judged: Option<Arc<Judged>>,
-    judge_by: Option<Arc<dyn Judge>>,
     /// The end of the last operation.
     last: Instant,
     next: u64,
@@ -79,13 +81,13 @@ impl LiveSession {
             since: SystemTime::now(),
             started: Instant::now(),
             drain: drain.child(),
+            judge: OnceLock::new(),
             at_once: OnceLock::new(),
             after_transfers: OnceLock::new(),
             state: Mutex::new(State {
                 login: Login::None,
                 account: None,
                 judged: None,
-                judge_by: None,
                 last: Instant::now(),
                 next: 0,
                 running: BTreeMap::new(),
@@ -101,36 +103,26 @@ impl LiveSession {
         &self.connection.listener
     }
 
-    /// The logged-in session, to judge it anew; before its login, `judge` gets it after that.
-    pub(in crate::session) fn judged_or_later(
-        &self,
-        judge: &Arc<dyn Judge>,
-    ) -> Option<Arc<Judged>> {
-        let mut state = self.state();
-        let judged = state.judged.clone().filter(|judged| judged.rules.strong_count() > 0);
-        if judged.is_none() {
-            state.judge_by = Some(judge.clone());
-        }
-        judged
-    }
-
+    /// Its login is done: it is judged, if there is a judge.
     pub(in crate::session) fn set_judged(&self, judged: Judged) {
-        let judged = Arc::new(judged);
-        let mut state = self.state();
-        state.judged = Some(judged.clone());
-        let judge_by = state.judge_by.take();
-        drop(state);
-        if let Some(judge) = judge_by {
-            self.end_unless(judge.judge(&judged));
-        }
+        self.state().judged = Some(Arc::new(judged));
+        self.judge();
     }
 
-    /// Ends the session after its transfers, if a judgement says so.
-    pub(in crate::session) fn end_unless(&self, judgement: Result<(), String>) {
-        if let Err(reason) = judgement {
+    /// Ends the session after its transfers, if the judge says so.
+    pub(super) fn judge(&self) {
+        let Some(judge) = self.judge.get().and_then(JudgeSlot::get) else { return };
+        let judged = self.state().judged.clone();
+        let judged = judged.filter(|judged| judged.rules.strong_count() > 0);
+        if let Err(reason) = judge.judge(&self.connection.listener, judged.as_deref()) {
             let reason = format!("the configuration has changed, and {reason}");
             self.end_after_transfers(SessionEnd::by(Fault::Policy, reason));
         }
+    }
+
+    pub(super) fn set_judge(&self, judge: JudgeSlot) {
+        let _ = self.judge.set(judge);
+        self.judge();
     }
 
     /// Its number in the log and in the audit; unique while the gateway runs.

@@ -243,6 +243,11 @@ fn open_sessions_are_judged_on_demand() {
     assert_eq!(kept.command("STOR refused").code, 550);
     drop(tcp);
     assert_eq!(kept.download("RETR file").1.code, 226);
+    // REIN does not lead back to the routes from before.
+    let reply = kept.expect("REIN", 421);
+    assert!(reply.text.contains("connect again"), "{}", reply.text);
+    let (mut kept, _) = Raw::connect(fixture.gateway.address("front"));
+    kept.login("other", PASSWORD);
     // A listener that is gone ends its sessions.
     let second = "  second: { protocol: ftp, address: \"127.0.0.1:0\", data_ports: pool }\n";
     fixture.apply(&Config { listeners: second.into(), ..judging.clone() });

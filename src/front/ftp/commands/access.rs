@@ -69,7 +69,7 @@ impl Client {
         }
     }
 
-    pub(super) async fn rein(&mut self) {
+    pub(super) async fn rein(&mut self) -> Flow {
         if let LoginState::LoggedIn(logged_in) =
             std::mem::replace(&mut self.login, LoginState::Initial)
         {
@@ -82,7 +82,14 @@ impl Client {
         }
         self.transfer = TransferState::default();
         self.facts = Default::default();
+        if self.shared.replaced.is_cancelled() {
+            // The next login would go by routes that are in force no more, for as long as the client likes.
+            let reason = "the configuration has changed; connect again";
+            self.end_early(SessionEnd::by(Fault::Gateway, reason)).await;
+            return Flow::Close;
+        }
         self.reply(Reply::READY_AGAIN).await;
+        Flow::Continue
     }
 
     pub(super) async fn quit(&mut self) -> Flow {

@@ -23,7 +23,7 @@ impl Client {
             C::Pass(password) => return self.pass(password).await,
             C::Acct(account) => return self.acct(account).await,
             C::Quit => return self.quit().await,
-            C::Rein => self.rein().await,
+            C::Rein => return self.rein().await,
             C::Auth(mechanism) => return self.auth(&mechanism).await,
             C::Pbsz => self.pbsz().await,
             C::Prot(level) => self.prot(&level).await,
