@@ -196,7 +196,7 @@ fn judge_login(
 ) {
     match login {
         Some(Ok(())) if lists => {
-            findings.ok(format!("the login of {user} (`health.login`) and a listing work"))
+            findings.ok(format!("the login of {user} (`health.login`) and a listing work"));
         }
         Some(Ok(())) => findings.ok(format!(
             "the login of {user} (`health.login`) works; a listing was not tried, as the server would need a \
