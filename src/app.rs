@@ -12,7 +12,7 @@ mod users_reload;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use prometheus::Registry;
 
@@ -28,6 +28,9 @@ use generation::Prepared;
 use process::Process;
 
 pub use reload::{ReloadError, Reloaded, Reloader, Watch};
+
+/// Until clients have acknowledged what they were told last, also where the drain has taken all of its time.
+const LAST_REPLIES_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Why the gateway did not start; nothing is left running.
 #[derive(Debug, thiserror::Error)]
@@ -129,7 +132,8 @@ impl Running {
         service_manager::stopping(settings.accept_for + settings.timeout);
         let cut = self.process.drain.drain(&settings).await;
         let DrainSettings { accept_for, timeout } = settings;
-        let rest = (accept_for + timeout).saturating_sub(started.elapsed());
+        let rest =
+            (accept_for + timeout).saturating_sub(started.elapsed()).max(LAST_REPLIES_TIMEOUT);
         let ports = self.process.ports.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let lost = undelivered(ports, rest).await;
         if lost > 0 {

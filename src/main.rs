@@ -19,6 +19,7 @@ use lockgate::net::{Drain, task};
 use lockgate::op::escape::printable;
 use lockgate::{admin, app, demo, logging};
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::Notify;
 
 use command::backends::Backends;
 use command::bans::Bans;
@@ -330,18 +331,35 @@ async fn run(
     service_manager::ready("serving");
     task::spawn(service_manager::feed_watchdog());
     let drain = running.drain();
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-        () = drain.announced() => tracing::info!("asked to drain over the admin socket"),
-    }
+    let mut signalled = async || {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    };
+    let by_signal = tokio::select! {
+        () = signalled() => true,
+        () = drain.announced() => {
+            tracing::info!("asked to drain over the admin socket");
+            false
+        }
+    };
+    let second_signal = async {
+        if !by_signal {
+            // From a service manager that stops what an operator has drained.
+            signalled().await;
+            tracing::info!(
+                "it drains already, as asked over the admin socket; a second signal ends it at once"
+            );
+        }
+        signalled().await;
+    };
     let cut = tokio::select! {
         cut = running.stop() => {
             tracing::info!(cut, "stopped");
             cut
         }
-        _ = terminate.recv() => stopped_at_once(&drain),
-        _ = interrupt.recv() => stopped_at_once(&drain),
+        () = second_signal => stopped_at_once(&drain),
     };
     Ok(if cut { EXIT_TRANSFERS_CUT.into() } else { ExitCode::SUCCESS })
 }
@@ -353,15 +371,29 @@ fn stopped_at_once(drain: &Drain) -> bool {
     sessions > 0
 }
 
-/// On SIGHUP, opens audit files again, as logrotate expects, and reads the configuration again.
+/// On SIGHUP, opens audit files again, as logrotate expects, and reads the configuration again. A reload that
+/// hangs, as on a network file system, must not keep the audit in the old files.
 async fn serve_hang_ups(mut hang_up: Signal, audit: Arc<Writers>, reloader: Arc<Reloader>) {
+    let wanted = Arc::new(Notify::new());
+    task::spawn(reload_when(wanted.clone(), reloader));
     while hang_up.recv().await.is_some() {
         if audit.reopen() {
             tracing::info!("SIGHUP: the audit files are opened again");
         }
+        wanted.notify_one();
+    }
+}
+
+/// One reload at a time; however often another is wanted meanwhile, one follows.
+async fn reload_when(wanted: Arc<Notify>, reloader: Arc<Reloader>) {
+    loop {
+        wanted.notified().await;
         let reloader = reloader.clone();
         // The log has the outcome.
-        let _ = task::spawn_blocking(move || reloader.reload()).await;
+        if task::spawn_blocking(move || reloader.reload()).await.is_err() {
+            // The runtime shuts down.
+            return;
+        }
     }
 }
 

@@ -22,7 +22,7 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 /// For the response's header.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(3);
 /// For the response's header where the gateway reads its configuration first.
-const RELOAD_TIMEOUT: Duration = Duration::from_secs(60);
+pub(super) const RELOAD_TIMEOUT: Duration = Duration::from_secs(60);
 pub(super) const NO_GATEWAY: &str = "this is not the admin socket of lockgate";
 
 /// Requests the data ports from a running gateway, for the command line.

@@ -25,13 +25,13 @@ const CONNECTIONS_MAX: usize = 64;
 const HEADER_TIMEOUT: Duration = Duration::from_secs(2);
 /// The longest header of a request, in bytes; the response to a longer one is 431.
 const HEADER_MAX: usize = 16 * 1024;
-/// From the accept until the response is sent.
-const TIMEOUT: Duration = Duration::from_secs(10);
 
 pub(super) type Page = Response<Full<Bytes>>;
 
 /// Serves requests forever; `respond` gets the method, GET, HEAD or POST, and the URI. `accept` also returns the client.
+/// `limit`: from the accept until the response is sent.
 pub(super) async fn serve<S, C, A, R>(
+    limit: Duration,
     accept: impl Fn() -> A,
     respond: impl Fn(Method, Uri) -> R + Send + Sync + 'static,
 ) where
@@ -46,7 +46,7 @@ pub(super) async fn serve<S, C, A, R>(
         let (stream, client) = accept().await;
         make_room(&mut connections);
         let respond = respond.clone();
-        let task = task::spawn(async move { connection(stream, &*respond).await });
+        let task = task::spawn(async move { connection(stream, limit, &*respond).await });
         connections.push(OpenConnection { client, task: task.abort_handle() });
     }
 }
@@ -75,7 +75,7 @@ fn make_room<C: Copy + Eq + Hash>(oldest_first: &mut Vec<OpenConnection<C>>) {
     }
 }
 
-async fn connection<S, R>(stream: S, respond: &(impl Fn(Method, Uri) -> R + Sync))
+async fn connection<S, R>(stream: S, limit: Duration, respond: &(impl Fn(Method, Uri) -> R + Sync))
 where
     R: Future<Output = Page> + Send,
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
@@ -95,7 +95,7 @@ where
         .keep_alive(false)
         .serve_connection(TokioIo::new(stream), service);
     // A client that closes is not a failure of the gateway.
-    let _ = tokio::time::timeout(TIMEOUT, served).await;
+    let _ = tokio::time::timeout(limit, served).await;
 }
 
 /// The response where nothing can be changed.
@@ -130,6 +130,7 @@ mod tests {
     const REQUEST: &[u8] = b"GET /live HTTP/1.1\r\nHost: x\r\n\r\n";
     /// More than a connection of [`Server`] buffers.
     const LONG_PAGE_SIZE: usize = 100_000;
+    const LIMIT: Duration = Duration::from_secs(20);
 
     /// Serves connections in memory: on a paused clock, only timeouts take time.
     struct Server {
@@ -152,12 +153,19 @@ mod tests {
                 }
             };
             let count = responses.clone();
-            tokio::spawn(serve(accept, move |_, uri: Uri| {
+            tokio::spawn(serve(LIMIT, accept, move |_, uri: Uri| {
                 count.fetch_add(1, Ordering::Relaxed);
-                std::future::ready(match uri.path() {
-                    "/long" => page(vec![b'x'; LONG_PAGE_SIZE], "text/plain"),
-                    _ => text(StatusCode::OK, "live\n"),
-                })
+                async move {
+                    match uri.path() {
+                        "/long" => page(vec![b'x'; LONG_PAGE_SIZE], "text/plain"),
+                        "/slow" => {
+                            tokio::time::sleep(LIMIT - Duration::from_secs(1)).await;
+                            text(StatusCode::OK, "slow\n")
+                        }
+                        "/endless" => std::future::pending().await,
+                        _ => text(StatusCode::OK, "live\n"),
+                    }
+                }
             }));
             Self { arrivals, responses }
         }
@@ -250,14 +258,28 @@ mod tests {
         let start = Instant::now();
         let mut stream = server.connect(1);
         stream.write_all(b"GET /long HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
-        tokio::time::sleep(TIMEOUT * 2).await;
+        tokio::time::sleep(LIMIT * 2).await;
         let response = end(&mut stream).await;
         assert!(
             response.starts_with("HTTP/1.1 200 OK") && response.len() <= 1024,
             "{}",
             response.len()
         );
-        assert_eq!(start.elapsed(), TIMEOUT * 2);
+        assert_eq!(start.elapsed(), LIMIT * 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_response_may_take_until_the_limit() {
+        let server = Server::start();
+        for (path, expected) in [("slow", "slow\n"), ("endless", "")] {
+            let start = Instant::now();
+            let mut stream = server.connect(1);
+            let request = format!("GET /{path} HTTP/1.1\r\nHost: x\r\n\r\n");
+            stream.write_all(request.as_bytes()).await.unwrap();
+            let response = end(&mut stream).await;
+            assert!(response.ends_with(expected) && response.is_empty() == expected.is_empty());
+            assert!(start.elapsed() <= LIMIT, "{:?}", start.elapsed());
+        }
     }
 
     #[tokio::test(start_paused = true)]

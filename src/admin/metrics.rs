@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use hyper::{Method, StatusCode, Uri};
 use prometheus::{Encoder, Registry, TextEncoder};
@@ -11,6 +12,9 @@ use tokio_util::sync::CancellationToken;
 use super::http::{self, Page, page, read_only, text};
 use crate::net::task;
 use crate::net::{self, Drain};
+
+/// For a request and its response.
+const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The `metrics` address, bound.
 pub struct BoundMetrics {
@@ -45,7 +49,7 @@ impl BoundMetrics {
             let page = if method == Method::POST { read_only() } else { this.respond(uri.path()) };
             std::future::ready(page)
         };
-        task::spawn(stop.run_until_cancelled_owned(http::serve(accept, respond)));
+        task::spawn(stop.run_until_cancelled_owned(http::serve(TIMEOUT, accept, respond)));
     }
 
     fn respond(&self, path: &str) -> Page {

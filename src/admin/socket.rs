@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use tokio::net::{UnixListener, UnixStream};
 use tokio_util::sync::CancellationToken;
 
+use super::client::RELOAD_TIMEOUT;
 use super::control::{Control, InForce, ReloadOutcome};
 use super::explain::Question;
 use super::http::{self, Page, page, text};
@@ -54,7 +55,8 @@ impl AdminSocket {
             // Only one user may connect.
             async move { (this.socket.accept().await, ()) }
         };
-        let served = http::serve(accept, move |method, uri| {
+        // As long as the command line waits for it.
+        let served = http::serve(RELOAD_TIMEOUT, accept, move |method, uri| {
             let this = this.clone();
             async move {
                 match method {

@@ -7,8 +7,9 @@ use sd_notify::NotifyState;
 
 use crate::net::task;
 
-/// For what follows the drain: the audit's queues, quotas, and the end of the process.
-const END_TIMEOUT: Duration = Duration::from_secs(15);
+/// For what follows the drain: the end by force (16 s at most), quotas, the audit's queues (5 s), and the end of
+/// the process.
+const END_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The gateway serves: `READY=1`, also after [`reloading`].
 pub fn ready(status: &str) {

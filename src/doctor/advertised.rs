@@ -99,10 +99,10 @@ async fn try_way(
     if running.has_data_port(port) {
         let before = running.last_stray(port).await;
         return match reach::attempt(to, None, TIMEOUT).await {
-            Attempt::Connected => match running.has_stray_after(port, &before, TIMEOUT).await {
-                true => Outcome::Noted,
-                false => Outcome::Elsewhere,
-            },
+            Attempt::Connected if running.has_stray_after(port, &before, TIMEOUT).await => {
+                Outcome::Noted
+            }
+            Attempt::Connected => Outcome::Elsewhere,
             attempt => Outcome::NotConnected(attempt),
         };
     }
@@ -138,19 +138,20 @@ async fn send_token(listeners: Vec<TcpListener>, to: SocketAddr) -> Outcome {
     tokio::select! {
         sent = sent => match sent {
             // Kept open until it was seen.
-            Ok(Ok(_open)) => match arrived.await.contains(&true) {
-                true => Outcome::Arrived,
-                false => Outcome::Elsewhere,
-            },
+            Ok(Ok(_open)) => {
+                let arrived = arrived.await.contains(&true);
+                if arrived { Outcome::Arrived } else { Outcome::Elsewhere }
+            }
             Ok(Err(error)) => match reach::of_error(&error) {
                 Attempt::Connected => Outcome::Elsewhere,
                 attempt => Outcome::NotConnected(attempt),
             },
             Err(_) => Outcome::NotConnected(Attempt::Silent),
         },
-        arrived = &mut arrived => match arrived.contains(&true) {
-            true => Outcome::Arrived,
-            false => Outcome::NotConnected(Attempt::Silent),
+        arrived = &mut arrived => if arrived.contains(&true) {
+            Outcome::Arrived
+        } else {
+            Outcome::NotConnected(Attempt::Silent)
         },
     }
 }

@@ -13,7 +13,7 @@ use super::certificates;
 use super::finding::Findings;
 use super::reach;
 use crate::auth::Credentials;
-use crate::backend::ftp::FtpBackend;
+use crate::backend::ftp::{DataMode, FtpBackend};
 use crate::backend::group::list_login_folder;
 use crate::backend::local::LocalBackend;
 use crate::backend::sftp::{HostKey, SftpBackend};
@@ -60,9 +60,10 @@ async fn examine_server(
             return findings;
         }
         BackendSettings::Ftp(settings) => {
-            let way =
+            let mut way =
                 Way::new(&settings.addresses, settings.source_address, settings.connect_timeout);
-            // Of active mode only the login is looked at: no port of the pool is opened.
+            // No port of the pool is opened, to which the server would send a listing.
+            way.lists = settings.data_mode == DataMode::Passive;
             (Arc::new(FtpBackend::new(settings, None, connectors, ignored)), way)
         }
         BackendSettings::Sftp(settings) => {
@@ -84,8 +85,8 @@ async fn examine_server(
     judge_greeting(greeted.ok(), way.accepts_any_key, Timestamp::now(), &mut findings);
     if let (Some(account), true) = (account, is_greeted) {
         let user = String::from_utf8_lossy(&account.user).into_owned();
-        let listed = timeout(SERVER_TIMEOUT, log_in_and_list(&*backend, account)).await;
-        judge_login(&user, listed.ok(), &mut findings);
+        let login = timeout(SERVER_TIMEOUT, log_in(&*backend, account, way.lists)).await;
+        judge_login(&user, login.ok(), way.lists, &mut findings);
     }
     findings
 }
@@ -97,19 +98,21 @@ struct Way {
     timeout: Duration,
     /// `danger_accept_any_host_key`.
     accepts_any_key: bool,
+    /// A listing can be tried: not with `data_mode: active`.
+    lists: bool,
 }
 
 impl Way {
     fn new(addresses: &[String], source: Option<IpAddr>, timeout: Duration) -> Self {
         let timeout = timeout.min(SERVER_TIMEOUT);
-        Self { addresses: addresses.to_vec(), source, timeout, accepts_any_key: false }
+        Self { addresses: addresses.to_vec(), source, timeout, accepts_any_key: false, lists: true }
     }
 }
 
-async fn log_in_and_list(backend: &dyn Backend, account: Credentials) -> Result<(), Failure> {
+async fn log_in(backend: &dyn Backend, account: Credentials, lists: bool) -> Result<(), Failure> {
     let login = Login::Authenticated(Some(account));
     let session = backend.login(&login, Origin::CHECK).await?;
-    let listed = list_login_folder(&*session).await;
+    let listed = if lists { list_login_folder(&*session).await } else { Ok(()) };
     session.close().await;
     listed
 }
@@ -184,14 +187,25 @@ fn remedy(outage: Option<Outage>) -> String {
     text.to_owned()
 }
 
-fn judge_login(user: &str, listed: Option<Result<(), Failure>>, findings: &mut Findings) {
-    match listed {
-        Some(Ok(())) => {
-            findings.ok(format!("the login of {user} (`health.login`) and a listing work"))
+/// `None`: it took too long. `lists`: a listing belongs to it.
+fn judge_login(
+    user: &str,
+    login: Option<Result<(), Failure>>,
+    lists: bool,
+    findings: &mut Findings,
+) {
+    match login {
+        Some(Ok(())) if lists => {
+            findings.ok(format!("the login of {user} (`health.login`) and a listing work"));
         }
+        Some(Ok(())) => findings.ok(format!(
+            "the login of {user} (`health.login`) works; a listing was not tried, as the server would need a \
+             data port of the running gateway (`data_mode: active`)"
+        )),
         Some(Err(failure)) => {
+            let its_listing = if lists { " or its listing" } else { "" };
             let message =
-                format!("the login of {user} (`health.login`) or its listing fails: {failure}");
+                format!("the login of {user} (`health.login`){its_listing} fails: {failure}");
             let detail = failure.detail.map(|detail| format!("{message} ({detail})"));
             findings.problem(detail.unwrap_or(message), remedy(failure.outage));
         }

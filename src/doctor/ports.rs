@@ -120,10 +120,12 @@ pub(super) fn ranges(ports: &[u16]) -> String {
             _ => all.push((port, port)),
         }
     }
-    let shown = all.iter().map(|(first, last)| match first == last {
-        true => first.to_string(),
-        false => format!("{first}-{last}"),
-    });
+    let shown =
+        all.iter().map(
+            |(first, last)| {
+                if first == last { first.to_string() } else { format!("{first}-{last}") }
+            },
+        );
     shown.collect::<Vec<_>>().join(", ")
 }
 

@@ -163,7 +163,9 @@ mod tests {
             decided(&policy, "MODE S"),
             Err("policy rule \"no-jobs\" denies the command MODE".into())
         );
-        for line in ["SITE FILETYPE=JES", "SITE LRECL=80 FILETYPE=JES"] {
+        for line in
+            ["SITE FILETYPE=JES", "SITE LRECL=80 FILETYPE=JES", "SITE CHMOD 600 x FILETYPE=JES"]
+        {
             let expected = "policy rule \"no-jobs\" denies the command SITE FILETYPE";
             assert_eq!(decided(&policy, line), Err(expected.into()), "{line}");
         }

@@ -94,7 +94,7 @@ fn the_service_manager_is_told_of_each_state() {
     assert!(reloading.starts_with("RELOADING=1\nMONOTONIC_USEC="), "{reloading}");
     assert_eq!(other(), "READY=1\nSTATUS=serving\n");
     gateway.terminate();
-    assert_eq!(other(), "STOPPING=1\nEXTEND_TIMEOUT_USEC=22000000\nSTATUS=draining\n");
+    assert_eq!(other(), "STOPPING=1\nEXTEND_TIMEOUT_USEC=37000000\nSTATUS=draining\n");
     assert!(gateway.wait(TIMEOUT).expect("it ends").success());
 }
 

@@ -51,6 +51,8 @@ pub(super) struct Client {
     pub(super) is_recorded: bool,
     /// The last refusal that was logged; each kind is logged once in a row.
     logged_refusal: Option<ClientRefusal>,
+    /// A command is being handled.
+    is_busy: bool,
 }
 
 /// The state of the login (RFC 959 section 6).
@@ -136,6 +138,7 @@ impl Client {
             started: Instant::now(),
             is_recorded: false,
             logged_refusal: None,
+            is_busy: false,
         }
     }
 
@@ -151,7 +154,10 @@ impl Client {
             biased;
             // First: what it interrupts is recorded with this reason.
             reason = forced => {
-                live.note_cut();
+                // A client that only does not read the reason lost nothing.
+                if self.is_busy {
+                    live.note_cut();
+                }
                 // REIN may have started another session meanwhile.
                 let _ = timeout(CLOSE_TIMEOUT, self.end_early(reason)).await;
             }
@@ -195,7 +201,10 @@ impl Client {
                 LoginState::LoggedIn(logged_in) => logged_in.session.span().clone(),
                 _ => Span::current(),
             };
-            if self.handle_line(line).instrument(span).await == Flow::Close {
+            self.is_busy = true;
+            let flow = self.handle_line(line).instrument(span).await;
+            self.is_busy = false;
+            if flow == Flow::Close {
                 return;
             }
         }
@@ -286,6 +295,14 @@ impl Client {
             _ = self.control.line() => {}
             _ = live.forced() => {}
         }
+    }
+
+    /// Ends a session that may start nothing new. For a request of another data connection: with one after the
+    /// other, the client would put off the end.
+    pub(super) async fn end_drained(&mut self) -> Flow {
+        let end = self.client_info.live.end();
+        self.end_early(end).await;
+        Flow::Close
     }
 
     /// Tells the client why the session ends before it wants to. The connection must then be closed.

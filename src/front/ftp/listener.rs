@@ -93,7 +93,7 @@ async fn run(
     let Some((stream, tls)) = started else { return };
     let _open = shared.gateway.open_session(&client_info.listener);
     tracing::debug!("session begins");
-    Client::new(shared, client_info, stream, tls).run().await;
+    Box::pin(Client::new(shared, client_info, stream, tls).run()).await;
     tracing::debug!("session ends");
 }
 

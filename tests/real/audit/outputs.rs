@@ -12,6 +12,7 @@ use super::*;
 use crate::support::PASSWORD;
 use crate::support::audit::{await_record, records};
 use crate::support::clients::openssh;
+use crate::support::clients::staged::Staged;
 use crate::support::process::{CleanupGuard, pid, spawn, wait};
 use crate::support::raw::Raw;
 use crate::support::sftp_fixture::becomes_true;
@@ -47,6 +48,25 @@ fn a_file_is_rotated_by_sighup() {
     await_record(&site.log("audit"), is("transfer", "/3"));
     assert_eq!(names(&site.log("audit.1")), ["/1", "/2"]);
     assert_eq!(names(&site.log("audit")), ["/3"]);
+}
+
+/// A reload waits for its configuration file: the audit does not wait for the reload.
+#[test]
+fn a_file_is_rotated_while_a_reload_hangs() {
+    let site = start("{ file: LOGS/audit }");
+    let config = site.gateway.folder().join("lockgate.yaml");
+    let mut lease = Staged::start("lease.py", &serde_json::json!({ "file": config }), "held");
+    let reloaded = "read again and is in force";
+    for old in ["audit.1", "audit.2"] {
+        std::fs::rename(site.log("audit"), site.log(old)).expect("renaming");
+        site.gateway.hang_up();
+        assert!(becomes_true(|| site.log("audit").exists()), "{old}: not opened again");
+    }
+    let log = site.gateway.log_tail(1000);
+    assert!(!log.contains(reloaded), "the reload does not hang");
+    lease.resume();
+    lease.expect_success(TIMEOUT);
+    site.gateway.await_log(|event| event.to_string().contains(reloaded), TIMEOUT);
 }
 
 /// What the tests of a full disk share: the disk, the gateway, and a file that fills the disk.

@@ -39,6 +39,29 @@ fn secret(path: &Path, text: &str) {
     std::fs::set_permissions(path, Permissions::from_mode(0o600)).expect("chmod");
 }
 
+/// A server that is fine is no problem because doctor has no port for its data connections.
+#[test]
+fn with_active_mode_only_the_login_is_tried() {
+    let server = endpoint("vsftpd-plain");
+    let folder = tempfile::tempdir().expect("a folder");
+    let pool = ports::block(3);
+    secret(&folder.path().join("password"), PASSWORD);
+    let config = format!(
+        "{fronts}backends:\n  \
+           old: {{ protocol: ftp, address: \"127.0.0.1:{port}\", data_mode: active, data_ports: pool, \
+             health: {{ login: {{ user: {USER}, password_file: {password} }} }} }}\n\
+         routes:\n  - {{ authenticate: backend, backend: old }}\n",
+        fronts = fronts(ports::one(), ports::one(), &pool),
+        port = server.port,
+        password = folder.path().join("password").display(),
+    );
+    let file = folder.path().join("lockgate.yaml");
+    std::fs::write(&file, config).expect("writing the configuration");
+    let report = of_file(&file);
+    assert_eq!(report.problems(), Vec::<&serde_json::Value>::new());
+    assert_eq!(report.level("backend \"old\"", "a listing was not tried"), "ok");
+}
+
 #[test]
 fn a_healthy_gateway_has_no_problems_before_and_after_its_start() {
     let (ftps, sftp) = (endpoint("vsftpd-tls"), sftp_endpoint("sshd"));

@@ -260,6 +260,82 @@ fn a_port_that_nobody_uses_delays_the_end_until_it_expires() {
     assert!(fixture.gateway.wait(TIMEOUT).expect("it ends").success());
 }
 
+/// A client cannot put the end off with one port after the other, and nothing is cut.
+#[test]
+fn a_session_that_ends_gets_no_further_port() {
+    let plan = Plan { active: true, data_ports: 3, pool_keys: ", wait: 10s", ..Plan::default() };
+    for kicked in [false, true] {
+        let mut fixture = plan.start();
+        let mut clients = [fixture.client(), fixture.client(), fixture.client()];
+        for raw in &mut clients {
+            raw.expect("EPSV", 229);
+        }
+        let mut waiting = fixture.client();
+        waiting.send_bytes(b"EPSV\r\n");
+        assert!(waiting.quiet_for(Duration::from_millis(200)), "a port was free");
+        let reason = if kicked {
+            fixture.gateway.admin(&["kick", "--user", USER, "--after-transfers"]).expect_ok("kick");
+            "an operator ended the session"
+        } else {
+            await_draining(&fixture);
+            "shutting down"
+        };
+        for (raw, command) in clients.iter_mut().zip(["EPSV", "PASV", "PORT 127,0,0,1,200,200"]) {
+            raw.expect("NOOP", 200);
+            assert!(raw.expect(command, 421).text.contains(reason));
+            assert!(raw.at_end());
+        }
+        assert_eq!(waiting.read().code, 421);
+        assert!(waiting.at_end());
+        if kicked {
+            fixture.gateway.terminate();
+        }
+        assert!(fixture.gateway.wait(TIMEOUT).expect("it ends").success());
+    }
+}
+
+/// The port lasts longer than the drain.
+#[test]
+fn a_client_that_falls_silent_after_pasv_is_no_transfer_that_was_cut() {
+    let mut fixture = Plan { drain: "accept_for: 0s, timeout: 1s", ..Plan::default() }.start();
+    let mut raw = fixture.client();
+    raw.expect("PASV", 227);
+    await_draining(&fixture);
+    assert_eq!(raw.read().code, 421);
+    assert!(fixture.gateway.wait(TIMEOUT).expect("it ends").success());
+}
+
+/// A service manager stops a gateway that an operator has drained: that must not cut transfers.
+#[test]
+fn the_first_signal_after_lockgate_drain_cuts_nothing() {
+    let says = |text: &'static str| {
+        move |event: &serde_json::Value| {
+            event["message"].as_str().is_some_and(|message| message.starts_with(text))
+        }
+    };
+    for again in [false, true] {
+        let mut fixture = Plan::default().start();
+        let length = fixture.put_large("large");
+        let mut raw = fixture.client();
+        let mut data = raw.begin("RETR large");
+        fixture.gateway.admin(&["drain"]).expect_ok("a drain");
+        fixture.gateway.await_log(says("draining"), TIMEOUT);
+        fixture.gateway.terminate();
+        fixture.gateway.await_log(says("it drains already"), TIMEOUT);
+        if again {
+            fixture.gateway.terminate();
+        } else {
+            let read = std::io::copy(&mut data, &mut std::io::sink()).expect("the file");
+            assert_eq!(read as usize, length);
+            drop(data);
+            assert_eq!(raw.read().code, 226);
+            assert_eq!(raw.read().code, 421);
+        }
+        let status = fixture.gateway.wait(TIMEOUT).expect("it ends");
+        assert_eq!(status.code(), Some(if again { EXIT_TRANSFERS_CUT } else { 0 }), "{status}");
+    }
+}
+
 #[test]
 fn a_second_signal_ends_at_once() {
     let mut fixture = Plan { drain: "accept_for: 1h", ..Plan::default() }.start();

@@ -50,6 +50,9 @@ impl Client {
 
     async fn dispatch_logged_in(&mut self, command: C) -> Flow {
         let outcome = match command {
+            C::Pasv | C::Epsv(_) | C::Port(_) if self.client_info.live.drain().is_draining() => {
+                return self.end_drained().await;
+            }
             C::Cwd(path) => self.cwd(&path).await,
             C::Cdup => self.cwd(b"..").await,
             C::Pwd => self.pwd().await,

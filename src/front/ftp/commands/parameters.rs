@@ -209,7 +209,8 @@ impl Client {
     }
 
     /// Reserves a port for the next transfer and releases that of an earlier PASV. Returns `None`
-    /// when the client closes the connection meanwhile: others must not wait for its port.
+    /// when the client closes the connection meanwhile, as others must not wait for its port, or when the
+    /// session ends.
     async fn reserve(&mut self, pool: &Pool) -> Result<Option<Reservation>, Failure> {
         self.give_up_requested();
         self.announce_data();
@@ -235,7 +236,15 @@ impl Client {
             connect_within: self.shared.gateway.limits.data_connect_timeout,
             wait: pool.wait(),
         };
-        let reserved = self.control.while_connected(pool.reserve(request)).await;
+        let live = self.client_info.live.clone();
+        let reserved = tokio::select! {
+            biased;
+            reserved = self.control.while_connected(pool.reserve(request)) => reserved,
+            () = live.drain().draining() => {
+                self.end_drained().await;
+                None
+            }
+        };
         reserved.transpose().map_err(|e| Failure::gateway(FailureKind::DataConnection, e))
     }
 }

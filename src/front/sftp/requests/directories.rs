@@ -14,7 +14,6 @@ use crate::wire::sftp::{Attributes, ResponseBody};
 
 impl Requests {
     pub(super) fn open_directory(&self, path: &Bytes) -> Result<RequestFuture, Failure> {
-        self.refuse_while_draining()?;
         let path = self.path(path)?;
         let slot = self.handles.reserve()?;
         let (session, directories) = (self.session.clone(), self.directories.clone());

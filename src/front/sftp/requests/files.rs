@@ -18,7 +18,6 @@ impl Requests {
         flags: OpenFlags,
         attributes: &Attributes,
     ) -> Result<RequestFuture, Failure> {
-        self.refuse_while_draining()?;
         let (path, mode) = (self.path(path)?, mode(flags, attributes)?);
         let slot = self.handles.reserve()?;
         let session = self.session.clone();

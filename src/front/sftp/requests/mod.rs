@@ -12,7 +12,7 @@ use super::{names, status};
 use crate::net::poll_once;
 use crate::op::{Answer, Failure, FailureKind, Fault, Operation, RemotePath};
 use crate::session::{LiveSession, Session};
-use crate::wire::sftp::{Name, RequestBody, ResponseBody};
+use crate::wire::sftp::{Extension, Name, RequestBody, ResponseBody};
 
 mod attributes;
 mod directories;
@@ -62,8 +62,12 @@ impl Requests {
     }
 
     /// Starts a request. READ, WRITE and changes of an open file's size take effect here, in the
-    /// order of the packets; requests that name paths wait for those that they conflict with.
+    /// order of the packets; requests that name paths wait for those that they conflict with. A session that
+    /// ends serves only what is open.
     pub(super) fn start(&mut self, request: RequestBody) -> RequestFuture {
+        if self.live.drain().is_draining() && !is_of_open_handle(&request) {
+            return ready(Err(self.ending()));
+        }
         let uses = self.uses(&request);
         let sets_size = match &request {
             RequestBody::FileSetStat { attributes, .. } => attributes.size.is_some(),
@@ -164,12 +168,27 @@ impl Requests {
             .map_err(|error| Failure::client(FailureKind::NameRefused, error))
     }
 
-    fn refuse_while_draining(&self) -> Result<(), Failure> {
-        if !self.live.drain().is_draining() {
-            return Ok(());
-        }
+    fn ending(&self) -> Failure {
         let end = self.live.end();
-        Err(Failure::gateway(FailureKind::Busy, format_args!("{}; connect again", end.reason())))
+        Failure::gateway(FailureKind::Busy, format_args!("{}; connect again", end.reason()))
+    }
+}
+
+/// Whether a request goes on with a file or a directory that is open. Nothing else may keep a session that
+/// ends.
+fn is_of_open_handle(request: &RequestBody) -> bool {
+    use RequestBody as R;
+    match request {
+        R::Close { .. }
+        | R::Read { .. }
+        | R::Write { .. }
+        | R::FileStat { .. }
+        | R::FileSetStat { .. }
+        | R::ReadDir { .. } => true,
+        R::Extended(extension) => {
+            matches!(extension, Extension::FileSync { .. } | Extension::CopyData { .. })
+        }
+        _ => false,
     }
 }
 

@@ -305,13 +305,44 @@ async fn realpath_and_expand_path_resolve_against_the_home_directory() {
 }
 
 #[tokio::test]
-async fn a_draining_gateway_opens_nothing_but_finishes_open_files() {
+async fn a_session_that_ends_only_finishes_open_files() {
+    use RequestBody as R;
     let (mut requests, stub) = requests().await;
     let handle = requests.open_for_writing().await;
-    requests.live.drain().begin();
-    let again = RequestBody::OpenDir { path: Bytes::new() };
-    assert_eq!(code(requests.send(again).await), StatusCode::FAILURE);
+    let list = requests.send(R::OpenDir { path: Bytes::new() }).await;
+    let ResponseBody::Handle(directory) = list else { panic!("{list:?}") };
+    requests.live.end_after_transfers(SessionEnd::done("its time is over"));
+    stub.calls();
+    let flags = OpenFlags::READ;
+    let attributes = Attributes::default;
+    for refused in [
+        R::OpenDir { path: Bytes::new() },
+        R::Open { path: path("x"), flags, attributes: attributes() },
+        R::Stat { path: path("y") },
+        R::SetStat { path: path("y"), attributes: attributes() },
+        R::Remove { path: path("y") },
+        R::MakeDir { path: path("y"), attributes: attributes() },
+        R::Rename { from: path("y"), to: path("z") },
+        R::RealPath { path: path(".") },
+        R::Extended(Extension::PosixRename { from: path("y"), to: path("z") }),
+    ] {
+        let shown = format!("{refused:?}");
+        let failure = requests.start(refused).await.err().expect(&shown);
+        assert_eq!(failure.message, "its time is over; connect again", "{shown}");
+    }
+    assert!(stub.calls().is_empty());
     let writing = requests.start(write(&handle, 0));
     stub.end_write(Ok(()));
     assert!(writing.await.is_ok());
+    for served in [
+        R::FileStat { handle: handle.clone() },
+        R::FileSetStat { handle: handle.clone(), attributes: attributes() },
+        R::ReadDir { handle: directory.clone() },
+        R::Close { handle: directory },
+        R::Close { handle },
+    ] {
+        let shown = format!("{served:?}");
+        assert!(requests.start(served).await.is_ok(), "{shown}");
+    }
+    assert!(requests.has_no_handles());
 }

@@ -1,22 +1,23 @@
 //! The names of SITE commands for rules: of each word of the line.
 
-/// These take everything after them, which may contain names of files.
+/// Names of files follow these.
 const WITH_OPERANDS: [&str; 2] = ["CHMOD", "UTIME"];
 
 /// "SITE NAME" for each word that may be a parameter: servers take several in one line, so that one that is allowed
-/// must not bring along another. A word that starts with a digit, a quote or a slash is a value. Without any name:
-/// "SITE".
+/// must not bring along another. A word that starts with a digit, a quote or a slash is a value, and so is one
+/// without `=` and `(` after CHMOD and UTIME. Without any name: "SITE".
 pub(super) fn of_site(argument: &[u8]) -> Vec<String> {
     let mut names: Vec<String> = Vec::new();
+    let mut has_operands = false;
     for word in words(argument) {
+        if has_operands && !word.iter().any(|b| matches!(b, b'=' | b'(')) {
+            continue;
+        }
         let name = name(word);
-        let has_operands = WITH_OPERANDS.contains(&name.as_str());
+        has_operands |= WITH_OPERANDS.contains(&name.as_str());
         let name = format!("SITE {name}");
         if !names.contains(&name) {
             names.push(name);
-        }
-        if has_operands {
-            break;
         }
     }
     if names.is_empty() {
@@ -84,7 +85,13 @@ mod tests {
             ("NAMEFMT 1", &["SITE NAMEFMT"]),
             ("-FILETYPE=JES", &["SITE -FILETYPE"]),
             ("=JES", &["SITE =JES"]),
-            ("CHMOD 600 a name FILETYPE=JES", &["SITE CHMOD"]),
+            ("CHMOD 600 a name", &["SITE CHMOD"]),
+            ("CHMOD 600 '/u/a (1)' \"b=\"", &["SITE CHMOD", "SITE (1)'", "SITE \"B"]),
+            ("CHMOD 600 /u/a name FILETYPE=JES", &["SITE CHMOD", "SITE FILETYPE"]),
+            ("UTIME filetype=jes", &["SITE UTIME", "SITE FILETYPE"]),
+            ("UTIME 20261201 FILETYPE(JES)", &["SITE UTIME", "SITE FILETYPE"]),
+            ("UTIME x,FILETYPE=JES LRECL=80", &["SITE UTIME", "SITE FILETYPE", "SITE LRECL"]),
+            ("UTIME x=FILETYPE=JES", &["SITE UTIME", "SITE X=FILETYPE=JES"]),
             ("LRECL=1 CHMOD 600 x", &["SITE LRECL", "SITE CHMOD"]),
             ("", &["SITE"]),
             ("1 'X'", &["SITE"]),
