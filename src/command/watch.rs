@@ -25,10 +25,8 @@ pub(crate) async fn watch(show: impl AsyncFn() -> anyhow::Result<String>) -> any
             text = show() => text?,
             _ = &mut interrupted => return Ok(()),
         };
-        let text = match is_screen {
-            true => frame(&text, rows(), std::mem::take(&mut is_first)),
-            false => text,
-        };
+        let text =
+            if is_screen { frame(&text, rows(), std::mem::take(&mut is_first)) } else { text };
         match write_out(&text) {
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(()),
             written => written.context("writing to standard output")?,
@@ -75,7 +73,7 @@ mod tests {
             "\x1b[?7l\x1b[2J\x1b[Ha\x1b[K\r\nb\x1b[K\r\n\x1b[J\x1b[?7h"
         );
         assert_eq!(frame("a\n", 24, false), "\x1b[?7l\x1b[Ha\x1b[K\r\n\x1b[J\x1b[?7h");
-        let text: String = (0..30).map(|line| format!("{line}\n")).collect();
+        let text = (0..30).map(|line| line.to_string()).collect::<Vec<_>>().join("\n");
         for rows in [0, 1, 2, 10, 29, 30, 31, 32] {
             let drawn = frame(&text, rows, false).matches('\n').count();
             assert!(drawn < rows.max(2), "{drawn} lines in {rows} rows");

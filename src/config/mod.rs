@@ -5,8 +5,8 @@
 //! `compile` makes settings and reports contradictions.
 
 use std::collections::HashMap;
+use std::io::Read as _;
 use std::net::SocketAddr;
-use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
 use crate::auth::{GuardSettings, UserTable};
@@ -44,6 +44,9 @@ pub use users_file::UsersFiles;
 use machine::Machine;
 use read::Read;
 use report::{Location, Problems};
+
+/// The largest configuration file, in bytes; users of a `users_file` are not part of it.
+const FILE_MAX: u64 = 16 * 1024 * 1024;
 
 /// A valid configuration, as the settings of each module.
 pub struct Compiled {
@@ -177,8 +180,9 @@ impl Source {
 
     /// As [`Self::read`], of the same file as it is now.
     pub fn read_again(&self) -> Result<Self, Report> {
-        if is_fifo(&self.path) {
-            return Err(unreadable(&self.name, "is a FIFO, which can be read only once".into()));
+        if is_special(&self.path) {
+            let reason = "is a FIFO or a device, which cannot be read again";
+            return Err(unreadable(&self.name, reason.into()));
         }
         Self::read(&self.path)
     }
@@ -263,7 +267,13 @@ fn unreadable(name: &str, reason: String) -> Report {
 fn read_file(path: &Path) -> Result<(String, String), Report> {
     let name = path.display().to_string();
     let unreadable = |reason: String| unreadable(&name, reason);
-    let bytes = std::fs::read(path).map_err(|e| unreadable(format!("cannot be read: {e}")))?;
+    let mut bytes = Vec::new();
+    let read =
+        std::fs::File::open(path).and_then(|file| file.take(FILE_MAX + 1).read_to_end(&mut bytes));
+    read.map_err(|e| unreadable(format!("cannot be read: {e}")))?;
+    if bytes.len() as u64 > FILE_MAX {
+        return Err(unreadable(format!("has more than {FILE_MAX} bytes")));
+    }
     let text = String::from_utf8(bytes).map_err(|e| {
         let valid = &e.as_bytes()[..e.utf8_error().valid_up_to()];
         let line = valid.iter().filter(|b| **b == b'\n').count() + 1;
@@ -277,8 +287,10 @@ pub fn load_str(text: &str, name: &str) -> Result<Compiled, Report> {
     load_in(text, name, Path::new(""), &Machine::local(true))
 }
 
-fn is_fifo(path: &Path) -> bool {
-    std::fs::metadata(path).is_ok_and(|metadata| metadata.file_type().is_fifo())
+/// Whether it is there, and is neither a file nor a folder; /dev/null is as good as an empty file.
+fn is_special(path: &Path) -> bool {
+    let special = |metadata: std::fs::Metadata| !metadata.is_file() && !metadata.is_dir();
+    std::fs::metadata(path).is_ok_and(special) && path != Path::new("/dev/null")
 }
 
 /// The JSON Schema of the file.
@@ -302,9 +314,10 @@ fn load_in(text: &str, name: &str, folder: &Path, machine: &Machine) -> Result<C
         let paths = problems.files().iter().map(|(at, file)| (at.clone(), folder.join(file)));
         let paths: Vec<_> = paths.collect();
         files.set(paths.iter().map(|(_, path)| path.clone()));
-        // Nobody may write to it, which would stop a reload for ever.
-        if let Some((at, path)) = paths.iter().find(|(_, path)| is_fifo(path)) {
-            problems.error(at, format!("{} is a FIFO; write the name of a file", path.display()));
+        // A FIFO may have no end, and a device may have none either, which would stop a reload for ever.
+        if let Some((at, path)) = paths.iter().find(|(_, path)| is_special(path)) {
+            let message = "is a FIFO or a device; write the name of a file";
+            problems.error(at, format!("{} {message}", path.display()));
             return None;
         }
         let added = users_file::add(&mut file, folder, &mut problems);

@@ -58,7 +58,14 @@ impl Sockets {
         {
             return if there.owner == *owner { Ok(socket) } else { Err(there.owner.still_uses()) };
         }
-        let socket = Arc::new(listen(address)?);
+        let socket = listen(address).map_err(|error| {
+            let is_own = open.iter().any(|(key, open)| {
+                key.address.port() == address.port() && open.socket.strong_count() > 0
+            });
+            let is_taken = error.kind() == io::ErrorKind::AddrInUse && address.port() != 0;
+            if is_taken && is_own { own_address() } else { error }
+        })?;
+        let socket = Arc::new(socket);
         let owner = owner.clone();
         open.insert(key, Open { owner, socket: Arc::downgrade(&socket) });
         Ok(socket)
@@ -72,6 +79,13 @@ impl Sockets {
     fn lock(&self) -> MutexGuard<'_, HashMap<Key, Open>> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// As 0.0.0.0 where the gateway has an address of its own, or the other way round.
+fn own_address() -> io::Error {
+    let message = "the configuration in force has this port at another address; reload without the listener or \
+                   port first, and again with it, or restart";
+    io::Error::new(io::ErrorKind::AddrInUse, message)
 }
 
 impl SocketOwner {
@@ -127,6 +141,9 @@ mod tests {
             assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
             assert!(error.to_string().contains("data_ports.a"), "{error}");
         }
+        let everywhere = SocketAddr::new("0.0.0.0".parse().unwrap(), free.port());
+        let error = sockets.open(everywhere, &pool("a"), ("a", 0)).unwrap_err();
+        assert!(error.to_string().contains("at another address"), "{error}");
         drop(socket);
         sockets.open(free, &pool("b"), ("b", 0)).unwrap();
     }

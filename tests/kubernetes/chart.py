@@ -9,6 +9,7 @@ Needs kubernetes-validate and PyYAML, as tests/install puts them into the venv.
 import functools
 import json
 import pathlib
+import re
 import subprocess
 
 import jsonschema
@@ -18,12 +19,12 @@ import yaml
 import material
 import runner
 from refusals import REFUSALS
-from variations import EXISTING, VARIATIONS
-from rendering import EXAMPLES, Failed, configuration, expect, of_kind, slices, stateful_set
+from variations import EXISTING, RELOADED, RESTARTED, VARIATIONS
+from rendering import EXAMPLES, ROOT, Failed, configuration, expect, of_kind, slices, stateful_set
 
 CUSTOM = json.loads((pathlib.Path(__file__).parent / "custom-resources.json").read_text())
-# The oldest with every field of the examples (NetworkPolicy's endPort, a sleep before the end), and a new one.
-VERSIONS = ["1.30", "1.35"]
+# The oldest with every field of the examples (NetworkPolicy's endPort), and a new one.
+VERSIONS = ["1.25", "1.35"]
 POD_NAME = "statefulset.kubernetes.io/pod-name"
 # Warnings about this machine, which no pod runs on.
 OF_THE_MACHINE = ["file descriptors", "does not resolve here", "in use"]
@@ -86,15 +87,23 @@ def check_pods(documents):
     security = dict(spec["securityContext"], **container["securityContext"])
     expect(security["runAsNonRoot"] and security["readOnlyRootFilesystem"], "root, or a writable root")
     expect(security["capabilities"] == {"drop": ["ALL"]} and not security["allowPrivilegeEscalation"], "privileges")
-    drain = int(configuration(documents)["drain"]["timeout"].removesuffix("s"))
-    before = container["lifecycle"]["preStop"]["sleep"]["seconds"]
-    expect(spec["terminationGracePeriodSeconds"] > drain + before, "killed before the drain ends")
+    check_end(spec, configuration(documents))
+    expect("--watch" in container["args"], "the pods do not read a changed configuration")
+    expect(all("subPath" not in mount for mount in container["volumeMounts"]), "a file that the kubelet never replaces")
     mounted = {mount["name"] for mount in container["volumeMounts"]}
     claims = [claim["metadata"] for claim in pods["spec"].get("volumeClaimTemplates", [])]
     expect(mounted == {volume["name"] for volume in [*spec["volumes"], *claims]}, "volumes and mounts differ")
     # Credentials exist already, or cert-manager makes them: the only Secret is the configuration.
     [secret] = of_kind(documents, "Secret")
     expect("PRIVATE KEY" not in json.dumps(secret), "a key is rendered")
+
+
+def check_end(spec, config):
+    """The drain begins with SIGTERM: a hook before it would only put it off, and take from the grace period."""
+    [container] = spec["containers"]
+    expect("lifecycle" not in container, "a hook delays the drain")
+    accept, drain = (int(config["drain"][key].removesuffix("s")) for key in ("accept_for", "timeout"))
+    expect(spec["terminationGracePeriodSeconds"] > accept + drain, "killed before the drain ends")
 
 
 def check_gateway(documents):
@@ -182,16 +191,40 @@ def check_by_gateway(documents, lockgate, folder):
         expect(not others, "\n".join(others))
 
 
-def check_rollout(helm, folder):
-    """A change of the configuration changes the pods; the same one does not."""
-    def checksum(*values):
-        pods = stateful_set(helm.render(*values))["spec"]["template"]
-        return pods["metadata"]["annotations"]["lockgate/config-checksum"]
+def render_changed(helm, values, folder):
+    """metallb.yaml as it is, and with other values: the configuration and the StatefulSet of each."""
+    path = folder / "values.yaml"
+    path.write_text(yaml.safe_dump(values))
+    example = EXAMPLES / "metallb.yaml"
+    documents = helm.render(example), helm.render(example, path)
+    expect(configuration(documents[0]) != configuration(documents[1]), "the configuration is the same")
+    return [configuration(it) for it in documents], [stateful_set(it) for it in documents]
 
-    example, more = EXAMPLES / "metallb.yaml", folder / "more.yaml"
-    more.write_text("config: { log: { level: debug } }\n")
-    expect(checksum(example) == checksum(example), "the checksum differs without a change")
-    expect(checksum(example) != checksum(example, more), "the pods keep the old configuration")
+
+def check_reload(helm, values, folder):
+    """A change that a running gateway reads by itself restarts no pod."""
+    _, (before, after) = render_changed(helm, values, folder)
+    expect(before == after, "the pods restart")
+
+
+def check_restart(helm, values, folder):
+    """A change that a running gateway does not read restarts the pods, also if nothing else of them changes."""
+    _, sets = render_changed(helm, values, folder)
+    before, after = (it["spec"]["template"]["metadata"]["annotations"]["lockgate/config-checksum"] for it in sets)
+    expect(before != after, "the pods keep the old configuration")
+
+
+def check_fixed_keys(helm, folder):
+    """The restarts above are for every section that a running gateway keeps, and for no other. Nobody can change
+    `admin`, as the chart writes it."""
+    text = (ROOT / "src/config/fixed.rs").read_text()
+    [sections] = re.findall(r"const SECTIONS: [^=]*= \[([^]]*)\]", text)
+    changed = set()
+    for _, values in RESTARTED:
+        (before, after), _ = render_changed(helm, values, folder)
+        changed |= {key for key in before.keys() | after.keys() if before.get(key) != after.get(key)}
+    kept = set(re.findall(r'"(\w+)"', sections)) - {"admin"} | {"data_ports"}
+    expect(changed == kept, f"restarts for {sorted(changed)}; a running gateway keeps {sorted(kept)}")
 
 
 def check_refusal(helm, example, values, words, folder):
@@ -249,7 +282,10 @@ def main():
     tests = []
     for path in sorted(EXAMPLES.glob("*.yaml")):
         tests.append((path.name, functools.partial(check_example, helm, lockgate, path)))
-    tests.append(("a changed configuration", functools.partial(check_rollout, helm)))
+    for check, changes in ((check_reload, RELOADED), (check_restart, RESTARTED)):
+        for name, values in changes:
+            tests.append((f"changed: {name}", functools.partial(check, helm, values)))
+    tests.append(("what takes a restart", functools.partial(check_fixed_keys, helm)))
     for name, example, values in VARIATIONS:
         tests.append((name, functools.partial(check_variation, helm, lockgate, example, values)))
     for name, values, kind, target in EXISTING:

@@ -1,5 +1,6 @@
-"""The Helm chart on a real cluster of one node, under a continuous load, while pods end, are killed, come and go, and
-the release is upgraded. Clients outside of the node transfer through every replica's own data ports. Run by hand.
+"""The Helm chart on a real cluster of one node, under a continuous load, while pods end, are killed, come and go, the
+certificate is renewed, and the release is upgraded. Clients outside of the node transfer through every replica's own
+data ports. Run by hand.
 
     LOCKGATE_CLUSTER_SCRIPTS=FOLDER TOOLS=FOLDER cluster.py --helm HELM --kubectl KUBECTL --lockgate LOCKGATE
 
@@ -13,6 +14,7 @@ import os
 import pathlib
 import shutil
 import signal
+import subprocess
 import sys
 import tempfile
 import time
@@ -74,11 +76,8 @@ class Run:
         self.name = stateful_set(documents)["metadata"]["name"]
         self.slices = slices(configuration(documents))
         expect(len(self.slices) == MOST, f"{len(self.slices)} slices")
-        image = folder / "image"
-        user, entrypoint = make_image(lockgate, image)
-        # For the hook of `announce`; the image itself has no such program.
-        shutil.copy(shutil.which("busybox"), image / "busybox")
-        node.import_image(IMAGE, image, user, entrypoint)
+        user, entrypoint = make_image(lockgate, folder / "image")
+        node.import_image(IMAGE, folder / "image", user, entrypoint)
         self.phases = []
 
     def install(self):
@@ -90,10 +89,13 @@ class Run:
                                 "partners.keys": made["ssh.pub"]},
         }
         for name, data in secrets.items():
-            kind = "kubernetes.io/tls" if name == "lockgate-tls" else "Opaque"
-            self.node.apply({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "type": kind,
-                             "stringData": data})
+            self.apply_secret(name, data)
         self.helm("install")
+
+    def apply_secret(self, name, data):
+        kind = "kubernetes.io/tls" if name == "lockgate-tls" else "Opaque"
+        self.node.apply({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "type": kind,
+                         "stringData": data})
 
     def helm(self, command, *more):
         arguments = [argument for path in [*self.files, *more] for argument in ("-f", path)]
@@ -107,13 +109,12 @@ class Run:
         known_hosts.write_text(f"[{NODE}]:30022 {made['ssh.pub']}")
         return Load(self.node.network, self.servers.home, self.folder, key, known_hosts)
 
-    def phase(self, load, name, change=lambda: None, killed=(), drained=(), announced=True, replicas=range(REPLICAS)):
+    def phase(self, load, name, change=lambda: None, killed=(), drained=(), replicas=range(REPLICAS)):
         """Makes the change, waits until the replicas are ready and have moved data by each protocol, and ends the phase
         when no transfer is left that ran before."""
         print(f"{time.strftime('%H:%M:%S')} {name}", flush=True)
         pods = lambda indexes: frozenset(f"{self.name}-{index}" for index in indexes)
-        phase = Phase(name, time.time(), killed=pods(killed), drained=pods(drained), announced=announced,
-                      replicas=tuple(replicas))
+        phase = Phase(name, time.time(), killed=pods(killed), drained=pods(drained), replicas=tuple(replicas))
         # A change may tell which pods it ended.
         phase.drained |= frozenset(change() or ())
         self.wait_for_replicas(len(replicas))
@@ -168,40 +169,80 @@ class Run:
     def scale(self, count):
         self.node.kubectl("scale", "statefulset", self.name, f"--replicas={count}")
 
-    def announce(self):
-        """Kubernetes 1.20 has no `sleep` in hooks, so the chart renders none for it: here what it renders for 1.30 or
-        newer, by a program."""
-        hook = {"preStop": {"exec": {"command": ["/busybox", "sleep", "5"]}}}
-        change = [{"op": "add", "path": "/spec/template/spec/containers/0/lifecycle", "value": hook}]
-        self.node.kubectl("patch", "statefulset", self.name, "--type=json", "-p", json.dumps(change))
-        self.node.kubectl("rollout", "status", f"statefulset/{self.name}", "--timeout=300s")
+    def renew_certificate(self):
+        """Replaces the Secret, as cert-manager does. Every replica must serve the new certificate."""
+        made = material.certificate()
+        before = self.containers()
+        self.apply_secret("lockgate-tls", made)
+        self.wait_until_each_serves(made["tls.crt"].strip(), "openssl s_client -starttls ftp -connect $0:2121")
+        self.expect_no_restart(before)
 
-    def upgrade(self):
-        """A change of the configuration, which every pod must have afterwards."""
-        more = self.folder / "more.yaml"
-        more.write_text(yaml.safe_dump({"listeners": {"ftp": {"settings": {"greeting": "second configuration"}}}}))
-        before = self.checksums()
-        self.helm("upgrade", more)
-        after = self.checksums()
-        expect(len(set(after)) == 1 and not set(after) & set(before), f"checksums before {before}, after {after}")
-        path = "jsonpath={.spec.template.spec.containers[0].lifecycle}"
-        hooks = self.node.kubectl("get", "statefulset", self.name, "-o", path)
-        expect("busybox" in hooks, f"the hook is gone: {hooks}")
+    def change_routes(self):
+        """Sends a user to the other server. New sessions of every replica must get there."""
+        self.files.append(self.folder / "routes.yaml")
+        routes = [
+            {"match": {"users": ["acme", "globex"]}, "authenticate": "gateway", "backend": "payroll",
+             "root": str(self.servers.home)},
+            {"match": {"users": [USER]}, "authenticate": "gateway", "backend": "warehouse"},
+        ]
+        self.files[-1].write_text(yaml.safe_dump({
+            "config": {"routes": routes}, "listeners": {"ftp": {"settings": {"greeting": "second configuration"}}}}))
+        before = self.containers()
+        self.helm("upgrade")
+        self.wait_until_each_serves("220 second configuration", "exec 3<>/dev/tcp/$0/2121; head -n 1 <&3")
+        changed = time.time()
 
-    def checksums(self):
-        return [pod["metadata"]["annotations"]["lockgate/config-checksum"] for pod in self.node.pods().values()]
+        def logins(records):
+            return [record["backend"]["name"] for record in records if record["event"] == "login"
+                    and record["at"] > changed and record["outcome"] == "ok" and record["user"] == "globex"]
+
+        self.servers.audit.wait_until("a login by the new route", logins, 60)
+        names = set(logins(self.servers.audit.records))
+        expect(names == {"payroll"}, f"logins of globex at {names}")
+        self.expect_no_restart(before)
+
+    def change_audit(self):
+        """What a running gateway keeps: a rollout, after which every pod is another."""
+        self.files.append(self.folder / "audit.yaml")
+        self.files[-1].write_text(yaml.safe_dump({"config": {"audit": {"syslog": {"facility": "audit"}}}}))
+        before = self.containers()
+        self.helm("upgrade")
+        after = self.containers()
+        expect(not set(before.values()) & set(after.values()), f"pods before {before}, after {after}")
+
+    def containers(self):
+        """The container of each pod, another one after every restart."""
+        return {name: pod["status"]["containerStatuses"][0]["containerID"] for name, pod in self.node.pods().items()}
+
+    def expect_no_restart(self, before):
+        after = self.containers()
+        expect(after == before, f"pods restarted: before {before}, after {after}")
+
+    def wait_until_each_serves(self, words, script):
+        """Asks each pod by a script of its address. The kubelet looks for changed Secrets about once a minute, the
+        gateway every second."""
+        started = time.monotonic()
+        for name, pod in self.node.pods().items():
+            ask = self.node.on_node("timeout", "10", "bash", "-c", script, pod["status"]["podIP"])
+
+            def is_served():
+                done = subprocess.run(ask, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+                return words in done.stdout
+
+            wait_for(f"the change at {name}", is_served, 180, interval=1)
+        print(f"         at each replica after {time.monotonic() - started:.0f} s", flush=True)
 
     def all_phases(self, load):
         load.start()
         self.phase(load, "three replicas")
-        self.phase(load, "kubectl delete pod, no preStop", lambda: self.delete_pod_of_reader(load), announced=False)
-        self.phase(load, "rollout of a preStop hook", self.announce, drained=range(REPLICAS), announced=False)
         self.phase(load, "kubectl delete pod", lambda: self.delete_pod_of_reader(load))
         self.phase(load, "SIGKILL of a pod's process", lambda: self.kill(2), killed=[2])
         self.phase(load, "kubectl delete pod --force", lambda: self.delete_by_force(0), killed=[0])
         self.phase(load, "kubectl scale, 3 to 5", lambda: self.scale(5), replicas=range(5))
         self.phase(load, "kubectl scale, 5 to 3", lambda: self.scale(3), drained=[3, 4])
-        self.phase(load, "helm upgrade, another configuration", self.upgrade, drained=range(REPLICAS))
+        self.phase(load, "another certificate", self.renew_certificate)
+        self.phase(load, "helm upgrade, other routes (reload)", self.change_routes)
+        self.phase(load, "helm upgrade, another audit (restart)", self.change_audit, drained=range(REPLICAS))
         self.phase(load, "three replicas again")
         load.stop()
 

@@ -20,8 +20,6 @@ class Phase:
     killed: frozenset = frozenset()
     # Pods that the cluster ended, with a grace period.
     drained: frozenset = frozenset()
-    # Whether these serve new connections until the cluster has noticed (a preStop hook).
-    announced: bool = False
     # The replicas that must move data.
     replicas: tuple = ()
     transfers: list = dataclasses.field(default_factory=list)
@@ -65,8 +63,8 @@ class Findings:
         return failed
 
     def kind_of_failure(self, phase, transfer):
-        """`killed`: of a session on a pod that was killed. `unanswered`: the client was sent to a pod that was ending
-        or dead. `sent away`: an ending pod ended the session before the transfer began. Anything else is a defect."""
+        """`killed`: of a session on a pod that was killed. `unanswered`: the client was sent to a pod that was dead.
+        `sent away`: an ending pod ended the session before the transfer began. Anything else is a defect."""
         pods = self.pods_of(transfer)
         has_begun = bool(self.by_name[(transfer.name, transfer.direction)])
         has_logged_in = any(transfer.started <= record["at"] <= transfer.ended and record["outcome"] == "ok"
@@ -75,7 +73,10 @@ class Findings:
             return "killed"
         if not has_begun and has_logged_in and pods & phase.drained:
             return "sent away"
-        if not has_begun and not has_logged_in and (phase.killed or (phase.drained and not phase.announced)):
+        # Before its login, which no record names; only a pod that ends says so.
+        if not has_begun and phase.drained and "421" in transfer.words and "is shutting down" in transfer.words:
+            return "sent away"
+        if not has_begun and not has_logged_in and phase.killed:
             return "unanswered"
         self.defect(phase, transfer, f"failed: {transfer.words}")
         return "defect"

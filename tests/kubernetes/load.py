@@ -186,7 +186,7 @@ def by_curl(load, kind, transfer, there, back):
     for direction in ("upload", "download"):
         it = transfer(direction)
         command = ["curl", "-sSv", "--interface", it.address, "-u", f"{kind.user}:{PASSWORD}"]
-        command += ["--connect-timeout", "10", "--speed-time", "30", "--speed-limit", "1"]
+        command += ["--connect-timeout", "30", "--speed-time", "30", "--speed-limit", "1"]
         command += ["--ssl-reqd", "-k"] if kind.protocol == "ftps" else []
         command += ["--limit-rate", kind.rate, "--disable-epsv"] if kind.rate else []
         command += ["-T", there] if direction == "upload" else ["-o", back]
@@ -201,7 +201,7 @@ def by_lftp(load, kind, transfer, there, back):
     """One session, unless the gateway ends it: then lftp logs in again, and goes on."""
     settings = {
         "net:max-retries": 6, "net:reconnect-interval-base": 1, "net:reconnect-interval-multiplier": 1,
-        "net:timeout": 20, "net:socket-bind-ipv4": transfer("upload").address, "net:limit-total-rate": kind.rate,
+        "net:timeout": 30, "net:socket-bind-ipv4": transfer("upload").address, "net:limit-total-rate": kind.rate,
         "cmd:fail-exit": "yes", "ssl:verify-certificate": "no", "ftp:ssl-allow": "no", "xfer:clobber": "yes",
     }
     if kind.protocol == "ftps":

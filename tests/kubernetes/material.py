@@ -1,28 +1,39 @@
 """Files that a rendered configuration names, made in a folder: certificates, keys, passwords."""
 
 import functools
+import os
 import pathlib
+import shutil
 import subprocess
 import tempfile
 
 import yaml
 
 
+def certificate():
+    """A new certificate with its key."""
+    with tempfile.TemporaryDirectory(prefix="lockgate-chart-") as folder:
+        run(folder, "openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
+            "-days", "90", "-subj", "/CN=ftp.example.com",
+            "-addext", "subjectAltName=DNS:ftp.example.com,DNS:localhost", "-keyout", "tls.key", "-out", "tls.crt")
+        return files_of(folder)
+
+
 @functools.cache
 def credentials():
     """A certificate with its key, and SSH keys: made once."""
-    folder = pathlib.Path(tempfile.mkdtemp(prefix="lockgate-chart-"))
-    run = functools.partial(subprocess.run, check=True, capture_output=True)
-    run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "90",
-         "-subj", "/CN=ftp.example.com", "-addext", "subjectAltName=DNS:ftp.example.com,DNS:localhost",
-         "-keyout", folder / "tls.key", "-out", folder / "tls.crt"])
-    run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "test", "-f", folder / "ssh"])
-    run(["ssh-keygen", "-q", "-t", "rsa", "-b", "3072", "-N", "", "-C", "test", "-f", folder / "ssh-rsa"])
-    files = {path.name: path.read_text() for path in folder.iterdir()}
-    for path in folder.iterdir():
-        path.unlink()
-    folder.rmdir()
-    return files
+    with tempfile.TemporaryDirectory(prefix="lockgate-chart-") as folder:
+        run(folder, "ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "test", "-f", "ssh")
+        run(folder, "ssh-keygen", "-q", "-t", "rsa", "-b", "3072", "-N", "", "-C", "test", "-f", "ssh-rsa")
+        return certificate() | files_of(folder)
+
+
+def run(folder, *command):
+    subprocess.run(command, cwd=folder, check=True, capture_output=True)
+
+
+def files_of(folder):
+    return {path.name: path.read_text() for path in pathlib.Path(folder).iterdir()}
 
 
 def _contents(key, name):
@@ -63,3 +74,28 @@ def write(config, folder, root=""):
     path = folder / "etc/lockgate/config/lockgate.yaml"
     path.write_text(yaml.safe_dump(place(None, config)))
     return path
+
+
+def mount(folder):
+    """Lays the files of a folder out as the kubelet does those of a Secret, for `replace`."""
+    files = files_of(folder)
+    for name in files:
+        (folder / name).unlink()
+    replace(folder, files)
+
+
+def replace(folder, files):
+    """Changes all files of a folder at once, as the kubelet does: each is a symlink through `..data`, which is a
+    symlink to the folder of a version."""
+    before = [path for path in folder.glob("..*") if path.is_dir() and not path.is_symlink()]
+    version = pathlib.Path(tempfile.mkdtemp(prefix="..version-", dir=folder))
+    version.chmod(0o755)
+    for name, text in files.items():
+        (version / name).write_text(text)
+    (folder / "..data_tmp").symlink_to(version.name)
+    os.replace(folder / "..data_tmp", folder / "..data")
+    for name in files:
+        if not (folder / name).is_symlink():
+            (folder / name).symlink_to(f"..data/{name}")
+    for path in before:
+        shutil.rmtree(path)

@@ -85,9 +85,9 @@ class Network:
             shutil.rmtree(pathlib.Path("/etc/netns") / name, ignore_errors=True)
 
 
-def wait_for(what, condition, seconds=20):
+def wait_for(what, condition, seconds=20, interval=0.05):
     end = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > end:
             raise RuntimeError(f"{what}: not within {seconds} s")
-        time.sleep(0.05)
+        time.sleep(interval)

@@ -5,6 +5,8 @@ LOCKGATE_CLUSTER_SCRIPTS names a folder with three scripts, and TOOLS the folder
     kube-apiserver.sh   starts etcd, the API server and the controller manager on the loopback of its network namespace
     kube-node.sh        starts containerd, kubelet, scheduler, kube-proxy and a bridge network (cni0, 10.88.0.0/24)
                         there; the node has the address of $NODEIP and the name node1
+                        (on a nearly full disk, kubelet needs imageGCHighThresholdPercent: 100, or it removes images,
+                        which nothing can pull again)
     kube-down.sh        stops what both started
 
 TOOLS/run/kube/kubeconfig is the access to the API, TOOLS/run/kube/c.sock is containerd's.

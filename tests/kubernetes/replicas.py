@@ -1,6 +1,7 @@
 """Three replicas with the configuration that the chart renders, each in its own network namespace, behind what its
 Services would do: NAT by kube-proxy's rules, which keeps clients' addresses, or a load balancer with the PROXY
-protocol (HAProxy). Clients transfer through every replica's own data ports, and bytes are compared.
+protocol (HAProxy). Clients transfer through every replica's own data ports, and bytes are compared; meanwhile the
+configuration and the certificate change, and a replica drains.
 
     replicas.py --helm HELM --lockgate LOCKGATE
 
@@ -13,6 +14,7 @@ import functools
 import io
 import os
 import signal
+import ssl
 import subprocess
 
 import paramiko
@@ -56,6 +58,8 @@ class Cluster:
             folder = self.folder / f"replica-{index}"
             folder.mkdir()
             self.paths[index] = material.write(self.config, folder)
+            for mounted in ("config", "tls"):
+                material.mount(folder / "etc/lockgate" / mounted)
             network.hosts(pod, aliases)
             self.environment = {"HOST_IP": node_address, "PATH": os.environ["PATH"]}
             self.name = name
@@ -63,8 +67,9 @@ class Cluster:
 
     def run_replica(self, index):
         log = open(self.folder / f"replica-{index}.log", "a")
-        command = in_namespace(self.network.pods[index], self.lockgate, "run", "--config",
-                               self.paths[index])
+        [container] = stateful_set(self.documents)["spec"]["template"]["spec"]["containers"]
+        expect(container["args"][-1] == "/etc/lockgate/config/lockgate.yaml", f"arguments: {container['args']}")
+        command = in_namespace(self.network.pods[index], self.lockgate, *container["args"][:-1], self.paths[index])
         environment = dict(self.environment, POD_NAME=f"{self.name}-{index}")
         self.processes[index] = subprocess.Popen(command, stdout=log, stderr=log, env=environment)
 
@@ -122,13 +127,14 @@ def nat(cluster, addresses):
 def haproxy(cluster, addresses):
     """A load balancer for each Service, which sends the PROXY protocol and asks whether a replica is ready."""
     ports = container_ports(cluster.documents)
-    lines = ["defaults", " mode tcp", " timeout connect 5s", " timeout client 1m", " timeout server 1m",
-             " option redispatch", " retries 3"]
+    lines = ["defaults", " mode tcp", " timeout connect 5s", " timeout check 5s", " timeout client 1m",
+             " timeout server 1m", " option redispatch", " retries 3"]
     for port in cluster.control["ports"]:
-        lines += [f"listen {port['name']}", f" bind {addresses['control']}:{port['port']}", " balance roundrobin"]
+        lines += [f"listen {port['name']}", f" bind {addresses['control']}:{port['port']}", " balance roundrobin",
+                  " option httpchk GET /ready"]
         for index, pod in enumerate(cluster.network.addresses):
             server = f" server pod-{index} {pod}:{ports[port['targetPort']]}"
-            lines.append(f"{server} send-proxy-v2 check inter 100ms fall 1 rise 1")
+            lines.append(f"{server} send-proxy-v2 check port 9640 inter 100ms fall 1 rise 1")
     for index, service in enumerate(cluster.data):
         for port in service["ports"]:
             lines += [f"listen {port['name']}", f" bind {addresses['data'][index]}:{port['port']}",
@@ -179,7 +185,8 @@ def transfer_by_sftp(cluster, addresses):
 
 
 def drain(cluster, addresses):
-    """A replica that ends keeps its transfer, while new sessions go to the others; then it comes back."""
+    """A replica that ends keeps its transfer, and serves new sessions until the load balancer sends them to the others;
+    then it comes back."""
     session = Session(addresses["control"], 21)
     session.voidcmd("TYPE I")
     data = session.transfercmd("STOR slow")
@@ -188,11 +195,18 @@ def drain(cluster, addresses):
     data.sendall(content[:200_000])
     cluster.processes[index].send_signal(signal.SIGTERM)
     wait_for("the drain", lambda: not cluster.is_ready(index))
-    for number in range(REPLICAS):
-        other = Session(addresses["control"], 21)
-        other.put(f"meanwhile-{number}", b"meanwhile")
-        expect(cluster.replica_of(other.passive[-1][1]) != index, "a new session at the replica that drains")
-        other.quit()
+
+    def are_elsewhere():
+        replicas = set()
+        for number in range(REPLICAS):
+            other = Session(addresses["control"], 21)
+            other.put(f"meanwhile-{number}", b"meanwhile")
+            replicas.add(cluster.replica_of(other.passive[-1][1]))
+            other.quit()
+        return index not in replicas
+
+    # Each of them succeeds, whichever replica has it.
+    wait_for("new sessions at the other replicas", are_elsewhere)
     data.sendall(content[200_000:])
     data.unwrap()
     data.close()
@@ -202,6 +216,48 @@ def drain(cluster, addresses):
     session.close()
     expect(cluster.processes[index].wait(timeout=30) == 0, f"the replica's exit status: {cluster.log(index)}")
     cluster.run_replica(index)
+
+
+def reload(cluster, addresses):
+    """The Secrets of the configuration and of the certificate change while each replica has a transfer, which goes on;
+    new sessions get the new configuration."""
+    processes = dict(cluster.processes)
+    content = os.urandom(400_000)
+    running = []
+    for number in range(REPLICAS):
+        session = Session(addresses["control"], 21)
+        session.voidcmd("TYPE I")
+        data = session.transfercmd(f"STOR during-{number}")
+        data.sendall(content[:200_000])
+        running.append((session, data))
+    made = material.certificate()
+    for path in cluster.paths.values():
+        config = yaml.safe_load(path.read_text())
+        config["listeners"]["ftp"]["greeting"] = "second configuration"
+        material.replace(path.parent, {path.name: yaml.safe_dump(config)})
+        material.replace(path.parents[1] / "tls", made)
+    certificate = ssl.PEM_cert_to_DER_cert(made["tls.crt"])
+
+    def is_in_force():
+        session = Session(addresses["control"], 21)
+        found = session.sock.getpeercert(binary_form=True)
+        session.quit()
+        return "second configuration" in session.welcome and found == certificate
+
+    # The load balancer gives each replica one session in turn.
+    wait_for("the change", lambda: all(is_in_force() for _ in range(REPLICAS)))
+    for number, (session, data) in enumerate(running):
+        data.sendall(content[200_000:])
+        data.unwrap()
+        data.close()
+        reply = session.voidresp()
+        expect(reply.startswith("226"), f"the transfer ended with {reply}")
+        expect((cluster.files / f"during-{number}").read_bytes() == content, "other bytes in the transfer")
+        # The session goes on, with another transfer on a data port of its replica.
+        expect(session.get(f"during-{number}") == content, "other bytes after the change")
+        session.quit()
+    for index, process in processes.items():
+        expect(cluster.processes[index] is process and process.poll() is None, f"replica {index} ended")
 
 
 def addresses_of(data):
@@ -236,6 +292,7 @@ def behind_haproxy(helm, lockgate, folder):
         wait_for("HAProxy", lambda: is_open(CONTROL, 21))
         transfer_through_all(cluster, addresses)
         transfer_by_sftp(cluster, addresses)
+        reload(cluster, addresses)
         drain(cluster, addresses)
 
 

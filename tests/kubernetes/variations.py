@@ -1,5 +1,5 @@
 """Values beside the examples, so that every value is rendered and validated: a name, the example that they change, and
-the values."""
+the values. At the end, changes of metallb.yaml between two upgrades."""
 
 MANY = {
     "image": {"repository": "registry.example.com/lockgate", "digest": "sha256:" + "0" * 64, "pullPolicy": "Always"},
@@ -76,4 +76,29 @@ VARIATIONS = [
 EXISTING = [
     ("a Secret", {"existingConfig": {"secret": "my-config", "key": "gateway.yaml", "revision": "7"}}, "secret", "my-config"),
     ("a ConfigMap", {"existingConfig": {"configMap": "my-config", "key": "gateway.yaml"}}, "configMap", "my-config"),
+]
+
+# What running pods read by themselves.
+RELOADED = [
+    ("a route and its server", {"config": {
+        "backends": {"archive": {"protocol": "sftp", "address": "archive.internal:22",
+                                 "host_key": "SHA256:" + "A" * 42 + "E"}},
+        "routes": [{"authenticate": "backend", "backend": "archive"}]}}),
+    ("a user", {"config": {"users": {"acme": {"authorized_keys": "/etc/lockgate/logins/acme.keys"}}}}),
+    ("the policy and limits", {"config": {"policy": {"limits": [{"name": "daily", "bytes_per_day": "1GiB"}]},
+                                          "limits": {"sessions": 100}}}),
+    ("a listener's greeting", {"listeners": {"ftp": {"settings": {"greeting": "closed on Sunday"}}}}),
+    ("TLS", {"tls": {"dataSessions": "resumed"}}),
+    ("more data ports", {"dataPorts": {"perReplica": 20, "settings": {"wait": "3s"}}}),
+    ("the PROXY protocol", {"proxyProtocol": {"networks": ["10.0.0.0/8"]}}),
+]
+
+# What takes a restart.
+RESTARTED = [
+    ("the audit", {"config": {"audit": {"stdout": True}}}),
+    ("the log", {"config": {"log": {"level": "debug"}}}),
+    ("the port of the metrics", {"metrics": {"port": 9100}}),
+    ("the state", {"state": {"enabled": True}}),
+    ("client_match", {"dataPorts": {"clientMatch": "network"}}),
+    ("client_match in settings", {"dataPorts": {"settings": {"client_match": "network"}}}),
 ]

@@ -60,13 +60,21 @@
 {{- end -}}
 {{- $_ := set $config "data_ports" (dict "data" (mergeOverwrite $pool (deepCopy $values.dataPorts.settings))) -}}
 {{- end -}}
-{{/* Before Kubernetes 1.30, which can sleep in hooks, the gateway itself accepts for preStopSeconds more. */}}
-{{- $accept := ternary 0 (int $values.preStopSeconds) (semverCompare ">=1.30.0-0" .Capabilities.KubeVersion.Version) -}}
-{{- $_ := set $config "drain" (dict "accept_for" (printf "%ds" (int $accept)) "timeout" (printf "%ds" (int $values.drainSeconds))) -}}
+{{- $_ := set $config "drain" (dict "accept_for" (printf "%ds" (int $values.preStopSeconds)) "timeout" (printf "%ds" (int $values.drainSeconds))) -}}
 {{- $_ := set $config "metrics" (dict "address" (include "lockgate.socket" (list (first $values.listenAddresses) $values.metrics.port))) -}}
 {{- $_ := set $config "admin" (dict "socket" "/run/lockgate/admin.sock") -}}
 {{- if $values.state.enabled -}}
 {{- $_ := set $config "state_dir" "/var/lib/lockgate" -}}
 {{- end -}}
 {{- toYaml $config -}}
+{{- end -}}
+
+{{/* What a running gateway keeps (src/config/fixed.rs): a change of anything else is read again without a restart. */}}
+{{- define "lockgate.fixedConfig" -}}
+{{- $config := fromYaml (include "lockgate.config" .) -}}
+{{- $fixed := pick $config "admin" "audit" "log" "metrics" "state_dir" -}}
+{{- range $name, $pool := $config.data_ports -}}
+{{- $_ := set $fixed (printf "data_ports.%s.client_match" $name) $pool.client_match -}}
+{{- end -}}
+{{- toYaml $fixed -}}
 {{- end -}}

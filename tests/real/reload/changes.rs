@@ -101,10 +101,10 @@ fn what_is_wrong_is_told_and_the_old_configuration_stays() {
     run(Command::new("mkfifo").arg(&fifo), b"", TIMEOUT).expect_ok("mkfifo");
     fixture.write_text(&good.replace("certs/tls.key", "fifo"));
     let told = String::from_utf8_lossy(&fixture.reload().stderr).into_owned();
-    assert!(told.contains("fifo is a FIFO"), "{told}");
+    assert!(told.contains("fifo is a FIFO or a device"), "{told}");
     std::fs::rename(&fifo, fixture.gateway.folder().join("lockgate.yaml")).expect("replacing it");
     let told = String::from_utf8_lossy(&fixture.reload().stderr).into_owned();
-    assert!(told.contains("is a FIFO, which can be read only once"), "{told}");
+    assert!(told.contains("is a FIFO or a device, which cannot be read again"), "{told}");
     fixture.session();
 
     // The certificate is another, and its key is not yet: the renewal is not complete.
