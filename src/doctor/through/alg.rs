@@ -144,7 +144,9 @@ fn judge_address(seen: &Observed, findings: &mut Findings) {
     let control = seen.server.ip().to_canonical();
     if is_private(ip) && !is_private(control) {
         findings.problem(
-            format!("PASV names the private address {ip}; the control connection goes to {control}"),
+            format!(
+                "PASV names the private address {ip}; the control connection goes to {control}"
+            ),
             format!("set `advertise` to the address that clients reach, probably {control}"),
         );
     }
