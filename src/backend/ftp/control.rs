@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
 
+use super::command_length;
 use super::reply::{failure, unavailable};
 use super::reply_codes;
 use super::settings::{Dialect, Settings};
@@ -23,6 +24,7 @@ pub(super) struct Control {
     replies: ReplyReader,
     reply_timeout: Duration,
     surplus_reply_timeout: Duration,
+    dialect: Dialect,
     /// Commands whose last reply is outstanding.
     outstanding: usize,
     /// The last unsolicited reply.
@@ -44,6 +46,7 @@ impl Control {
             },
             reply_timeout: settings.reply_timeout,
             surplus_reply_timeout: settings.timing.surplus_reply_timeout,
+            dialect: settings.dialect,
             outstanding: 0,
             surplus: None,
         }
@@ -66,12 +69,21 @@ impl Control {
         self.stream
     }
 
-    /// Sends one command. An argument that would inject a second command is refused.
+    /// Refuses a command that is too long for the server.
+    pub(super) fn check_length(&self, verb: &str, argument: Option<&[u8]>) -> Result<(), Failure> {
+        match self.dialect {
+            Dialect::Unix => Ok(()),
+            Dialect::Opaque => command_length::check(verb, argument),
+        }
+    }
+
+    /// Sends one command. One that would inject a second command is refused.
     pub(super) async fn send(
         &mut self,
         verb: &str,
         argument: Option<&[u8]>,
     ) -> Result<(), Failure> {
+        self.check_length(verb, argument)?;
         let mut line = zeroize::Zeroizing::new(Vec::with_capacity(
             verb.len() + argument.map_or(0, <[u8]>::len) + 3,
         ));
@@ -191,7 +203,7 @@ impl Control {
     }
 
     /// Drops replies that arrived unsolicited: they would be taken for the next command's. Fails on
-    /// 421, which servers send to idle connections.
+    /// 421, which servers send to idle connections, and on any reply of an opaque server.
     pub(super) fn drop_unsolicited(&mut self) -> Result<(), Failure> {
         for _ in 0..SURPLUS_REPLIES_MAX {
             match poll_once(self.next_reply()) {
@@ -209,6 +221,9 @@ impl Control {
             if self.lines.is_empty() && self.replies.is_empty() {
                 break;
             }
+            if self.dialect == Dialect::Opaque {
+                return Err(self.protocol_broken("the beginning of a reply"));
+            }
             match timeout(self.surplus_reply_timeout, self.next_reply()).await {
                 Ok(reply) => self.take_unsolicited(reply)?,
                 Err(_) => return Err(unavailable("an unsolicited reply was incomplete")),
@@ -223,8 +238,27 @@ impl Control {
         if reply.code == 421 {
             return Err(failure("the backend closed the session", reply));
         }
+        if self.dialect == Dialect::Opaque {
+            return Err(self.protocol_broken(reply));
+        }
         self.drop_surplus(reply);
         Ok(())
+    }
+
+    /// A reply that answers no command (RFC 959 section 5.4), of a server whose replies are relayed: whatever it
+    /// is about, the client would not learn it.
+    fn protocol_broken(&self, received: impl std::fmt::Display) -> Failure {
+        let server = self.peer().map_or_else(|failure| failure.to_string(), |it| it.to_string());
+        tracing::warn!(
+            %server,
+            %received,
+            "the backend server broke the protocol: it sent a reply that answers no command; the session ends"
+        );
+        Failure::backend(
+            FailureKind::Unavailable,
+            "the backend server sent a reply that answers no command; log in again",
+        )
+        .with_detail(received)
     }
 
     /// Notes a dropped reply.

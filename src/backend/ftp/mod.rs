@@ -4,6 +4,7 @@ mod abort;
 mod active;
 mod attributes;
 mod cache;
+mod command_length;
 mod connection;
 mod control;
 mod data_commands;

@@ -84,8 +84,8 @@ fn compare(clear: &Observed, tls: &Observed, findings: &mut Findings) {
             let helped = connected(&clear.pasv) && !connected(&tls.pasv);
             let remedy = if helped {
                 format!(
-                    "it hides that `advertise` names no address that this machine can reach: set it to {in_clear}, \
-                         then {OFF}"
+                    "it hides that `advertise` names another address than that of the control connection: set it to \
+                         {in_clear}, then {OFF}"
                 )
             } else {
                 OFF.to_owned()
@@ -138,18 +138,18 @@ fn compare(clear: &Observed, tls: &Observed, findings: &mut Findings) {
     judge_address(tls, findings);
 }
 
-/// PASV names another address than that of the control connection.
+/// PASV names a private address, though the control connection goes to a public one.
 fn judge_address(seen: &Observed, findings: &mut Findings) {
     let Some(ip) = ip(&seen.pasv) else { return };
     let control = seen.server.ip().to_canonical();
-    if ip == control || connected(&seen.pasv) {
-        return;
+    if is_private(ip) && !is_private(control) {
+        findings.problem(
+            format!(
+                "PASV names the private address {ip}; the control connection goes to {control}"
+            ),
+            format!("set `advertise` to the address that clients reach, probably {control}"),
+        );
     }
-    let what = if is_private(ip) && !is_private(control) { "the private address " } else { "" };
-    findings.problem(
-        format!("PASV names {what}{ip}, which cannot be reached; the control connection goes to {control}"),
-        format!("set `advertise` to the address that clients reach, probably {control}"),
-    );
 }
 
 fn not_compared(has_tls: bool, has_clear: bool, protocol: Protocol, findings: &mut Findings) {
@@ -262,7 +262,7 @@ mod tests {
     #[test]
     fn a_rewritten_address_is_an_alg() {
         let clear = seen(Some(pasv(GOOD, Outcome::Listed(1))), None);
-        let tls = seen(Some(pasv(INNER, SILENT)), None);
+        let tls = seen(Some(pasv(INNER, Outcome::OtherHost)), None);
         let text = judged(Some(&clear), Some(&tls));
         assert!(text.starts_with("problem an ALG rewrites the reply to PASV: in clear it names 198.51.100.1, under TLS 10.0.0.5"), "{text}");
         assert!(text.contains("set it to 198.51.100.1"), "{text}");
@@ -314,12 +314,14 @@ mod tests {
 
     #[test]
     fn an_unreachable_private_address_is_advertises_fault() {
-        let tls = seen(Some(pasv(INNER, SILENT)), None);
+        let tls = seen(Some(pasv(INNER, Outcome::OtherHost)), None);
         let text = judged(None, Some(&tls));
         assert!(text.starts_with("problem PASV names the private address 10.0.0.5"), "{text}");
-        // Reached by another way.
-        let tls = seen(Some(pasv(INNER, Outcome::Listed(1))), None);
+        // A public one is told where it was seen.
+        let other = "Entering Passive Mode (198,51,100,2,195,80).";
+        let tls = seen(Some(pasv(other, Outcome::OtherHost)), None);
         assert!(!judged(None, Some(&tls)).contains("problem"));
+        assert_eq!(tls.data_address(), None);
     }
 
     #[test]

@@ -47,7 +47,15 @@ pub(super) async fn examine(
     let clear = protocol == Protocol::Ftp || (way.clear && protocol == Protocol::ExplicitTls);
     if clear {
         let mut findings = Findings::new("in clear");
-        in_clear = session(way, server, Protocol::Ftp, &mut findings).await;
+        let is_verified = under_tls.as_ref().is_some_and(|seen: &Observed| seen.is_verified);
+        if protocol == Protocol::Ftp || is_verified {
+            in_clear = session(way, server, Protocol::Ftp, &mut findings).await;
+        } else {
+            findings.skipped(
+                "no login in clear: TLS did not show that this is the gateway, so it gets no password",
+                "see above; --protocol ftp with --clear sends the password to whoever answers",
+            );
+        }
         report.add(findings);
     }
     let mut findings = Findings::new("application-level gateways (ALG) on the way");
@@ -95,6 +103,13 @@ async fn session(
             }
             Ok((client, observed)) => {
                 findings.append(attempt);
+                if tls.is_none() && !way.clear {
+                    findings.skipped(
+                        "no login: it would send the password in clear",
+                        "--clear does so; use an account for tests",
+                    );
+                    return Some(observed);
+                }
                 return Some(log_in(way, client, observed, tls.as_ref(), findings).await);
             }
         }
@@ -169,6 +184,8 @@ async fn open(
         }
         client = authenticate(client, tls, &mut observed, findings).await?;
     }
+    // Otherwise the handshake has failed.
+    observed.is_verified = tls.is_some();
     Ok((client, observed))
 }
 
@@ -188,7 +205,7 @@ async fn authenticate(
                 findings.problem(
                     format!("AUTH TLS was refused: {shown}; no password was sent"),
                     "does the listener have `tls`? Otherwise something on the way refuses it. To log in \
-                     without TLS, use --protocol ftp",
+                     without TLS, use --protocol ftp with --clear",
                 );
                 return Err(Stop::Told(Some(Box::new(observed.clone()))));
             }
@@ -293,10 +310,10 @@ async fn log_in(
     }
     // PASV cannot carry an address of IPv6.
     if observed.server.is_ipv4() {
-        let pasv = passive("PASV", &mut client, observed.server, tls, findings).await;
+        let pasv = passive("PASV", &mut client, &observed, tls, findings).await;
         observed.pasv = pasv;
     }
-    observed.epsv = passive("EPSV", &mut client, observed.server, tls, findings).await;
+    observed.epsv = passive("EPSV", &mut client, &observed, tls, findings).await;
     // No transfer follows: only whether the gateway takes the address for the client's is of interest.
     if let Ok(SocketAddr::V4(own)) = client.local_addr() {
         observed.port = client.command("PORT", format_port(own).as_bytes()).await.ok();
@@ -308,10 +325,11 @@ async fn log_in(
 async fn passive(
     verb: &str,
     client: &mut Client,
-    server: SocketAddr,
+    observed: &Observed,
     tls: Option<&ClientTls>,
     findings: &mut Findings,
 ) -> Option<Passive> {
+    let server = observed.server;
     let reply = match client.command(verb, b"").await {
         Ok(reply) => reply,
         Err(error) => {
@@ -335,8 +353,10 @@ async fn passive(
         );
         return Some(Passive { reply, address, outcome: None });
     };
-    let outcome = list(client, to, tls).await;
     let what = format!("{verb}: {reply}");
+    // Whoever answers would choose which hosts this machine connects to.
+    let outcome =
+        if observed.is_same_host(to) { list(client, to, tls).await } else { Outcome::OtherHost };
     match &outcome {
         Outcome::Listed(bytes) => {
             findings
@@ -359,6 +379,14 @@ async fn passive(
             };
             findings.problem(format!("{what}; but {to} {how}"), remedy);
         }
+        Outcome::OtherHost => findings.warning_with(
+            format!(
+                "{what}; {} is not the host of the control connection, {}, so it was not connected to",
+                to.ip(),
+                server.ip().to_canonical()
+            ),
+            "`advertise` should name the address that clients connect to; or something on the way rewrites the reply",
+        ),
         Outcome::Failed(error) => findings.problem(
             format!("{what}; {to} was connected to, but the listing failed: {error}"),
             "the gateway's log names the session's error",

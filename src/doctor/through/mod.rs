@@ -33,9 +33,9 @@ pub struct Way {
     pub protocol: Option<Protocol>,
     /// The user name.
     pub user: String,
-    /// Never sent to a server that is not verified, nor in clear unless `clear`.
+    /// Under TLS and over SSH sent only to a verified server; in clear only if `clear`.
     pub password: Zeroizing<Vec<u8>>,
-    /// Also logs in without TLS, to compare the replies.
+    /// Also logs in without TLS, to compare the replies, if TLS has verified the server or is left out.
     pub clear: bool,
     /// Whose certificates are trusted. `None`: the system's authorities.
     pub authorities: Option<RootCertStore>,

@@ -13,6 +13,8 @@ pub(super) struct Observed {
     pub server: SocketAddr,
     /// FEAT before the login names AUTH.
     pub announces_auth: bool,
+    /// Its certificate was accepted, and TLS is in force.
+    pub is_verified: bool,
     /// The reply to AUTH TLS, where it was sent.
     pub auth: Option<PeerReply>,
     /// `None`: not logged in, or not asked over IPv6.
@@ -37,6 +39,8 @@ pub(super) enum Outcome {
     /// A listing of so many bytes.
     Listed(u64),
     NotConnected(Attempt),
+    /// Not tried: the reply names another host than that of the control connection.
+    OtherHost,
     /// Connected, but the listing failed.
     Failed(String),
 }
@@ -47,6 +51,7 @@ impl Observed {
             greeting,
             server,
             announces_auth: false,
+            is_verified: false,
             auth: None,
             pasv: None,
             epsv: None,
@@ -59,8 +64,14 @@ impl Observed {
         self.pasv.is_some() || self.epsv.is_some()
     }
 
-    /// Where data connections go: as PASV says it, or else EPSV.
+    /// Whether the address is of the host that was named to doctor: no other host is connected to.
+    pub(super) fn is_same_host(&self, address: SocketAddr) -> bool {
+        address.ip().to_canonical() == self.server.ip().to_canonical()
+    }
+
+    /// Where data connections go: as PASV says it, or else EPSV. `None` as well if only another host is named.
     pub(super) fn data_address(&self) -> Option<SocketAddr> {
-        [&self.pasv, &self.epsv].into_iter().flatten().find_map(|passive| passive.address)
+        let named = [&self.pasv, &self.epsv].into_iter().flatten();
+        named.filter_map(|passive| passive.address).find(|address| self.is_same_host(*address))
     }
 }

@@ -4,6 +4,8 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::ops::RangeInclusive;
 use std::process::Command;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 use tempfile::TempDir;
@@ -117,6 +119,46 @@ fn no_password_is_sent_to_who_is_not_verified() {
     assert_eq!(report.level("SFTP", "is logged in, and a listing works"), "ok");
 }
 
+/// Even with `--clear`; in clear it is sent only with that.
+#[test]
+fn a_password_in_clear_needs_the_option_and_a_verified_server() {
+    static PASSWORDS: AtomicUsize = AtomicUsize::new(0);
+    let watch = |line: String| {
+        PASSWORDS.fetch_add(usize::from(line.starts_with("PASS ")), Ordering::SeqCst);
+        line
+    };
+    let garble = |line: String| {
+        PASSWORDS.fetch_add(usize::from(line.starts_with("PASS ")), Ordering::SeqCst);
+        line.replace("AUTH", "XXXX")
+    };
+    // The connection ends where TLS begins.
+    let cut = |line: String| {
+        PASSWORDS.fetch_add(usize::from(line.starts_with("PASS ")), Ordering::SeqCst);
+        if line.starts_with("AUTH") { "QUIT\r\n".to_owned() } else { line }
+    };
+    let accept = |line: String| line.replace("221 ", "234 ");
+    let fixture = start("optional");
+    let front = fixture.gateway.address("front");
+    let watched = alg(front, Alg { reply: UNCHANGED, command: watch });
+    let garbled = alg(front, Alg { reply: UNCHANGED, command: garble });
+    let no_tls = alg(front, Alg { reply: accept, command: cut });
+    for (address, more) in [
+        (watched, &["--clear", "--server-name", "other.example.com"][..]),
+        (garbled, &["--clear"]),
+        (no_tls, &["--clear"]),
+    ] {
+        let report = through(address, more);
+        assert_eq!(report.status, Some(1), "{more:?}");
+        assert_eq!(report.level("in clear", "it gets no password"), "skipped");
+    }
+    let report = through(watched, &["--protocol", "ftp"]);
+    assert_eq!(report.level("in clear", "no login: it would send the password"), "skipped");
+    assert_eq!(PASSWORDS.load(Ordering::SeqCst), 0);
+    let report = through(watched, &["--protocol", "ftp", "--clear"]);
+    assert_eq!(report.level("in clear", "is logged in"), "ok");
+    assert_eq!(PASSWORDS.load(Ordering::SeqCst), 1);
+}
+
 /// What an ALG does to a line of a control connection in clear.
 #[derive(Clone, Copy)]
 struct Alg {
@@ -168,9 +210,14 @@ const UNCHANGED: fn(String) -> String = |line| line;
 #[test]
 fn an_alg_that_rewrites_pasv_is_found() {
     let fixture = start("optional");
-    let rewrite = |line: String| match line.starts_with("227 ") {
-        true => line.replace("127,0,0,1", "127,0,0,2"),
-        false => line,
+    static OTHER: OnceLock<TcpListener> = OnceLock::new();
+    let other = OTHER.get_or_init(|| TcpListener::bind("127.0.0.2:0").expect("a port"));
+    let rewrite = |line: String| match (line.starts_with("227 "), OTHER.get()) {
+        (true, Some(other)) => {
+            let [high, low] = other.local_addr().expect("bound").port().to_be_bytes();
+            format!("227 Entering Passive Mode (127,0,0,2,{high},{low}).\r\n")
+        }
+        _ => line,
     };
     let address = alg(fixture.gateway.address("front"), Alg { reply: rewrite, command: UNCHANGED });
     let report = through(address, &["--clear"]);
@@ -178,8 +225,12 @@ fn an_alg_that_rewrites_pasv_is_found() {
     let words =
         "an ALG rewrites the reply to PASV: in clear it names 127.0.0.2, under TLS 127.0.0.1";
     assert_eq!(report.level(ALG, words), "problem");
-    assert_eq!(report.level("in clear", "127.0.0.2"), "problem");
+    assert_eq!(report.level("in clear", "127.0.0.2 is not the host"), "warning");
     assert_eq!(report.level("under TLS", "PASV: 227 "), "ok");
+    // Nothing connects where a stranger's reply points.
+    other.set_nonblocking(true).expect("a listener");
+    let error = other.accept().expect_err("no connection");
+    assert_eq!(error.kind(), std::io::ErrorKind::WouldBlock);
 }
 
 #[test]

@@ -46,6 +46,8 @@ impl OpaqueSession {
     ) -> Result<(ConnectionGuard, Stream, PeerReply), Failure> {
         let mut guard = self.acquire().await?;
         let (verb, argument, offset) = (command.verb(), command.argument(), command.offset());
+        // Before a data connection is asked for.
+        guard.control.check_length(verb, argument)?;
         let (stream, reply) = data_connection::start(&mut guard, verb, argument, offset).await?;
         Ok((guard, stream, reply))
     }

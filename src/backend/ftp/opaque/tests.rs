@@ -3,10 +3,10 @@
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::backend::ftp::settings::Dialect;
-use crate::backend::ftp::testing::{Oddities, Server, login};
-use crate::backend::{BackendSession, RelayedRead};
+use crate::backend::ftp::testing::{Oddities, Server, credentials, login};
+use crate::backend::{Backend, BackendSession, Login, Origin, RelayedRead};
 use crate::data::{Sink, Source};
-use crate::op::{Failure, FailureKind, Operation, PeerReply, RemotePath};
+use crate::op::{Failure, FailureKind, Fault, Operation, PeerReply, RemotePath};
 use crate::route::Target;
 use crate::wire::ftp::relayed::{DataForm, RelayedCommand};
 
@@ -194,4 +194,61 @@ async fn nothing_else_reaches_the_server() {
     let refused = session.perform(&Target::for_test(operation)).await.unwrap_err();
     assert_eq!(refused.kind, FailureKind::Unsupported);
     assert_eq!(relayed(&server), ["PWD"]);
+}
+
+/// A server with a shorter buffer would take the rest for a command of its own.
+#[tokio::test]
+async fn a_line_that_a_server_may_split_is_not_sent() {
+    let server = Server::start(&[], Oddities::default()).await;
+    let session = session(&server).await;
+    let name = |len: usize| "a".repeat(len);
+    relay(&*session, &format!("CWD {}", name(506))).await.unwrap();
+    let before = server.lines().len();
+    for line in ["CWD", "DELE", "SITE", "XYZ"].map(|verb| format!("{verb} {}PORT 1", name(507))) {
+        let refused = relay(&*session, &line).await.unwrap_err();
+        assert_eq!(refused.peer.unwrap().code, 500, "{line}");
+    }
+    let stored = upload(&*session, from(&format!("STOR {}", name(506)), 5), b"").await.unwrap_err();
+    let retrieved = download(&*session, &format!("RETR {}", name(506))).await.unwrap_err();
+    for refused in [stored, retrieved] {
+        assert_eq!((refused.fault, refused.peer.unwrap().code), (Fault::Client, 500));
+    }
+    // No REST and no EPSV either.
+    assert_eq!(server.lines().len(), before);
+    relay(&*session, "CWD A").await.unwrap();
+    // A login that is too long is no login as somebody else.
+    let backend = server.backend_with(|settings| settings.dialect = Dialect::Opaque);
+    for (user, password) in [(600, 1), (1, 600)] {
+        let mut credentials = credentials();
+        credentials.user = name(user).into_bytes();
+        credentials.password = name(password).into_bytes().into();
+        let refused = backend.login(&Login::Unverified(credentials), Origin::ANY).await.err();
+        assert_eq!(refused.unwrap().peer.unwrap().code, 500);
+    }
+    assert!(server.lines().iter().all(|line| line.len() <= 510));
+    assert_eq!(server.count("PASS"), 1);
+}
+
+/// The client's next command would get a reply that is not its own.
+#[tokio::test]
+async fn a_reply_that_answers_no_command_ends_the_session() {
+    for surplus in ["200 one\r\n250 two", "200 one\r\n250-two", "200 one\r\n250 two\r\n550 three"] {
+        for transfers in [false, true] {
+            let server = Server::start(&[(FILE, b"records")], Oddities::default()).await;
+            server.seen().replies.insert("XFER", surplus);
+            let session = session(&server).await;
+            assert_eq!(relay(&*session, "XFER").await.unwrap().to_string(), "200 one");
+            let failure = if transfers {
+                download(&*session, &format!("RETR {FILE}")).await.unwrap_err()
+            } else {
+                relay(&*session, "DELE x").await.unwrap_err()
+            };
+            assert_eq!((failure.kind, failure.fault), (FailureKind::Unavailable, Fault::Backend));
+            assert!(failure.message.contains("answers no command"), "{failure}");
+            let failure = relay(&*session, "NOOP").await.unwrap_err();
+            assert_eq!(failure.kind, FailureKind::Unavailable);
+            assert_eq!(relayed(&server), ["PWD", "XFER"]);
+            assert_eq!((server.count("EPSV"), server.seen().connections), (0, 1));
+        }
+    }
 }
