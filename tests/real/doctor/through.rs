@@ -246,9 +246,8 @@ fn an_alg_that_refuses_epsv_is_found() {
 #[test]
 fn an_alg_that_rewrites_port_is_found() {
     let fixture = start("optional");
-    let rewrite = |line: String| match line.starts_with("PORT ") {
-        true => line.replace("127,0,0,1", "127,0,0,2"),
-        false => line,
+    let rewrite = |line: String| {
+        if line.starts_with("PORT ") { line.replace("127,0,0,1", "127,0,0,2") } else { line }
     };
     let address = alg(fixture.gateway.address("front"), Alg { reply: UNCHANGED, command: rewrite });
     let report = through(address, &["--clear"]);

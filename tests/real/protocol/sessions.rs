@@ -58,8 +58,8 @@ fn expect_kicked(raw: &mut Raw) {
 
 /// The session's record, with its end.
 fn record(gateway: &Gateway, number: &str) -> Value {
-    let is_it =
-        |event: &Value| event["event"] == "session" && event["session"].to_string() == number;
+    let number: u64 = number.parse().expect("a number");
+    let is_it = |event: &Value| event["event"] == "session" && event["session"] == number;
     gateway.await_log(is_it, TIMEOUT)
 }
 

@@ -108,7 +108,8 @@ impl Session<'_> {
             "CWD" => self.change(argument),
             "MKD" => format!("257 \"'{}'\" created.", self.name(argument).replace('"', "\"\"")),
             "TYPE" => {
-                self.representation = if argument == "E" { "Ebcdic NonPrint" } else { "Image" }.to_owned();
+                let representation = if argument == "E" { "Ebcdic NonPrint" } else { "Image" };
+                representation.clone_into(&mut self.representation);
                 format!("200 Representation type is {}", self.representation)
             }
             "STRU" => "250 Structure record".to_owned(),
@@ -175,7 +176,7 @@ impl Session<'_> {
         for parameter in argument.split(' ').filter(|it| !it.is_empty()) {
             match parameter.to_ascii_uppercase().split_once('=') {
                 Some(("FILETYPE" | "FILE", kind)) => self.is_jes = kind == "JES",
-                Some(("LRECL", length)) => self.record_length = length.to_owned(),
+                Some(("LRECL", length)) => length.clone_into(&mut self.record_length),
                 Some(("RECFM" | "BLKSIZE", _)) => {}
                 _ => unknown.push(parameter),
             }
@@ -238,11 +239,10 @@ impl Session<'_> {
 
     fn receive(&mut self, argument: &str) -> io::Result<()> {
         let name = self.name(argument);
-        self.peer.reply(&match self.is_jes {
-            true => {
-                format!("125 Sending Job to JES internal reader FIXrecfm {}", self.record_length)
-            }
-            false => format!("125 Storing data set {name}"),
+        self.peer.reply(&if self.is_jes {
+            format!("125 Sending Job to JES internal reader FIXrecfm {}", self.record_length)
+        } else {
+            format!("125 Storing data set {name}")
         })?;
         let mut bytes = Vec::new();
         self.peer.data()?.read_to_end(&mut bytes)?;
