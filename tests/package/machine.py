@@ -1,5 +1,6 @@
 """A machine for the package: a copy of this system in which systemd runs, without a trace outside of it."""
 
+import contextlib
 import os
 import pathlib
 import signal
@@ -12,6 +13,10 @@ NAMESPACES = ["--mount", "--net", "--pid", "--uts", "--ipc", "--cgroup"]
 
 class Failed(Exception):
     """What the test found."""
+
+
+class CannotBoot(Exception):
+    """This system lets no other one boot in it: its container has no control groups, or no overlay."""
 
 
 def expect(condition, message):
@@ -51,9 +56,16 @@ class Machine:
         self.group = self.groups / f"lockgate-package-{os.getpid()}"
 
     def __enter__(self):
-        run("mount", "-t", "cgroup2", "cgroup2", self.groups)
+        try:
+            run("mount", "-t", "cgroup2", "cgroup2", self.groups)
+        except Failed as error:
+            raise CannotBoot(str(error)) from error
         try:
             self.boot()
+        except (Failed, OSError) as error:
+            with contextlib.suppress(Failed, OSError):
+                self.end()
+            raise CannotBoot(str(error)) from error
         except BaseException:
             self.end()
             raise

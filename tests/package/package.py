@@ -16,7 +16,7 @@ import sys
 import tempfile
 import time
 
-from machine import Failed, Machine, expect, run, wait_for
+from machine import CannotBoot, Failed, Machine, expect, run, wait_for
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 UNIT = ROOT / "deploy/systemd/lockgate.service"
@@ -276,6 +276,9 @@ def main():
             check_unit()
             package = build(arguments.lockgate.resolve(), arguments.cargo_deb.resolve(), folder / "built")
             serve(package, folder)
+        except CannotBoot as error:
+            print(f"package: built, but NOT installed: no systemd can be started here: {error}")
+            return
         except Failed as error:
             print(f"package: {error}", file=sys.stderr)
             sys.exit(1)
