@@ -9,11 +9,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use tokio::sync::Notify;
 
 use super::Home;
+use crate::net::WeakMap;
 use crate::op::RemotePath;
 
 /// The leases at all servers, by their names: sessions of another configuration must see each other's.
 #[derive(Default)]
-pub struct KnownLeases(Mutex<HashMap<String, Weak<PathLeases>>>);
+pub struct KnownLeases(WeakMap<String, PathLeases>);
 
 /// All leases at one backend.
 #[derive(Default)]
@@ -66,14 +67,8 @@ pub(super) struct PathGuard {
 impl KnownLeases {
     /// Those at the server of this name.
     pub fn of(&self, server: &str) -> Arc<PathLeases> {
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        known.retain(|_, leases| leases.strong_count() > 0);
-        if let Some(leases) = known.get(server).and_then(Weak::upgrade) {
-            return leases;
-        }
-        let leases = Arc::default();
-        known.insert(server.to_owned(), Arc::downgrade(&leases));
-        leases
+        self.0.forget_ended(|_| {});
+        self.0.get_or_insert_with(&server.to_owned(), PathLeases::default)
     }
 }
 

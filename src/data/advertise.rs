@@ -1,7 +1,6 @@
 //! The address and ports in the replies to PASV and EPSV. They differ from the listening ones where a NAT
 //! or a load balancer translates addresses or ports.
 
-use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -11,7 +10,7 @@ use ipnet::IpNet;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use crate::net::task;
+use crate::net::{WeakMap, task};
 
 /// For one lookup of a name.
 const LOOKUP_TIMEOUT: Duration = Duration::from_secs(10);
@@ -64,7 +63,7 @@ pub(super) struct Advertiser {
 
 /// The names that pools advertise, with their addresses: another configuration goes on with them.
 #[derive(Default)]
-pub(super) struct Lookups(Mutex<HashMap<(String, String), Weak<Lookup>>>);
+pub(super) struct Lookups(WeakMap<(String, String), Lookup>);
 
 /// One name and its addresses.
 struct Lookup {
@@ -76,20 +75,13 @@ struct Lookup {
 
 impl Lookups {
     fn of(&self, pool: &str, name: &str) -> Arc<Lookup> {
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        known.retain(|_, lookup| lookup.strong_count() > 0);
-        let key = (pool.to_owned(), name.to_owned());
-        if let Some(lookup) = known.get(&key).and_then(Weak::upgrade) {
-            return lookup;
-        }
-        let lookup = Arc::new(Lookup {
+        self.0.forget_ended(|_| {});
+        self.0.get_or_insert_with(&(pool.to_owned(), name.to_owned()), || Lookup {
             pool: pool.to_owned(),
             name: name.to_owned(),
             is_served: AtomicBool::new(false),
             state: Mutex::default(),
-        });
-        known.insert(key, Arc::downgrade(&lookup));
-        lookup
+        })
     }
 }
 

@@ -1,10 +1,10 @@
 //! The passive ports: one listener for each port and listen address.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -17,7 +17,7 @@ use super::rendezvous::{ClientMatch, Exhausted, PortRequest, Rendezvous, Reserva
 use super::view::PoolView;
 use crate::net::task;
 use crate::net::{
-    self, Endpoints, HeaderKind, ProxyHeader, ProxyProtocol, Refusal, SocketOwner, Sockets,
+    self, Endpoints, HeaderKind, ProxyHeader, ProxyProtocol, Refusal, SocketOwner, Sockets, WeakMap,
 };
 
 /// A pool of passive data ports (`data_ports`) as configured.
@@ -91,13 +91,13 @@ pub struct Pool {
 pub struct Pools {
     metrics: PoolMetrics,
     lookups: Lookups,
-    live: Mutex<HashMap<String, Weak<Rendezvous>>>,
+    live: WeakMap<String, Rendezvous>,
 }
 
 impl Pools {
     /// Starts without pools.
     pub fn new(metrics: PoolMetrics) -> Self {
-        Self { metrics, lookups: Lookups::default(), live: Mutex::default() }
+        Self { metrics, lookups: Lookups::default(), live: WeakMap::default() }
     }
 
     /// Opens all ports that are not open yet, or none. A pool of the same name goes on: with its
@@ -144,32 +144,20 @@ impl Pools {
     }
 
     fn rendezvous(&self, settings: &PoolSettings) -> Arc<Rendezvous> {
-        let mut live = self.live.lock().unwrap_or_else(PoisonError::into_inner);
         let name = &settings.name;
-        if let Some(rendezvous) = live.get(name).and_then(Weak::upgrade) {
-            return rendezvous;
-        }
-        let rules = Rules {
-            client_match: settings.client_match,
-            per_address: settings.reservations_per_address,
-            queue: MAX_QUEUE,
-        };
-        let metrics = Arc::new(self.metrics.handles(name));
-        let rendezvous = Arc::new(Rendezvous::new(name, rules, metrics));
-        live.insert(name.clone(), Arc::downgrade(&rendezvous));
-        rendezvous
+        self.live.get_or_insert_with(name, || {
+            let rules = Rules {
+                client_match: settings.client_match,
+                per_address: settings.reservations_per_address,
+                queue: MAX_QUEUE,
+            };
+            Rendezvous::new(name, rules, Arc::new(self.metrics.handles(name)))
+        })
     }
 
     /// Removes the metrics of pools that no configuration and no session has any more.
     pub fn forget_ended(&self) {
-        let mut live = self.live.lock().unwrap_or_else(PoisonError::into_inner);
-        live.retain(|name, rendezvous| {
-            let is_live = rendezvous.strong_count() > 0;
-            if !is_live {
-                self.metrics.remove(name);
-            }
-            is_live
-        });
+        self.live.forget_ended(|name| self.metrics.remove(name));
     }
 }
 

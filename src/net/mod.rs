@@ -19,6 +19,7 @@ mod stream;
 pub mod task;
 pub mod tls;
 mod undelivered;
+mod weak_map;
 
 pub use accept::accept;
 pub use bind::{bind, listen};
@@ -35,3 +36,4 @@ pub use short_sleep::short_sleep;
 pub use sockets::{SocketOwner, Sockets};
 pub use stream::{Stream, prepare, reset_on_drop};
 pub use undelivered::undelivered;
+pub use weak_map::WeakMap;

@@ -1,8 +1,7 @@
 //! One server of a backend: its state, its sessions, and whether it may get more.
 
-use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Instant, SystemTime};
 
 use tokio::sync::watch;
@@ -11,6 +10,7 @@ use super::metrics::{GroupMetrics, ServerMetrics};
 use super::settings::{Checks, ServerSettings};
 use super::state::{Failed, State};
 use crate::backend::{Backend, BackendSession, Login, Origin};
+use crate::net::WeakMap;
 use crate::op::{Failure, FailureKind, Outage};
 
 /// A server, shared by all backends that it belongs to.
@@ -44,13 +44,13 @@ pub(super) struct Place {
 /// The servers of all configurations that a process has had, and that sessions still use.
 pub struct KnownServers {
     metrics: GroupMetrics,
-    live: Mutex<HashMap<String, Weak<Lasting>>>,
+    live: WeakMap<String, Lasting>,
 }
 
 impl KnownServers {
     /// Starts without servers.
     pub fn new(metrics: GroupMetrics) -> Self {
-        Self { metrics, live: Mutex::default() }
+        Self { metrics, live: WeakMap::default() }
     }
 
     /// A server as another configuration had it, with its sessions, or a new one that is up until it fails.
@@ -61,12 +61,8 @@ impl KnownServers {
         backend: Arc<dyn Backend>,
         previous: Option<&Server>,
     ) -> Server {
-        let mut live = self.live.lock().unwrap_or_else(PoisonError::into_inner);
-        let lasting = live.get(&settings.name).and_then(Weak::upgrade).unwrap_or_else(|| {
-            let lasting = Arc::new(Lasting::new(&settings.name, &self.metrics));
-            live.insert(settings.name.clone(), Arc::downgrade(&lasting));
-            lasting
-        });
+        let name = &settings.name;
+        let lasting = self.live.get_or_insert_with(name, || Lasting::new(name, &self.metrics));
         let same = previous.filter(|it| it.backend.addresses() == backend.addresses());
         let health = same.map_or_else(Arc::default, |same| same.health.clone());
         Server { settings, backend, lasting, health }
@@ -74,14 +70,7 @@ impl KnownServers {
 
     /// Removes the metrics of servers that no configuration and no session has any more.
     pub fn forget_ended(&self) {
-        let mut live = self.live.lock().unwrap_or_else(PoisonError::into_inner);
-        live.retain(|name, lasting| {
-            let is_live = lasting.strong_count() > 0;
-            if !is_live {
-                self.metrics.remove(name);
-            }
-            is_live
-        });
+        self.live.forget_ended(|name| self.metrics.remove(name));
     }
 }
 
