@@ -1,6 +1,7 @@
 //! Start-up: creates everything, binds all addresses, then serves. A reload does the same for another
 //! configuration, beside the one in force.
 
+mod every_second;
 mod generation;
 mod process;
 mod reload;

@@ -3,20 +3,18 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use prometheus::{IntCounterVec, IntGauge, Opts, Registry};
 
 use super::StartError;
+use super::every_second::every_second;
 use super::generation::{Generation, Prepared};
 use super::process::Process;
 use super::service_manager;
 use crate::admin::{Control, InForce, Lasting, ReloadOutcome};
 use crate::config::{Report, Source, Stamps};
-use crate::net::{DrainSettings, task};
-
-/// Between two looks at the files. A change is read once it is as old.
-const WATCH_INTERVAL: Duration = Duration::from_secs(1);
+use crate::net::DrainSettings;
 
 /// Puts configurations in force, one at a time.
 pub struct Reloader {
@@ -223,20 +221,7 @@ impl Reloader {
 
     /// Reads again what has changed. Never ends.
     pub async fn watch(self: Arc<Self>, what: Watch) {
-        let mut seen = [const { None }; 3];
-        loop {
-            tokio::time::sleep(WATCH_INTERVAL).await;
-            let this = self.clone();
-            let looked = task::spawn_blocking(move || {
-                this.look(what, &mut seen);
-                seen
-            });
-            match looked.await {
-                Ok(again) => seen = again,
-                // The runtime shuts down.
-                Err(_) => return,
-            }
-        }
+        every_second([const { None }; 3], move |seen| self.look(what, seen)).await;
     }
 
     fn look(&self, what: Watch, [of_file, of_files, of_rejected]: &mut [Option<Stamps>; 3]) {

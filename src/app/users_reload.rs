@@ -1,16 +1,12 @@
 //! Reads the users of `users_file` again when the files have changed.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
+use super::every_second::every_second;
 use super::process::Process;
 use crate::config::{Stamps, UsersFiles};
-use crate::net::task;
-
-/// Between two looks at the files. A change is read once it is as old.
-const INTERVAL: Duration = Duration::from_secs(1);
 
 /// Watches the files of one configuration.
 pub(super) struct UsersReload {
@@ -31,19 +27,8 @@ impl UsersReload {
     }
 
     /// Never ends.
-    pub(super) async fn watch(mut self) {
-        loop {
-            tokio::time::sleep(INTERVAL).await;
-            let looked = task::spawn_blocking(move || {
-                self.look();
-                self
-            });
-            match looked.await {
-                Ok(again) => self = again,
-                // The runtime shuts down.
-                Err(_) => return,
-            }
-        }
+    pub(super) async fn watch(self) {
+        every_second(self, Self::look).await;
     }
 
     fn look(&mut self) {
