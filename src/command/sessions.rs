@@ -7,7 +7,7 @@ use lockgate::admin::{self, Selection};
 use lockgate::op::escape::printable;
 
 use super::print;
-use super::watch::watch;
+use super::watch::show;
 
 #[derive(clap::Args)]
 pub(crate) struct Sessions {
@@ -51,16 +51,8 @@ pub(crate) struct Kick {
 impl Sessions {
     pub(crate) async fn run(&self, socket: &Path) -> anyhow::Result<()> {
         let selection = self.user.clone().map(Selection::User);
-        let show = async || {
-            let sessions = admin::fetch_sessions(socket, selection.as_ref()).await?;
-            Ok(match (self.json, self.watch) {
-                (false, _) => admin::sessions_table(&sessions),
-                (true, false) => format!("{sessions:#}\n"),
-                // A document on each line.
-                (true, true) => format!("{sessions}\n"),
-            })
-        };
-        if self.watch { watch(show).await } else { print(&show().await?) }
+        let fetch = async || admin::fetch_sessions(socket, selection.as_ref()).await;
+        show(fetch, admin::sessions_table, (self.json, self.watch)).await
     }
 }
 

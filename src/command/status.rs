@@ -4,8 +4,7 @@ use std::path::{Path, PathBuf};
 
 use lockgate::admin;
 
-use super::print;
-use super::watch::watch;
+use super::watch::show;
 
 #[derive(clap::Args)]
 pub(crate) struct Status {
@@ -22,15 +21,7 @@ pub(crate) struct Status {
 
 impl Status {
     pub(crate) async fn run(&self, socket: &Path) -> anyhow::Result<()> {
-        let show = async || {
-            let status = admin::fetch_status(socket).await?;
-            Ok(match (self.json, self.watch) {
-                (false, _) => admin::status_text(&status),
-                (true, false) => format!("{status:#}\n"),
-                // A document on each line.
-                (true, true) => format!("{status}\n"),
-            })
-        };
-        if self.watch { watch(show).await } else { print(&show().await?) }
+        let fetch = async || admin::fetch_status(socket).await;
+        show(fetch, admin::status_text, (self.json, self.watch)).await
     }
 }

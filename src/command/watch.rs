@@ -7,16 +7,35 @@ use std::time::Duration;
 
 use anyhow::Context;
 use rustix::termios::tcgetwinsize;
+use serde_json::Value;
 
-use super::write_out;
+use super::{print, write_out};
 
 const INTERVAL: Duration = Duration::from_secs(1);
 /// Where the terminal does not tell its height.
 const ROWS_DEFAULT: usize = 24;
 
+/// Prints what `fetch` returns, as JSON or by `text`; again and again with `is_watching`.
+pub(crate) async fn show(
+    fetch: impl AsyncFn() -> anyhow::Result<Value>,
+    text: impl Fn(&Value) -> String,
+    (is_json, is_watching): (bool, bool),
+) -> anyhow::Result<()> {
+    let shown = async || {
+        let value = fetch().await?;
+        Ok(match (is_json, is_watching) {
+            (false, _) => text(&value),
+            (true, false) => format!("{value:#}\n"),
+            // A document on each line.
+            (true, true) => format!("{value}\n"),
+        })
+    };
+    if is_watching { watch(shown).await } else { print(&shown().await?) }
+}
+
 /// Prints what `show` returns, every second, until Ctrl-C, the reader's end or an error. On a terminal each
 /// text replaces the one before.
-pub(crate) async fn watch(show: impl AsyncFn() -> anyhow::Result<String>) -> anyhow::Result<()> {
+async fn watch(show: impl AsyncFn() -> anyhow::Result<String>) -> anyhow::Result<()> {
     let mut interrupted = pin!(tokio::signal::ctrl_c());
     let is_screen = io::stdout().is_terminal();
     let mut is_first = true;
