@@ -168,9 +168,7 @@ impl Control {
         verb: &str,
         argument: Option<&[u8]>,
     ) -> Result<PeerReply, Failure> {
-        self.synchronize().await?;
-        self.send(verb, argument).await?;
-        let mut reply = self.reply().await?;
+        let mut reply = self.relay(verb, argument).await?;
         for _ in 0..SURPLUS_REPLIES_MAX {
             if reply_codes::can_answer(verb, &reply) {
                 break;
