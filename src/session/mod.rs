@@ -44,10 +44,11 @@ pub use explain::{Explained, ExplainedLogin, ExplainedPolicy, Query};
 pub use gateway::{BANNED, Gateway, PasswordNeed};
 pub use limits::Limits;
 pub use live::{
-    LiveAccount, LiveSession, LiveSessions, Registered, RunningView, SessionState, SessionView,
+    ByteCounters, LiveAccount, LiveSession, LiveSessions, Registered, RunningView, SessionState,
+    SessionView,
 };
 pub use login_hooks::LoginHooks;
-pub use metrics::{Channel, Metrics, MetricsScope};
+pub use metrics::{Channel, EndedTransfer, Metrics, MetricsScope, SessionLabels};
 pub use opened_file::OpenedFile;
 pub use proof::{Password, Proof};
 pub use relayed::RelayedDownload;

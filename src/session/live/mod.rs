@@ -14,8 +14,9 @@ mod view;
 
 pub use account::LiveAccount;
 pub use registry::{LiveSessions, Registered};
+pub use running::ByteCounters;
 pub use session::LiveSession;
 pub use view::{RunningView, SessionState, SessionView};
 
-pub(super) use running::{ByteCounters, Running};
+pub(super) use running::Running;
 pub(super) use session::{Connection, RunningGuard};
