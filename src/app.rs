@@ -4,6 +4,7 @@
 mod every_second;
 mod generation;
 mod process;
+mod process_metrics;
 mod reload;
 mod servers;
 pub mod service_manager;
@@ -75,11 +76,13 @@ pub struct Running {
     /// Saves daily quotas.
     quotas: Option<Arc<QuotaFile>>,
     audit: Arc<Writers>,
+    registry: Registry,
 }
 
 /// Starts a gateway, within a tokio runtime. After an error no connection was accepted.
 pub fn start(mut config: Compiled) -> Result<Running, StartError> {
     let registry = Registry::new();
+    process_metrics::register(&registry)?;
     let drain_settings = std::mem::take(&mut config.drain);
     let (audit, writers) = Audit::start(std::mem::take(&mut config.audit), &registry)?;
     let audit_writers = Arc::new(writers);
@@ -120,7 +123,7 @@ pub fn start(mut config: Compiled) -> Result<Running, StartError> {
     if let Some(quotas) = &quotas {
         task::spawn(quotas.clone().save_until(end.clone()));
     }
-    Ok(Running { addresses, process, reloader, quotas, audit: audit_writers })
+    Ok(Running { addresses, process, reloader, quotas, audit: audit_writers, registry })
 }
 
 impl Running {
@@ -159,6 +162,11 @@ impl Running {
     /// The tasks that write the audit.
     pub fn audit(&self) -> Arc<Writers> {
         self.audit.clone()
+    }
+
+    /// Where all metrics are registered.
+    pub fn registry(&self) -> &Registry {
+        &self.registry
     }
 
     /// Puts other configurations in force.

@@ -275,6 +275,7 @@ async fn run(
     let hang_up = signal(SignalKind::hangup())?;
     raise_descriptor_limit();
     let running = app::start(config).context("lockgate did not start")?;
+    log.register(running.registry())?;
     let reloader = running.reloader();
     reloader.set_source(source);
     task::spawn(serve_hang_ups(hang_up, running.audit(), reloader.clone()));

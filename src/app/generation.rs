@@ -24,7 +24,7 @@ use crate::net::{Listener, task};
 use crate::policy::Protocol;
 use crate::policy::limits::Limits;
 use crate::route::RouteTable;
-use crate::session::{Gateway, LoginHooks};
+use crate::session::{Gateway, LoginHooks, MetricsScope, ShownUsers};
 
 /// A configuration that is ready to be put in force: all that can fail has been done.
 pub(super) struct Prepared {
@@ -33,6 +33,8 @@ pub(super) struct Prepared {
     users: UserTable,
     guard: GuardSettings,
     users_files: Option<UsersFiles>,
+    shown_users: ShownUsers,
+    metrics_scope: MetricsScope,
     judges_sessions: bool,
 }
 
@@ -59,6 +61,7 @@ impl Prepared {
         previous: Option<&Generation>,
     ) -> Result<Self, StartError> {
         let kinds = listener_kinds(&config);
+        let metrics_scope = metrics_scope(&config);
         let mut pools = HashMap::new();
         for settings in std::mem::take(&mut config.pools) {
             let pool = process.pools.open(settings, &process.sockets)?;
@@ -125,6 +128,8 @@ impl Prepared {
             users: config.users,
             guard: config.login_guard,
             users_files: config.users_files,
+            shown_users: config.shown_users,
+            metrics_scope,
             judges_sessions: config.judges_sessions,
         })
     }
@@ -136,7 +141,7 @@ impl Prepared {
         process: &Arc<Process>,
         previous: Option<&Generation>,
     ) -> Generation {
-        let Self { generation, listeners, users, guard, users_files, judges_sessions } = self;
+        let Self { generation, listeners, users, guard, users_files, .. } = self;
         let change = process.change();
         let Generation { pools, backends, replaced, .. } = &generation;
         let data_ports = pools.values().flat_map(|pool| pool.view().ports).map(|port| port.port);
@@ -147,13 +152,15 @@ impl Prepared {
         pools.values().for_each(|pool| pool.serve(replaced, &process.end));
         process.passwords.replace_users(users);
         process.guard.put_in_force(guard);
+        let limits = &generation.in_force.explainer.gateway.limits;
+        process.session_metrics.put_in_force(limits, self.shown_users, self.metrics_scope);
         if let Some(previous) = previous {
             backends.servers.note_moved_since(&previous.backends.servers);
         }
         backends.servers.check_until(replaced);
         listeners.into_iter().for_each(|listener| listener.serve(replaced));
         previous.into_iter().for_each(|previous| previous.replaced.cancel());
-        if judges_sessions {
+        if self.judges_sessions {
             let Explainer { gateway, listeners } = &generation.in_force.explainer;
             let listeners = listeners.iter().map(|listener| listener.name.clone());
             gateway.judge_sessions(&process.live, listeners.collect());
@@ -213,6 +220,23 @@ fn login_hooks(config: &mut Compiled, process: &Process) -> LoginHooks {
     });
     let accounts = std::mem::take(&mut config.accounts);
     LoginHooks { hooks: hooks.collect(), accounts }
+}
+
+fn metrics_scope(config: &Compiled) -> MetricsScope {
+    let ftp = config.listeners.iter().map(|listener| {
+        let protocols: &[&str] = match listener.tls {
+            TlsPolicy::None => &["ftp"],
+            TlsPolicy::Optional(_) | TlsPolicy::Required(_) => &["ftp", "ftps"],
+            TlsPolicy::Implicit(_) => &["ftps"],
+        };
+        (listener.name.clone(), protocols)
+    });
+    let sftp = config.sftp_listeners.iter();
+    let sftp = sftp.map(|listener| (listener.name.clone(), ["sftp"].as_slice()));
+    MetricsScope {
+        listeners: ftp.chain(sftp).collect(),
+        backends: config.groups.iter().map(|group| group.name.clone()).collect(),
+    }
 }
 
 fn listener_kinds(config: &Compiled) -> Vec<ListenerKind> {

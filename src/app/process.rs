@@ -44,7 +44,7 @@ pub(super) struct Process {
     pub(super) ignored: IgnoredAttributes,
     pub(super) limit_metrics: LimitMetrics,
     pub(super) hook_metrics: HookMetrics,
-    pub(super) session_metrics: Metrics,
+    pub(super) session_metrics: Arc<Metrics>,
     pub(super) users_reload: UsersReloadMetrics,
     /// Of listeners and data ports, of all configurations.
     pub(super) ports: Mutex<BTreeSet<u16>>,
@@ -56,6 +56,9 @@ impl Process {
     /// Starts without users and sessions; registers all metrics.
     pub(super) fn new(registry: &Registry, audit: Audit) -> Result<Self, StartError> {
         let passwords = PasswordCheck::new(UserTable::default()).with_metrics(registry)?;
+        let (live, admission) = (LiveSessions::new(), Admission::new(&Limits::default()));
+        let session_metrics = Arc::new(Metrics::register(registry)?);
+        session_metrics.register_live(registry, &live, &admission)?;
         Ok(Self {
             started: SystemTime::now(),
             drain: Drain::new(),
@@ -65,8 +68,8 @@ impl Process {
             leases: KnownLeases::default(),
             servers: KnownServers::new(GroupMetrics::register(registry)?),
             connectors: Connectors::register(registry)?,
-            admission: Admission::new(&Limits::default()),
-            live: LiveSessions::new(),
+            admission,
+            live,
             exchanges: Arc::default(),
             passwords: Arc::new(passwords),
             guard: LoginGuard::new(GuardSettings::default(), registry)?,
@@ -75,7 +78,7 @@ impl Process {
             ignored: IgnoredAttributes::register(registry)?,
             limit_metrics: LimitMetrics::register(registry)?,
             hook_metrics: HookMetrics::register(registry)?,
-            session_metrics: Metrics::register(registry)?,
+            session_metrics,
             users_reload: UsersReloadMetrics::register(registry)?,
             ports: Mutex::default(),
             changes: Mutex::default(),
@@ -92,5 +95,6 @@ impl Process {
         self.sockets.forget_closed();
         self.pools.forget_ended();
         self.servers.forget_ended();
+        self.session_metrics.forget_ended(&self.live);
     }
 }

@@ -16,7 +16,7 @@ use crate::front::ftp::ListenerSettings;
 use crate::net::DrainSettings;
 use crate::policy::RuleSet;
 use crate::route::RouteTable;
-use crate::session::Limits;
+use crate::session::{Limits, ShownUsers};
 
 mod algorithms;
 mod compile;
@@ -87,6 +87,8 @@ pub struct Compiled {
     pub login_guard: GuardSettings,
     /// The address of `/metrics`, `/live` and `/ready`.
     pub metrics: Option<SocketAddr>,
+    /// Which users the metrics show.
+    pub shown_users: ShownUsers,
     /// The operators' Unix socket.
     pub admin_socket: Option<PathBuf>,
     /// What is logged, and how (`log`).

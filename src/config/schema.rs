@@ -67,7 +67,7 @@ section! {
         /// The folder for what a restart must not lose: the daily quotas of `policy.limits`. It must exist.
         /// Absent: they start at zero.
         state_dir: Leaf<PathName>,
-        /// The address of /metrics, /live and /ready. Absent: none.
+        /// The address of /metrics, /live and /ready, and which users have metrics. Absent: none.
         metrics: Metrics,
         /// The socket of the commands that ask the running gateway, such as `lockgate ports`. Absent: none.
         admin: Admin,
@@ -517,6 +517,11 @@ section! {
     Metrics {
         /// IP address and port.
         [required] address: Leaf<SocketAddr>,
+        /// Users that have metrics of their own, or one of them: their names are labels. Absent: none.
+        users: OneOrMore<Text>,
+        /// So many others have them, too: those who moved most bytes since the start. At most 100. Absent:
+        /// none.
+        top_users: Leaf<UpTo<100>>,
     }
 }
 

@@ -120,6 +120,7 @@ pub(super) fn compile(
         drain,
         login_guard,
         metrics,
+        shown_users: shown_users(file),
         admin_socket,
         log,
         audit,
@@ -148,6 +149,16 @@ fn limits(file: &File) -> crate::session::Limits {
         *limit = value(given).map_or(*limit, |time| time.0);
     }
     limits
+}
+
+fn shown_users(file: &File) -> crate::session::ShownUsers {
+    let given = file.metrics.as_ref();
+    let named = given.and_then(|metrics| metrics.users.as_ref());
+    let busiest = given.and_then(|metrics| value(&metrics.top_users));
+    crate::session::ShownUsers {
+        named: named.iter().flat_map(|names| names.values()).map(|(_, it)| it.0.clone()).collect(),
+        busiest: busiest.map_or(0, |count| count.0 as usize),
+    }
 }
 
 fn log(file: &File) -> LogSettings {

@@ -17,5 +17,5 @@ pub use registry::{LiveSessions, Registered};
 pub use session::LiveSession;
 pub use view::{RunningView, SessionState, SessionView};
 
-pub(super) use running::Running;
+pub(super) use running::{ByteCounters, Running};
 pub(super) use session::{Connection, RunningGuard};

@@ -3,12 +3,14 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use prometheus::IntCounter;
 use tokio::time::Instant;
 
 use super::rate::Rate;
 use super::view::RunningView;
 use crate::data::Progress;
 use crate::op::{Action, Direction};
+use crate::session::counted_users::CountedUser;
 
 /// What a session does, until its record is written.
 pub(in crate::session) struct Running {
@@ -22,6 +24,18 @@ pub(in crate::session) struct Running {
     /// Bytes read from a file that is open for reading and writing.
     read_back: Arc<Progress>,
     rate: Rate,
+    /// Of a transfer.
+    counters: Option<ByteCounters>,
+    /// What the counters have got.
+    counted: Moved,
+}
+
+/// The counters that a transfer's bytes are added to, now and then and at its end.
+pub(in crate::session) struct ByteCounters {
+    pub(in crate::session) uploaded: IntCounter,
+    pub(in crate::session) downloaded: IntCounter,
+    /// The user, if metrics show it.
+    pub(in crate::session) user: Option<Arc<CountedUser>>,
 }
 
 /// Bytes of files in both directions.
@@ -32,11 +46,12 @@ pub(super) struct Moved {
 }
 
 impl Running {
-    /// `progress` and `read_back`: the counters of its record.
+    /// `progress` and `read_back`: what its record counts. `counters`: of a transfer, for all that moves.
     pub(in crate::session) fn new(
         action: &impl Action,
         progress: Arc<Progress>,
         read_back: Arc<Progress>,
+        counters: Option<ByteCounters>,
     ) -> Self {
         Self {
             operation: action.name(),
@@ -48,6 +63,8 @@ impl Running {
             progress,
             read_back,
             rate: Rate::new(),
+            counters,
+            counted: Moved::default(),
         }
     }
 
@@ -57,6 +74,10 @@ impl Running {
 
     pub(super) fn is_transfer(&self) -> bool {
         matches!(self.direction, Some(Direction::Upload | Direction::Download))
+    }
+
+    pub(super) fn direction(&self) -> Option<Direction> {
+        self.direction
     }
 
     pub(super) fn moved(&self) -> Moved {
@@ -71,6 +92,19 @@ impl Running {
 
     pub(super) fn sample(&mut self, now: Instant) {
         self.rate.sample(now, self.progress.bytes());
+        self.count();
+    }
+
+    /// Adds what has moved since the last time to the counters.
+    pub(super) fn count(&mut self) {
+        let Some(counters) = &self.counters else { return };
+        let moved = self.moved();
+        let up = moved.up.saturating_sub(self.counted.up);
+        let down = moved.down.saturating_sub(self.counted.down);
+        counters.uploaded.inc_by(up);
+        counters.downloaded.inc_by(down);
+        counters.user.iter().for_each(|user| user.add_bytes(up, down));
+        self.counted = moved;
     }
 
     pub(super) fn view(&self, now: Instant) -> RunningView {

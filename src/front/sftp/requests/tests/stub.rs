@@ -264,7 +264,7 @@ pub(in crate::front::sftp) fn gateway(stub: &Arc<Stub>) -> Gateway {
         policy: None,
         policy_limits: Default::default(),
         limits: Limits::default(),
-        metrics: Metrics::register(&Registry::new()).unwrap(),
+        metrics: Arc::new(Metrics::register(&Registry::new()).unwrap()),
         audit: Default::default(),
     }
 }
