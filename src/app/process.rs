@@ -24,6 +24,8 @@ use crate::session::{Admission, Limits, LiveSessions, Metrics};
 /// What all configurations of a process share.
 pub(super) struct Process {
     pub(super) started: SystemTime,
+    /// `metrics.ready_needs_backend`.
+    pub(super) ready_needs_backend: bool,
     pub(super) drain: Drain,
     /// Stops data ports, metrics and the admin socket, which serve while sessions drain.
     pub(super) end: CancellationToken,
@@ -58,6 +60,7 @@ impl Process {
         let passwords = PasswordCheck::new(UserTable::default()).with_metrics(registry)?;
         Ok(Self {
             started: SystemTime::now(),
+            ready_needs_backend: false,
             drain: Drain::new(),
             end: CancellationToken::new(),
             sockets: Sockets::default(),
@@ -92,5 +95,6 @@ impl Process {
         self.sockets.forget_closed();
         self.pools.forget_ended();
         self.servers.forget_ended();
+        self.connectors.forget_ended();
     }
 }

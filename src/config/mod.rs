@@ -87,6 +87,8 @@ pub struct Compiled {
     pub login_guard: GuardSettings,
     /// The address of `/metrics`, `/live` and `/ready`.
     pub metrics: Option<SocketAddr>,
+    /// Whether `/ready` needs a backend with a server that is up.
+    pub ready_needs_backend: bool,
     /// The operators' Unix socket.
     pub admin_socket: Option<PathBuf>,
     /// What is logged, and how (`log`).

@@ -517,6 +517,8 @@ section! {
     Metrics {
         /// IP address and port.
         [required] address: Leaf<SocketAddr>,
+        /// `true`: /ready answers 503 while no server of any backend is up. Default: false.
+        ready_needs_backend: Leaf<bool>,
     }
 }
 
