@@ -23,6 +23,7 @@
 //! | [`net`] | sockets, TLS, SSH streams, draining |
 //! | [`wire`] | codecs without I/O, used by fronts and backends |
 //! | [`op`] | the neutral model: operations, paths, entries, failures; no I/O, no protocol |
+//! | [`metrics`] | registering metrics, which are kept beside what they count |
 //!
 //! # The path of a RETR
 //!
@@ -63,6 +64,7 @@ pub mod demo;
 pub mod doctor;
 pub mod front;
 pub mod logging;
+pub mod metrics;
 pub mod net;
 pub mod op;
 pub mod policy;

@@ -11,7 +11,7 @@ use syn::visit::Visit;
 use syn::{Attribute, Item, UseTree};
 
 /// From top to bottom. A module imports only from modules below it in this list.
-const LAYERS: [&[&str]; 16] = [
+const LAYERS: [&[&str]; 17] = [
     &["main"],
     &["demo", "allocator", "command"],
     &["app", "logging", "doctor"],
@@ -28,6 +28,7 @@ const LAYERS: [&[&str]; 16] = [
     &["net"],
     &["wire"],
     &["op"],
+    &["metrics"],
 ];
 
 /// `["backend", "ftp", "pool"]`; the root is empty.
