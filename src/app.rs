@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 
 use prometheus::Registry;
 
-use crate::admin::{AdminSocket, BoundMetrics, Explainer};
+use crate::admin::{AdminSocket, BoundMetrics, Control, Explainer, register_in_force_metrics};
 use crate::audit::{self, Audit, Writers};
 use crate::backend::local;
 use crate::config::Compiled;
@@ -86,7 +86,9 @@ pub fn start(mut config: Compiled) -> Result<Running, StartError> {
     let drain_settings = std::mem::take(&mut config.drain);
     let (audit, writers) = Audit::start(std::mem::take(&mut config.audit), &registry)?;
     let audit_writers = Arc::new(writers);
-    let process = Arc::new(Process::new(&registry, audit)?);
+    let mut process = Process::new(&registry, audit)?;
+    process.ready_needs_backend = config.ready_needs_backend;
+    let process = Arc::new(process);
     let (metrics, admin_socket) = (config.metrics.take(), config.admin_socket.take());
     let state_dir = config.state_dir.take();
     let prepared = Prepared::new(config, &process, None)?;
@@ -95,7 +97,7 @@ pub fn start(mut config: Compiled) -> Result<Running, StartError> {
     let metrics = match metrics {
         None => None,
         Some(address) => {
-            let bound = BoundMetrics::bind(address, registry.clone(), process.drain.clone());
+            let bound = BoundMetrics::bind(address, registry.clone());
             let listener = "metrics".to_owned();
             Some(bound.map_err(|reason| ListenError { listener, address, reason })?)
         }
@@ -114,8 +116,10 @@ pub fn start(mut config: Compiled) -> Result<Running, StartError> {
     addresses.extend(metrics_address.map(|address| ("metrics".to_owned(), address)));
     let reloader = Reloader::new(process.clone(), generation, drain_settings, &registry)?;
     let end = &process.end;
+    let control: Arc<dyn Control> = reloader.clone();
+    register_in_force_metrics(&registry, &control)?;
     if let Some(metrics) = metrics {
-        metrics.serve(end.clone());
+        metrics.serve(control, end.clone());
     }
     if let Some(admin) = admin {
         admin.serve(reloader.clone(), end.clone());

@@ -8,7 +8,7 @@ use std::time::SystemTime;
 use serde_json::{Value, json};
 
 use super::Explainer;
-use crate::backend::group::Servers;
+use crate::backend::group::{Group, Servers};
 use crate::data::Pool;
 use crate::net::Drain;
 use crate::session::LiveSessions;
@@ -17,8 +17,12 @@ use crate::session::LiveSessions;
 pub struct InForce {
     /// The data ports.
     pub pools: Vec<Arc<Pool>>,
+    /// The backends, by name.
+    pub backends: Vec<Arc<Group>>,
     /// The servers of all backends.
     pub servers: Servers,
+    /// Connection attempts at once to the servers of each backend.
+    pub connects_limits: Vec<(String, usize)>,
     /// Its gateway and listeners.
     pub explainer: Explainer,
     /// Every bound address by listener name.
@@ -37,6 +41,8 @@ pub struct Lasting {
     pub live: Arc<LiveSessions>,
     /// Ends the gateway.
     pub drain: Drain,
+    /// Whether `/ready` needs a backend with a server that is up (`metrics.ready_needs_backend`).
+    pub ready_needs_backend: bool,
 }
 
 /// A running gateway.

@@ -1,5 +1,6 @@
 //! Interfaces for operators and Prometheus.
 
+mod at_scrape;
 mod backends;
 mod bans;
 mod client;
@@ -7,8 +8,10 @@ mod control;
 mod drain;
 mod explain;
 mod http;
+mod in_force_metrics;
 mod metrics;
 mod ports;
+mod readiness;
 mod sessions;
 mod sessions_table;
 mod socket;
@@ -23,6 +26,7 @@ pub use client::{fetch_explanation, fetch_ports, reload};
 pub use control::{Control, InForce, Lasting, ReloadOutcome};
 pub use drain::{drain_gateway, drain_text, fetch_drain};
 pub use explain::{Explainer, ListenerKind, Question, explanation_text};
+pub use in_force_metrics::register_in_force_metrics;
 pub use metrics::BoundMetrics;
 pub use ports::table;
 pub use sessions::{Selection, fetch_sessions, kick_sessions};

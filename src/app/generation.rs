@@ -104,6 +104,8 @@ impl Prepared {
         let addresses: Vec<_> = listeners.iter().flat_map(Listener::addresses).collect();
         let in_force = InForce {
             pools: pools.values().cloned().collect(),
+            backends: backends.by_name(),
+            connects_limits: backends.connectors.limits(),
             servers: backends.servers.clone(),
             explainer: Explainer { gateway, listeners: kinds },
             addresses: addresses.clone(),

@@ -24,6 +24,8 @@ use crate::session::{Admission, Limits, LiveSessions, Metrics};
 /// What all configurations of a process share.
 pub(super) struct Process {
     pub(super) started: SystemTime,
+    /// `metrics.ready_needs_backend`.
+    pub(super) ready_needs_backend: bool,
     pub(super) drain: Drain,
     /// Stops data ports, metrics and the admin socket, which serve while sessions drain.
     pub(super) end: CancellationToken,
@@ -61,6 +63,7 @@ impl Process {
         session_metrics.register_live(registry, &live, &admission)?;
         Ok(Self {
             started: SystemTime::now(),
+            ready_needs_backend: false,
             drain: Drain::new(),
             end: CancellationToken::new(),
             sockets: Sockets::default(),
@@ -96,5 +99,6 @@ impl Process {
         self.pools.forget_ended();
         self.servers.forget_ended();
         self.session_metrics.forget_ended(&self.live);
+        self.connectors.forget_ended();
     }
 }

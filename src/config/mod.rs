@@ -89,6 +89,8 @@ pub struct Compiled {
     pub metrics: Option<SocketAddr>,
     /// Which users the metrics show.
     pub shown_users: ShownUsers,
+    /// Whether `/ready` needs a backend with a server that is up.
+    pub ready_needs_backend: bool,
     /// The operators' Unix socket.
     pub admin_socket: Option<PathBuf>,
     /// What is logged, and how (`log`).

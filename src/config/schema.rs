@@ -522,6 +522,8 @@ section! {
         /// So many others have them, too: those who moved most bytes since the start. At most 100. Absent:
         /// none.
         top_users: Leaf<UpTo<100>>,
+        /// `true`: /ready answers 503 while no server of any backend is up. Default: false.
+        ready_needs_backend: Leaf<bool>,
     }
 }
 

@@ -10,12 +10,14 @@ pub const BACKEND_SESSION_BASE: u64 = 1 << 63;
 const MAX_OWNERS: usize = 20;
 
 /// The state of a pool.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct PoolView {
     /// The name in the configuration.
     pub pool: String,
     /// Requests that wait for a port.
     pub queued: usize,
+    /// How full it is for the next client of the busiest address: from 0 to 1, where none is left.
+    pub fullness: f64,
     /// Every port of the pool, in order.
     pub ports: Vec<PortView>,
 }

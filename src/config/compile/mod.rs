@@ -77,6 +77,7 @@ pub(super) fn compile(
     opaque::check(file, problems);
     sockets::refuse_overlaps(file, problems);
     let metrics = file.metrics.as_ref().and_then(|metrics| value(&metrics.address).copied());
+    let ready_needs_backend = file.metrics.as_ref().and_then(|it| value(&it.ready_needs_backend));
     let admin_socket = admin::compile(file, folder, machine, problems);
     let audit = audit::compile(file, folder, machine, problems);
     let log = log(file);
@@ -121,6 +122,7 @@ pub(super) fn compile(
         login_guard,
         metrics,
         shown_users: shown_users(file),
+        ready_needs_backend: ready_needs_backend.copied().unwrap_or_default(),
         admin_socket,
         log,
         audit,

@@ -1,6 +1,7 @@
 //! The bookkeeping of reservations, without sockets and without a clock.
 
 mod arrivals;
+mod fullness;
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
@@ -17,6 +18,8 @@ use crate::data::view::{Owner, OwnerState, ViewBuilder};
 use crate::net::tls::SessionId;
 
 pub(super) use arrivals::{Arrival, Candidates, Routed};
+#[cfg(test)]
+pub(super) use fullness::{NO_SESSION, next_login};
 
 /// Connections that one reservation may have to check: its own, and others that resume the same session.
 const MAX_CANDIDATE_CONNECTIONS: usize = 4;
