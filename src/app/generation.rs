@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, PoisonError};
 use std::time::SystemTime;
 
+use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
 use super::StartError;
@@ -17,6 +18,7 @@ use crate::auth::{GuardSettings, UserTable};
 use crate::backend::Backend;
 use crate::config::{Compiled, Fixed, Stamps, UsersFiles};
 use crate::data::Pool;
+use crate::expected::Expectation;
 use crate::front::ftp::TlsPolicy;
 use crate::front::{ftp, sftp};
 use crate::net::tls::ServerTls;
@@ -33,6 +35,7 @@ pub(super) struct Prepared {
     users: UserTable,
     guard: GuardSettings,
     users_files: Option<UsersFiles>,
+    expectations: Vec<Expectation>,
     judges_sessions: bool,
 }
 
@@ -125,6 +128,7 @@ impl Prepared {
             users: config.users,
             guard: config.login_guard,
             users_files: config.users_files,
+            expectations: config.expectations,
             judges_sessions: config.judges_sessions,
         })
     }
@@ -136,7 +140,15 @@ impl Prepared {
         process: &Arc<Process>,
         previous: Option<&Generation>,
     ) -> Generation {
-        let Self { generation, listeners, users, guard, users_files, judges_sessions } = self;
+        let Self {
+            generation,
+            listeners,
+            users,
+            guard,
+            users_files,
+            expectations,
+            judges_sessions,
+        } = self;
         let change = process.change();
         let Generation { pools, backends, replaced, .. } = &generation;
         let data_ports = pools.values().flat_map(|pool| pool.view().ports).map(|port| port.port);
@@ -147,6 +159,7 @@ impl Prepared {
         pools.values().for_each(|pool| pool.serve(replaced, &process.end));
         process.passwords.replace_users(users);
         process.guard.put_in_force(guard);
+        process.expected.put_in_force(expectations, Timestamp::now());
         if let Some(previous) = previous {
             backends.servers.note_moved_since(&previous.backends.servers);
         }
@@ -200,6 +213,7 @@ fn gateway(config: &mut Compiled, backends: &Backends, process: &Process) -> Gat
         backends: backends.groups.iter().map(by_name).collect(),
         policy: config.policy.take().map(Arc::new),
         policy_limits: Limits::new(limits, process.counters.clone(), &process.limit_metrics),
+        expected: process.expected.clone(),
         limits: config.limits.clone(),
         metrics: process.session_metrics.clone(),
         audit: process.audit.clone(),

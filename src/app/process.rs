@@ -15,6 +15,7 @@ use crate::auth::hook::HookMetrics;
 use crate::auth::{GuardSettings, LoginGuard, PasswordCheck, UserTable};
 use crate::backend::group::{GroupMetrics, KnownServers};
 use crate::backend::{IgnoredAttributes, KnownLeases};
+use crate::expected::{self, ExpectedFiles};
 use crate::data::{PoolMetrics, Pools};
 use crate::net::ssh::KeyExchangeLimiter;
 use crate::net::{Connectors, Drain, Sockets};
@@ -40,6 +41,7 @@ pub(super) struct Process {
     pub(super) passwords: Arc<PasswordCheck>,
     pub(super) guard: Arc<LoginGuard>,
     pub(super) counters: Arc<Counters>,
+    pub(super) expected: Arc<ExpectedFiles>,
     pub(super) audit: Audit,
     pub(super) ignored: IgnoredAttributes,
     pub(super) limit_metrics: LimitMetrics,
@@ -56,7 +58,10 @@ impl Process {
     /// Starts without users and sessions; registers all metrics.
     pub(super) fn new(registry: &Registry, audit: Audit) -> Result<Self, StartError> {
         let passwords = PasswordCheck::new(UserTable::default()).with_metrics(registry)?;
+        let expected = Arc::<ExpectedFiles>::default();
+        expected::register_metrics(&expected, registry)?;
         Ok(Self {
+            expected,
             started: SystemTime::now(),
             drain: Drain::new(),
             end: CancellationToken::new(),

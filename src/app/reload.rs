@@ -261,9 +261,10 @@ impl Control for Reloader {
     }
 
     fn lasting(&self) -> Lasting {
-        let Process { started, live, drain, .. } = &*self.process;
+        let Process { started, live, expected, drain, .. } = &*self.process;
         let file = self.file.get().cloned();
-        Lasting { started: *started, file, live: live.clone(), drain: drain.clone() }
+        let (live, expected, drain) = (live.clone(), expected.clone(), drain.clone());
+        Lasting { started: *started, file, live, expected, drain }
     }
 
     fn reload(&self) -> ReloadOutcome {

@@ -17,7 +17,7 @@ mod path;
 mod text_path;
 
 pub use action::{
-    Action, CopyData, Direction, Extent, ListDirectory, OpenHandle, ReadFile, Representation,
+    Action, Arrival, CopyData, Direction, Extent, ListDirectory, OpenHandle, ReadFile, Representation,
     WriteFile, WriteMode,
 };
 pub use answer::{Abilities, Answer};
