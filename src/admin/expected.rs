@@ -59,7 +59,11 @@ pub fn expected_table(response: &Value) -> String {
         let last = match &entry["last_file"] {
             Value::Null => "-".to_owned(),
             last => {
-                format!("{} {}", text_of(last, "at_local"), shortened(&text_of(last, "path"), PATH_MAX))
+                format!(
+                    "{} {}",
+                    text_of(last, "at_local"),
+                    shortened(&text_of(last, "path"), PATH_MAX)
+                )
             }
         };
         [
@@ -115,7 +119,13 @@ mod tests {
             view("prices", State::Late, 3, Some(long.as_bytes())),
             view("stock", State::Complete, 10_000, Some("/in/Bestände.csv".as_bytes())),
         ];
-        insta::assert_snapshot!(expected_table(&json(&views)), @"");
+        insta::assert_snapshot!(expected_table(&json(&views)), @r"
+        NAME             DUE                             ARRIVED     STATE     LAST FILE
+        bank-statements  2026-12-01 06:00 Europe/Berlin  0 of 3      waiting   -
+        orders           2026-12-01 06:00 Europe/Berlin  2 of 3      overdue   2026-12-01 05:59 /in/<b>\u{1b}[2J\n\u{202e}x\xff.csv
+        prices           2026-12-01 06:00 Europe/Berlin  3 of 3      late      2026-12-01 05:59 /in/xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx…
+        stock            2026-12-01 06:00 Europe/Berlin  10000 of 3  complete  2026-12-01 05:59 /in/Bestände.csv
+        ");
         assert_eq!(expected_table(&json(&[])), "no files are expected (expect)\n");
     }
 
@@ -136,7 +146,10 @@ mod tests {
         let shown = entry(&view("a", State::Late, 3, Some(b"/in/a")));
         for fields in [&shown, &shown["last_file"]] {
             for name in fields.as_object().unwrap().keys() {
-                assert!(docs.contains(&format!("`{name}`")), "docs/expected-files.md lacks `{name}`");
+                assert!(
+                    docs.contains(&format!("`{name}`")),
+                    "docs/expected-files.md lacks `{name}`"
+                );
             }
         }
         for state in [State::Waiting, State::Complete, State::Overdue, State::Late] {

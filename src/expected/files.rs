@@ -42,7 +42,8 @@ impl ExpectedFiles {
         let mut restored = self.restored.write().unwrap_or_else(PoisonError::into_inner);
         // Held until the new entries have what the old ones counted.
         let mut entries = self.entries.write().unwrap_or_else(PoisonError::into_inner);
-        restored.extend(entries.iter().map(|entry| (entry.expectation.name.clone(), entry.saved())));
+        restored
+            .extend(entries.iter().map(|entry| (entry.expectation.name.clone(), entry.saved())));
         let new = expectations.into_iter().map(|expectation| {
             let before = restored.remove(&expectation.name);
             Entry::new(expectation, before, now)

@@ -19,18 +19,22 @@ const METRICS: [(&str, &str, Value); 6] = [
     ("lockgate_expected_arrived", "Files of the present window that arrived here", |view| {
         Some(view.arrived as f64)
     }),
-    ("lockgate_expected_due_timestamp_seconds", "When the files of the present window are due", |view| {
-        Some(seconds(view.due))
-    }),
+    (
+        "lockgate_expected_due_timestamp_seconds",
+        "When the files of the present window are due",
+        |view| Some(seconds(view.due)),
+    ),
     ("lockgate_expected_window_start_timestamp_seconds", "When the present window began", |view| {
         Some(seconds(view.start))
     }),
     ("lockgate_expected_overdue", "1 if files were due and have not all arrived here", |view| {
         Some(f64::from(u8::from(view.state == State::Overdue)))
     }),
-    ("lockgate_expected_last_arrival_timestamp_seconds", "When the last file arrived here", |view| {
-        view.last.as_ref().map(|last| seconds(last.at))
-    }),
+    (
+        "lockgate_expected_last_arrival_timestamp_seconds",
+        "When the last file arrived here",
+        |view| view.last.as_ref().map(|last| seconds(last.at)),
+    ),
 ];
 
 /// Registers the metrics, once per registry.

@@ -70,7 +70,8 @@ impl SavedEntry {
         let at = |seconds: i64| Timestamp::from_second(seconds).ok();
         let window = Window { start: at(self.window_start)?, due: at(self.due)? };
         let arrivals = self.arrived.into_iter().take(FILES_MAX);
-        let arrivals = arrivals.map(|(key, seconds)| Some((FileKey::from_hex(&key)?, at(seconds)?)));
+        let arrivals =
+            arrivals.map(|(key, seconds)| Some((FileKey::from_hex(&key)?, at(seconds)?)));
         let arrivals = arrivals.collect::<Option<HashMap<_, _>>>()?;
         let last = match self.last {
             None => None,
@@ -84,11 +85,6 @@ impl SavedEntry {
         };
         let is_ahead = window.start > now && arrivals.is_empty();
         let tally = Tally { window, arrivals, last, told: self.told, is_ahead };
-        Some(SavedTally {
-            name: self.name,
-            counts: self.counts,
-            schedule: self.schedule,
-            tally,
-        })
+        Some(SavedTally { name: self.name, counts: self.counts, schedule: self.schedule, tally })
     }
 }

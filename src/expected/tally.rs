@@ -90,7 +90,8 @@ impl Tally {
     ) -> Option<Overdue> {
         self.is_ahead &= now < self.window.start;
         let current = schedule.current(now);
-        let is_from_wrong_clock = self.window.start.duration_since(now) > AHEAD_MAX.try_into().ok()?;
+        let is_from_wrong_clock =
+            self.window.start.duration_since(now) > AHEAD_MAX.try_into().ok()?;
         if is_from_wrong_clock {
             *self = Self { last: self.last.take(), ..Self::begin(schedule, now) };
             return None;

@@ -12,7 +12,7 @@ use jiff::tz::TimeZone;
 
 use super::files::{ExpectedFiles, SessionFiles};
 use super::schedule::Schedule;
-use super::{ExpectedView, Expectation, State};
+use super::{Expectation, ExpectedView, State};
 use crate::policy::{Names, PathPattern, PathPatterns, Protocol, SessionConditions, SessionFacts};
 
 pub(super) fn facts(user: &str) -> SessionFacts {

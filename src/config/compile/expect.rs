@@ -129,9 +129,8 @@ fn refuse_too_many(entry: &schema::Expect, problems: &mut Problems) {
 
 fn warn_of_opaque(file: &File, entry: &schema::Expect, problems: &mut Problems) {
     let listed = entry.r#match.as_ref().and_then(|given| given.backends.as_ref());
-    let is_listed = |name: &str| {
-        listed.is_none_or(|list| list.values().any(|(_, listed)| listed.0 == name))
-    };
+    let is_listed =
+        |name: &str| listed.is_none_or(|list| list.values().any(|(_, listed)| listed.0 == name));
     let mut known = entries(&file.backends).iter().filter(|(name, _)| is_listed(name)).peekable();
     if known.peek().is_some() && known.all(|(_, backend)| opaque::is_opaque(file, backend)) {
         let message = "never counts a file: the gateway does not read the paths of servers with \
@@ -143,10 +142,12 @@ fn warn_of_opaque(file: &File, entry: &schema::Expect, problems: &mut Problems) 
 /// Warns if the rules let no file arrive where it would count.
 fn warn_of_readers(file: &File, entry: &schema::Expect, problems: &mut Problems) {
     let Some(policy) = &file.policy else { return };
-    let Some(rules) = policy.rules.as_ref().filter(|_| value(&policy.dry_run) != Some(&true)) else {
+    let Some(rules) = policy.rules.as_ref().filter(|_| value(&policy.dry_run) != Some(&true))
+    else {
         return;
     };
-    let paths = entry.path.as_ref().map_or(Vec::new(), |it| it.values().map(|(_, it)| it).collect());
+    let paths =
+        entry.path.as_ref().map_or(Vec::new(), |it| it.values().map(|(_, it)| it).collect());
     let given = entry.r#match.as_ref();
     let lets_arrive = |rule: &&schema::Rule| {
         let allowed = rule.allow.iter().flat_map(|list| list.values());

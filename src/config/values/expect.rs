@@ -50,7 +50,9 @@ mod tests {
         for (text, minutes) in [("00:00", 0), ("06:30", 390), ("23:59", 1439), ("24:00", 1440)] {
             assert_eq!(TimeOfDay::parse(text).map(|time| time.0), Ok(minutes));
         }
-        for wrong in ["", "6", "0600", "24:01", "25:00", "12:60", "12:5", "12:00:00", "-1:00", "+6:00"] {
+        for wrong in
+            ["", "6", "0600", "24:01", "25:00", "12:60", "12:5", "12:00:00", "-1:00", "+6:00"]
+        {
             let told = TimeOfDay::parse(wrong).map(|time| time.0).unwrap_err();
             assert!(told.message.contains("is not a time of day"), "{wrong}: {}", told.message);
         }

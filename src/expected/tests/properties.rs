@@ -27,7 +27,8 @@ fn event() -> impl Strategy<Value = Event> {
 }
 
 fn any_schedule() -> impl Strategy<Value = Schedule> {
-    let zones = ["Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "UTC", "Asia/Kathmandu"];
+    let zones =
+        ["Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "UTC", "Asia/Kathmandu"];
     let days = proptest::sample::subsequence(every_day(), 1..=7);
     // As the configuration requires, an hour is left from one window's due time to the next one's start.
     (0..1440_u16, 1..=1380_u16, days, proptest::sample::select(zones.to_vec())).prop_map(

@@ -77,7 +77,11 @@ fn each_window_is_told_once_also_if_it_was_over_meanwhile() {
 }
 
 /// A process with the state in `folder`.
-fn process(folder: &Path, orders: Expectation, now: Timestamp) -> (Arc<ExpectedFiles>, Arc<ExpectedStateFile>) {
+fn process(
+    folder: &Path,
+    orders: Expectation,
+    now: Timestamp,
+) -> (Arc<ExpectedFiles>, Arc<ExpectedStateFile>) {
     let files = Arc::<ExpectedFiles>::default();
     let state = Arc::new(ExpectedStateFile::open(folder, files.clone()));
     files.put_in_force(vec![orders], now);

@@ -112,7 +112,8 @@ fn a_file_that_is_renamed_into_place_arrives_then() {
 #[test]
 fn only_files_of_the_sessions_that_match_count_and_each_users_are_others() {
     let orders = expectation("/in/*", 3, schedule("00:00", "06:00", &every_day(), "UTC"));
-    let matches = SessionConditions { listeners: Some(vec!["public".into()]), ..Default::default() };
+    let matches =
+        SessionConditions { listeners: Some(vec!["public".into()]), ..Default::default() };
     let (files, acme) = one(Expectation { matches, ..orders }, "2026-12-01T01:00:00Z");
     let now = at("2026-12-01T02:00:00Z");
     acme.arrived_at(b"/in/a", now);
