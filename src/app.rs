@@ -23,6 +23,7 @@ use crate::audit::{self, Audit, Writers};
 use crate::backend::local;
 use crate::config::Compiled;
 use crate::data::BindError;
+use crate::expected::ExpectedStateFile;
 use crate::net::task;
 use crate::net::{Drain, DrainSettings, ListenError, undelivered};
 use crate::policy::limits::QuotaFile;
@@ -75,6 +76,8 @@ pub struct Running {
     reloader: Arc<Reloader>,
     /// Saves daily quotas.
     quotas: Option<Arc<QuotaFile>>,
+    /// Saves which expected files have arrived.
+    expected: Option<Arc<ExpectedStateFile>>,
     audit: Arc<Writers>,
     registry: Registry,
 }
@@ -93,7 +96,9 @@ pub fn start(mut config: Compiled) -> Result<Running, StartError> {
     let state_dir = config.state_dir.take();
     let prepared = Prepared::new(config, &process, None)?;
     let quotas =
-        state_dir.map(|folder| Arc::new(QuotaFile::open(&folder, process.counters.clone())));
+        state_dir.as_ref().map(|it| Arc::new(QuotaFile::open(it, process.counters.clone())));
+    let expected =
+        state_dir.map(|it| Arc::new(ExpectedStateFile::open(&it, process.expected.clone())));
     let metrics = match metrics {
         None => None,
         Some(address) => {
@@ -127,7 +132,12 @@ pub fn start(mut config: Compiled) -> Result<Running, StartError> {
     if let Some(quotas) = &quotas {
         task::spawn(quotas.clone().save_until(end.clone()));
     }
-    Ok(Running { addresses, process, reloader, quotas, audit: audit_writers, registry })
+    if let Some(expected) = &expected {
+        task::spawn(expected.clone().save_until(end.clone()));
+    }
+    let watch = process.expected.clone().watch();
+    task::spawn(end.clone().run_until_cancelled_owned(watch));
+    Ok(Running { addresses, process, reloader, quotas, expected, audit: audit_writers, registry })
 }
 
 impl Running {
@@ -153,6 +163,9 @@ impl Running {
         self.process.end.cancel();
         if let Some(quotas) = self.quotas {
             quotas.save().await;
+        }
+        if let Some(expected) = self.expected {
+            expected.save().await;
         }
         self.audit.close().await;
         cut || lost > 0

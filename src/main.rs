@@ -25,6 +25,7 @@ use command::bans::Bans;
 use command::doctor::Doctor;
 use command::documents::{Completions, ManualPages};
 use command::drain::DrainGateway;
+use command::expected::Expected;
 use command::explain::Explain;
 use command::ports::Ports;
 use command::reload::Reload;
@@ -80,6 +81,8 @@ enum Command {
     Kick(Kick),
     /// Show the state of the running gateway
     Status(Status),
+    /// Show the files that partners are expected to deliver: what has arrived, and what is overdue
+    Expected(Expected),
     /// Show the data ports of the running gateway with their owners
     Ports(Ports),
     /// Show which route and policy rules apply to a user, and why
@@ -168,6 +171,9 @@ fn execute(arguments: Arguments) -> anyhow::Result<ExitCode> {
         }
         Command::Status(status) => {
             at_socket(status.socket.clone(), &config, async |socket| status.run(socket).await)
+        }
+        Command::Expected(expected) => {
+            at_socket(expected.socket.clone(), &config, async |socket| expected.run(socket).await)
         }
         Command::Bans(bans) => {
             at_socket(bans.socket.clone(), &config, async |socket| bans.run(socket).await)

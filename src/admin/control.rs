@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use super::Explainer;
 use crate::backend::group::{Group, Servers};
 use crate::data::Pool;
+use crate::expected::ExpectedFiles;
 use crate::net::Drain;
 use crate::session::LiveSessions;
 
@@ -39,6 +40,8 @@ pub struct Lasting {
     pub file: Option<PathBuf>,
     /// The open sessions.
     pub live: Arc<LiveSessions>,
+    /// The files that are expected.
+    pub expected: Arc<ExpectedFiles>,
     /// Ends the gateway.
     pub drain: Drain,
     /// Whether `/ready` needs a backend with a server that is up (`metrics.ready_needs_backend`).

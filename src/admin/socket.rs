@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::{Method, StatusCode, Uri};
+use jiff::Timestamp;
 use rustix::fs::Mode;
 use serde_json::{Value, json};
 use tokio::net::{UnixListener, UnixStream};
@@ -17,7 +18,7 @@ use super::control::{Control, InForce, ReloadOutcome};
 use super::explain::Question;
 use super::http::{self, Page, page, text};
 use super::status::{self, Snapshot};
-use super::{backends, bans, drain, ports, sessions};
+use super::{backends, bans, drain, expected, ports, sessions};
 use crate::net::task;
 
 /// The bound socket; dropping it removes the file.
@@ -93,6 +94,9 @@ impl Service {
             "/backends" => json_page(&backends::json(&servers.view())),
             "/drain" => json_page(&drain::json(&self.control.lasting().drain)),
             "/bans" => json_page(&bans::json(&explainer.gateway.guard.bans())),
+            "/expected" => {
+                json_page(&expected::json(&self.control.lasting().expected.views(Timestamp::now())))
+            }
             "/sessions" => {
                 let sessions_max = explainer.gateway.limits.sessions;
                 json_page(&sessions::json(&self.control.lasting().live, sessions_max, query))
@@ -106,7 +110,7 @@ impl Service {
             }
             _ => text(
                 StatusCode::NOT_FOUND,
-                "not found; available are /status, /sessions, /ports, /backends, /bans, /drain and /explain\n",
+                "not found; available are /status, /sessions, /ports, /backends, /bans, /expected, /drain and /explain\n",
             ),
         }
     }

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, PoisonError};
 use std::time::SystemTime;
 
+use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
 use super::StartError;
@@ -17,6 +18,7 @@ use crate::auth::{GuardSettings, UserTable};
 use crate::backend::Backend;
 use crate::config::{Compiled, Fixed, Stamps, UsersFiles};
 use crate::data::Pool;
+use crate::expected::Expectation;
 use crate::front::ftp::TlsPolicy;
 use crate::front::{ftp, sftp};
 use crate::net::tls::ServerTls;
@@ -35,6 +37,7 @@ pub(super) struct Prepared {
     users_files: Option<UsersFiles>,
     shown_users: ShownUsers,
     metrics_scope: MetricsScope,
+    expectations: Vec<Expectation>,
     judges_sessions: bool,
 }
 
@@ -132,6 +135,7 @@ impl Prepared {
             users_files: config.users_files,
             shown_users: config.shown_users,
             metrics_scope,
+            expectations: config.expectations,
             judges_sessions: config.judges_sessions,
         })
     }
@@ -143,7 +147,7 @@ impl Prepared {
         process: &Arc<Process>,
         previous: Option<&Generation>,
     ) -> Generation {
-        let Self { generation, listeners, users, guard, users_files, .. } = self;
+        let Self { generation, listeners, users, guard, users_files, expectations, .. } = self;
         let change = process.change();
         let Generation { pools, backends, replaced, .. } = &generation;
         let data_ports = pools.values().flat_map(|pool| pool.view().ports).map(|port| port.port);
@@ -156,6 +160,7 @@ impl Prepared {
         process.guard.put_in_force(guard);
         let limits = &generation.in_force.explainer.gateway.limits;
         process.session_metrics.put_in_force(limits, self.shown_users, self.metrics_scope);
+        process.expected.put_in_force(expectations, Timestamp::now());
         if let Some(previous) = previous {
             backends.servers.note_moved_since(&previous.backends.servers);
         }
@@ -209,6 +214,7 @@ fn gateway(config: &mut Compiled, backends: &Backends, process: &Process) -> Gat
         backends: backends.groups.iter().map(by_name).collect(),
         policy: config.policy.take().map(Arc::new),
         policy_limits: Limits::new(limits, process.counters.clone(), &process.limit_metrics),
+        expected: process.expected.clone(),
         limits: config.limits.clone(),
         metrics: process.session_metrics.clone(),
         audit: process.audit.clone(),

@@ -16,6 +16,7 @@ use crate::auth::{GuardSettings, LoginGuard, PasswordCheck, UserTable};
 use crate::backend::group::{GroupMetrics, KnownServers};
 use crate::backend::{IgnoredAttributes, KnownLeases};
 use crate::data::{PoolMetrics, Pools};
+use crate::expected::{self, ExpectedFiles};
 use crate::net::ssh::KeyExchangeLimiter;
 use crate::net::{Connectors, Drain, Sockets};
 use crate::policy::limits::{Counters, LimitMetrics};
@@ -42,6 +43,7 @@ pub(super) struct Process {
     pub(super) passwords: Arc<PasswordCheck>,
     pub(super) guard: Arc<LoginGuard>,
     pub(super) counters: Arc<Counters>,
+    pub(super) expected: Arc<ExpectedFiles>,
     pub(super) audit: Audit,
     pub(super) ignored: IgnoredAttributes,
     pub(super) limit_metrics: LimitMetrics,
@@ -61,7 +63,10 @@ impl Process {
         let (live, admission) = (LiveSessions::new(), Admission::new(&Limits::default()));
         let session_metrics = Arc::new(Metrics::register(registry)?);
         session_metrics.register_live(registry, &live, &admission)?;
+        let expected = Arc::<ExpectedFiles>::default();
+        expected::register_metrics(&expected, registry)?;
         Ok(Self {
+            expected,
             started: SystemTime::now(),
             ready_needs_backend: false,
             drain: Drain::new(),

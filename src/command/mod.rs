@@ -5,6 +5,7 @@ pub(crate) mod bans;
 pub(crate) mod doctor;
 pub(crate) mod documents;
 pub(crate) mod drain;
+pub(crate) mod expected;
 pub(crate) mod explain;
 pub(crate) mod ports;
 pub(crate) mod reload;

@@ -77,7 +77,9 @@ pub struct Compiled {
     pub policy: Option<RuleSet>,
     /// The `policy.limits`.
     pub policy_limits: Vec<crate::policy::limits::Limit>,
-    /// Where daily quotas are kept.
+    /// The files that are expected (`expect`).
+    pub expectations: Vec<crate::expected::Expectation>,
+    /// Where daily quotas, and which expected files have arrived, are kept.
     pub state_dir: Option<PathBuf>,
     /// Limits and timeouts (`limits`), with defaults for absent keys.
     pub limits: Limits,

@@ -10,7 +10,7 @@ use super::record_line::record_line;
 use super::session_info::SessionInfo;
 use crate::audit::{Event, FileTransfer, What};
 use crate::data::{Progress, Throttle};
-use crate::op::{Action, Direction, Extent, Failure, FailureKind, Fault, RemotePath};
+use crate::op::{Action, Arrival, Direction, Extent, Failure, FailureKind, Fault, RemotePath};
 use crate::policy::limits::TransferPermit;
 
 /// An unfinished operation. Dropped without [`Record::done`] or [`Record::failed`], it records that
@@ -24,6 +24,10 @@ pub(super) struct Record {
     /// The policy rule that decided.
     rule: Option<Arc<str>>,
     direction: Option<Direction>,
+    /// What its success means for expected files.
+    arrival: Option<Arrival>,
+    /// What is transferred is the whole file, if nothing is cut.
+    is_whole: bool,
     /// Counts a transfer as running.
     transfer: Option<TransferPermit>,
     quiet: bool,
@@ -66,6 +70,8 @@ impl Record {
             to: action.other_path().map(<[u8]>::to_vec),
             rule: None,
             direction: action.direction(),
+            arrival: action.arrival(),
+            is_whole: action.extent() == Extent::Whole,
             transfer: None,
             // Operations that only read metadata are logged at debug level.
             quiet: action.effects().read_only() && action.direction().is_none(),
@@ -140,6 +146,9 @@ impl Record {
         if !transferred && let Some(permit) = &self.transfer {
             permit.take_back_file();
         }
+        if matches!(ended, Outcome::Ok) {
+            self.note_arrival(bytes);
+        }
         let interrupted = bytes > 0 && !matches!(ended, Outcome::Ok);
         if interrupted && self.direction == Some(Direction::Upload) {
             info.note_interrupted_upload();
@@ -203,6 +212,18 @@ impl Record {
         // Who sees what is in a folder matters, who sees the attributes of a name does not.
         if info.audit.is_on() && (!quiet || self.is_listing) {
             self.audit(outcome, failure, size, seconds);
+        }
+    }
+
+    fn note_arrival(&self, bytes: u64) {
+        let files = self.info.established.get().and_then(|it| it.files.as_ref());
+        let (Some(files), Some(arrival)) = (files, self.arrival) else { return };
+        // Opened for writing, and closed as it was.
+        let is_untouched = self.direction.is_some() && bytes == 0 && !self.is_whole;
+        match (arrival, &self.to) {
+            (Arrival::Stored, _) if !is_untouched => files.arrived(&self.path),
+            (Arrival::Renamed, Some(to)) => files.renamed(&self.path, to),
+            _ => {}
         }
     }
 

@@ -24,6 +24,7 @@ mod client_auth;
 mod conditions;
 mod descriptors;
 mod drain;
+mod expect;
 mod folders;
 mod guard;
 mod key_files;
@@ -74,6 +75,7 @@ pub(super) fn compile(
     let policy_limits = policy::limits(file, problems);
     let state_dir = state_dir::compile(file, folder, &policy_limits, machine, problems);
     let policy = policy::compile(file, problems);
+    let expectations = expect::compile(file, problems);
     opaque::check(file, problems);
     sockets::refuse_overlaps(file, problems);
     let metrics = file.metrics.as_ref().and_then(|metrics| value(&metrics.address).copied());
@@ -116,6 +118,7 @@ pub(super) fn compile(
         routes,
         policy,
         policy_limits,
+        expectations,
         state_dir,
         limits,
         drain,
