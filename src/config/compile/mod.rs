@@ -15,6 +15,7 @@ use crate::config::values::OnReload;
 
 mod accounts;
 mod admin;
+mod admin_address;
 mod algorithms;
 mod audit;
 mod backends;
@@ -78,6 +79,7 @@ pub(super) fn compile(
     sockets::refuse_overlaps(file, problems);
     let metrics = file.metrics.as_ref().and_then(|metrics| value(&metrics.address).copied());
     let admin_socket = admin::compile(file, folder, machine, problems);
+    let admin_address = admin_address::compile(file, folder, problems);
     let audit = audit::compile(file, folder, machine, problems);
     let log = log(file);
     let limits = limits(file);
@@ -121,6 +123,8 @@ pub(super) fn compile(
         login_guard,
         metrics,
         admin_socket,
+        admin_address,
+        masked: serde_json::Value::Null,
         log,
         audit,
         warnings,
