@@ -18,7 +18,10 @@ use std::time::{Duration, Instant};
 
 use prometheus::Registry;
 
-use crate::admin::{AdminSocket, BoundMetrics, Control, Explainer, register_in_force_metrics};
+use crate::admin::{
+    AdminEndpoint, AdminSocket, BoundMetrics, Control, Explainer, register_in_force_metrics,
+    serve_operators,
+};
 use crate::audit::{self, Audit, Writers};
 use crate::backend::local;
 use crate::config::Compiled;
@@ -52,7 +55,7 @@ pub enum StartError {
     /// An audit file cannot be opened, or a metric of the audit cannot be registered.
     #[error(transparent)]
     Audit(#[from] audit::StartError),
-    /// An address of a listener, or `metrics.address`, cannot be opened.
+    /// An address of a listener, `metrics.address` or `admin.address` cannot be opened.
     #[error(transparent)]
     Listen(#[from] ListenError),
     /// A metric cannot be registered.
@@ -70,7 +73,8 @@ pub enum StartError {
 
 /// A running gateway.
 pub struct Running {
-    /// Every address that was bound at the start, by listener name, including `metrics`.
+    /// Every address that was bound at the start, by listener name, including `metrics` and
+    /// `admin`.
     pub addresses: Vec<(String, SocketAddr)>,
     process: Arc<Process>,
     reloader: Arc<Reloader>,
@@ -93,6 +97,7 @@ pub fn start(mut config: Compiled) -> Result<Running, StartError> {
     process.ready_needs_backend = config.ready_needs_backend;
     let process = Arc::new(process);
     let (metrics, admin_socket) = (config.metrics.take(), config.admin_socket.take());
+    let admin_address = config.admin_address.as_ref().map(|(address, _)| *address);
     let state_dir = config.state_dir.take();
     let prepared = Prepared::new(config, &process, None)?;
     let quotas =
@@ -104,6 +109,14 @@ pub fn start(mut config: Compiled) -> Result<Running, StartError> {
         Some(address) => {
             let bound = BoundMetrics::bind(address, registry.clone());
             let listener = "metrics".to_owned();
+            Some(bound.map_err(|reason| ListenError { listener, address, reason })?)
+        }
+    };
+    let endpoint = match admin_address {
+        None => None,
+        Some(address) => {
+            let bound = AdminEndpoint::bind(address, &registry);
+            let listener = "admin".to_owned();
             Some(bound.map_err(|reason| ListenError { listener, address, reason })?)
         }
     };
@@ -119,6 +132,7 @@ pub fn start(mut config: Compiled) -> Result<Running, StartError> {
     let generation = prepared.put_in_force(&process, None);
     let mut addresses = generation.addresses.clone();
     addresses.extend(metrics_address.map(|address| ("metrics".to_owned(), address)));
+    addresses.extend(endpoint.as_ref().map(|it| ("admin".to_owned(), it.address())));
     let reloader = Reloader::new(process.clone(), generation, drain_settings, &registry)?;
     let end = &process.end;
     let control: Arc<dyn Control> = reloader.clone();
@@ -126,9 +140,7 @@ pub fn start(mut config: Compiled) -> Result<Running, StartError> {
     if let Some(metrics) = metrics {
         metrics.serve(control, end.clone());
     }
-    if let Some(admin) = admin {
-        admin.serve(reloader.clone(), end.clone());
-    }
+    serve_operators(admin, endpoint, reloader.clone(), end);
     if let Some(quotas) = &quotas {
         task::spawn(quotas.clone().save_until(end.clone()));
     }

@@ -8,6 +8,8 @@ use std::time::SystemTime;
 use serde_json::{Value, json};
 
 use super::Explainer;
+use super::access::Access;
+use super::error::{Answer, ApiError};
 use crate::backend::group::{Group, Servers};
 use crate::data::Pool;
 use crate::expected::ExpectedFiles;
@@ -30,6 +32,12 @@ pub struct InForce {
     pub addresses: Vec<(String, SocketAddr)>,
     /// Since when it is in force.
     pub since: SystemTime,
+    /// As written, without secrets.
+    pub masked: Value,
+    /// Its keys that apply only after a restart: there, another one is in force.
+    pub needs_restart: Vec<String>,
+    /// Who may use `admin.address`.
+    pub access: Option<Arc<Access>>,
 }
 
 /// What goes on when another configuration is put in force.
@@ -71,11 +79,11 @@ pub enum ReloadOutcome {
 }
 
 impl ReloadOutcome {
-    pub(super) fn json(self) -> Value {
+    pub(super) fn answer(self) -> Answer {
         match self {
-            Self::InForce(warnings) => json!({ "in_force": true, "warnings": warnings }),
-            Self::Invalid(problems) => json!({ "in_force": false, "problems": problems }),
-            Self::Failed(error) => json!({ "error": error }),
+            Self::InForce(warnings) => Ok(json!({ "in_force": true, "warnings": warnings })),
+            Self::Invalid(problems) => Err(ApiError::invalid_configuration(problems)),
+            Self::Failed(error) => Err(ApiError::conflict(error)),
         }
     }
 }

@@ -105,6 +105,14 @@ impl Prepared {
             listeners.push(sftp::bind(shared, &process.sockets)?);
         }
         let addresses: Vec<_> = listeners.iter().flat_map(Listener::addresses).collect();
+        let needs_restart = previous.map(|it| it.fixed.changed(&config.fixed)).unwrap_or_default();
+        let access = match previous {
+            // It is of an address that is not bound.
+            Some(previous) if needs_restart.iter().any(|key| key == "admin") => {
+                previous.in_force.access.clone()
+            }
+            _ => config.admin_address.map(|(_, access)| Arc::new(access)),
+        };
         let in_force = InForce {
             pools: pools.values().cloned().collect(),
             backends: backends.by_name(),
@@ -113,6 +121,9 @@ impl Prepared {
             explainer: Explainer { gateway, listeners: kinds },
             addresses: addresses.clone(),
             since: SystemTime::now(),
+            masked: config.masked,
+            needs_restart,
+            access,
         };
         let generation = Generation {
             in_force: Arc::new(in_force),

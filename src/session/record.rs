@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::end::SessionEnd;
-use super::live::{Running, RunningGuard};
+use super::live::{RecentFailure, Running, RunningGuard};
 use super::metrics::{EndedTransfer, Metrics};
 use super::record_line::record_line;
 use super::session_info::SessionInfo;
@@ -204,6 +204,14 @@ impl Record {
             };
         }
         let quiet = self.quiet && failure.is_none_or(is_routine);
+        if let Some(failure) = failure.filter(|_| !quiet) {
+            info.live.note_failure(RecentFailure {
+                path: Some(self.path.clone()),
+                to: self.to.clone(),
+                rule: self.rule.clone(),
+                ..info.recent_failure(self.operation, outcome, failure)
+            });
+        }
         if quiet {
             at!(tracing::Level::DEBUG);
         } else {

@@ -43,6 +43,9 @@ pub(super) fn warn(file: &File, folder: &Path, machine: &Machine, problems: &mut
             }
         }
     }
+    if let Some(leaf) = file.admin.as_ref().and_then(|admin| admin.certificate.as_ref()) {
+        warn_of_file(leaf, Role::Own, folder, now, problems);
+    }
     for (_, backend) in entries(&file.backends) {
         if let Some(tls) = &backend.tls
             && value(&tls.mode).is_some_and(|mode| *mode != BackendTlsMode::None)

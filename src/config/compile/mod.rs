@@ -15,6 +15,7 @@ use crate::config::values::OnReload;
 
 mod accounts;
 mod admin;
+mod admin_address;
 mod algorithms;
 mod audit;
 mod backends;
@@ -81,6 +82,7 @@ pub(super) fn compile(
     let metrics = file.metrics.as_ref().and_then(|metrics| value(&metrics.address).copied());
     let ready_needs_backend = file.metrics.as_ref().and_then(|it| value(&it.ready_needs_backend));
     let admin_socket = admin::compile(file, folder, machine, problems);
+    let admin_address = admin_address::compile(file, folder, problems);
     let audit = audit::compile(file, folder, machine, problems);
     let log = log(file);
     let limits = limits(file);
@@ -127,6 +129,8 @@ pub(super) fn compile(
         shown_users: shown_users(file),
         ready_needs_backend: ready_needs_backend.copied().unwrap_or_default(),
         admin_socket,
+        admin_address,
+        masked: serde_json::Value::Null,
         log,
         audit,
         warnings,

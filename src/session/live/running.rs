@@ -40,9 +40,11 @@ pub(in crate::session) struct ByteCounters {
 
 /// Bytes of files in both directions.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Moved {
-    pub(super) up: u64,
-    pub(super) down: u64,
+pub struct Moved {
+    /// From clients.
+    pub up: u64,
+    /// To clients.
+    pub down: u64,
 }
 
 impl Running {
