@@ -1,6 +1,5 @@
 //! Interfaces for operators and Prometheus.
 
-mod at_scrape;
 mod backends;
 mod bans;
 mod client;

@@ -98,6 +98,7 @@ pub(super) fn compile(
         }
         own_address::warn(file, &names, machine, problems);
     }
+    let certificate_ends = certificates::ends(file, folder);
     let warnings = Report::new("", "", Problems::default());
     Compiled {
         listeners,
@@ -121,6 +122,7 @@ pub(super) fn compile(
         drain,
         login_guard,
         metrics,
+        certificate_ends,
         ready_needs_backend: ready_needs_backend.copied().unwrap_or_default(),
         admin_socket,
         log,
