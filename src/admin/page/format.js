@@ -17,6 +17,11 @@ function rate(count) {
   return `${bytes(count)}/s`;
 }
 
+// On one line.
+function unbroken(text) {
+  return text.replaceAll(" ", "\u00a0");
+}
+
 // The two largest units.
 function duration(seconds) {
   let rest = Math.max(0, Math.floor(seconds));

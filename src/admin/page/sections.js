@@ -1,6 +1,6 @@
 // What each section shows, from the answers of the other routes.
 
-const bySession = { label: "Session", number: true, main: true, text: (row) => String(row.session), sort: (row) => row.session };
+const bySession = { label: "Session", main: true, text: (row) => String(row.session), sort: (row) => row.session };
 
 function named(label, key, more = {}) {
   const text = (row) => String(row[key] ?? "–");
@@ -189,7 +189,7 @@ function showTiles(status) {
       of: { used: sessions.open, max: sessions.max },
       note: `of ${sessions.max.toLocaleString("en")}${states.length ? `: ${states.map(([name, count]) => `${count} ${name}`).join(", ")}` : ""}`,
     }),
-    tile("Transfers", String(sessions.transfers), { note: `↑ ${rate(sessions.upload_rate)}  ↓ ${rate(sessions.download_rate)}` }),
+    tile("Transfers", String(sessions.transfers), { note: `${unbroken(`↑ ${rate(sessions.upload_rate)}`)}  ${unbroken(`↓ ${rate(sessions.download_rate)}`)}` }),
     tile("Backend servers", `${servers.up} up`, {
       kind: servers.down > 0 ? "bad" : "",
       note: [servers.down > 0 ? `${servers.down} down` : "", servers.drained > 0 ? `${servers.drained} drained` : ""].filter(Boolean).join(", ") || "none down",

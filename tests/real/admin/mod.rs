@@ -35,7 +35,8 @@ fn config(admin: &str) -> String {
          backends:\n  files: {{ protocol: local, folder: . }}\n\
          users:\n  {USER}: {{ password_hash: \"{}\" }}\n\
          routes:\n  - {{ authenticate: gateway, backend: files }}\n\
-         policy: {{ rules: [{{ name: no-secrets, deny: all, paths: [/secret/**] }}] }}\n\
+         policy:\n  rules:\n    - {{ name: no-secrets, match: {{ paths: [\"/secret/**\"] }}, deny: all }}\n    \
+         - {{ name: rest, allow: all }}\n\
          metrics: {{ address: \"127.0.0.1:0\" }}\n\
          admin: {{ socket: admin.sock, token_file: token, {admin} }}\n",
         pool.start(),
