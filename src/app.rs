@@ -4,6 +4,7 @@
 mod every_second;
 mod generation;
 mod process;
+mod process_metrics;
 mod reload;
 mod servers;
 pub mod service_manager;
@@ -17,11 +18,15 @@ use std::time::{Duration, Instant};
 
 use prometheus::Registry;
 
-use crate::admin::{AdminEndpoint, AdminSocket, BoundMetrics, Explainer, serve_operators};
+use crate::admin::{
+    AdminEndpoint, AdminSocket, BoundMetrics, Control, Explainer, register_in_force_metrics,
+    serve_operators,
+};
 use crate::audit::{self, Audit, Writers};
 use crate::backend::local;
 use crate::config::Compiled;
 use crate::data::BindError;
+use crate::expected::ExpectedStateFile;
 use crate::net::task;
 use crate::net::{Drain, DrainSettings, ListenError, undelivered};
 use crate::policy::limits::QuotaFile;
@@ -75,26 +80,34 @@ pub struct Running {
     reloader: Arc<Reloader>,
     /// Saves daily quotas.
     quotas: Option<Arc<QuotaFile>>,
+    /// Saves which expected files have arrived.
+    expected: Option<Arc<ExpectedStateFile>>,
     audit: Arc<Writers>,
+    registry: Registry,
 }
 
 /// Starts a gateway, within a tokio runtime. After an error no connection was accepted.
 pub fn start(mut config: Compiled) -> Result<Running, StartError> {
     let registry = Registry::new();
+    process_metrics::register(&registry)?;
     let drain_settings = std::mem::take(&mut config.drain);
     let (audit, writers) = Audit::start(std::mem::take(&mut config.audit), &registry)?;
     let audit_writers = Arc::new(writers);
-    let process = Arc::new(Process::new(&registry, audit)?);
+    let mut process = Process::new(&registry, audit)?;
+    process.ready_needs_backend = config.ready_needs_backend;
+    let process = Arc::new(process);
     let (metrics, admin_socket) = (config.metrics.take(), config.admin_socket.take());
     let admin_address = config.admin_address.as_ref().map(|(address, _)| *address);
     let state_dir = config.state_dir.take();
     let prepared = Prepared::new(config, &process, None)?;
     let quotas =
-        state_dir.map(|folder| Arc::new(QuotaFile::open(&folder, process.counters.clone())));
+        state_dir.as_ref().map(|it| Arc::new(QuotaFile::open(it, process.counters.clone())));
+    let expected =
+        state_dir.map(|it| Arc::new(ExpectedStateFile::open(&it, process.expected.clone())));
     let metrics = match metrics {
         None => None,
         Some(address) => {
-            let bound = BoundMetrics::bind(address, registry.clone(), process.drain.clone());
+            let bound = BoundMetrics::bind(address, registry.clone());
             let listener = "metrics".to_owned();
             Some(bound.map_err(|reason| ListenError { listener, address, reason })?)
         }
@@ -122,14 +135,21 @@ pub fn start(mut config: Compiled) -> Result<Running, StartError> {
     addresses.extend(endpoint.as_ref().map(|it| ("admin".to_owned(), it.address())));
     let reloader = Reloader::new(process.clone(), generation, drain_settings, &registry)?;
     let end = &process.end;
+    let control: Arc<dyn Control> = reloader.clone();
+    register_in_force_metrics(&registry, &control)?;
     if let Some(metrics) = metrics {
-        metrics.serve(end.clone());
+        metrics.serve(control.clone(), end.clone());
     }
-    serve_operators(admin, endpoint, reloader.clone(), end);
+    serve_operators(admin, endpoint, control, end);
     if let Some(quotas) = &quotas {
         task::spawn(quotas.clone().save_until(end.clone()));
     }
-    Ok(Running { addresses, process, reloader, quotas, audit: audit_writers })
+    if let Some(expected) = &expected {
+        task::spawn(expected.clone().save_until(end.clone()));
+    }
+    let watch = process.expected.clone().watch();
+    task::spawn(end.clone().run_until_cancelled_owned(watch));
+    Ok(Running { addresses, process, reloader, quotas, expected, audit: audit_writers, registry })
 }
 
 impl Running {
@@ -156,6 +176,9 @@ impl Running {
         if let Some(quotas) = self.quotas {
             quotas.save().await;
         }
+        if let Some(expected) = self.expected {
+            expected.save().await;
+        }
         self.audit.close().await;
         cut || lost > 0
     }
@@ -168,6 +191,11 @@ impl Running {
     /// The tasks that write the audit.
     pub fn audit(&self) -> Arc<Writers> {
         self.audit.clone()
+    }
+
+    /// Where all metrics are registered.
+    pub fn registry(&self) -> &Registry {
+        &self.registry
     }
 
     /// Puts other configurations in force.

@@ -15,6 +15,7 @@
 //! | [`front`] | the protocols of clients: FTP, SFTP |
 //! | [`session`] | the interface for fronts: login and operations, with one record each |
 //! | [`audit`] | the audit's records and its outputs |
+//! | [`expected`] | the files that partners are expected to deliver |
 //! | [`backend`] | the servers: FTP, SFTP, a local folder |
 //! | [`route`] | the backend of a session |
 //! | [`policy`] | what a user may do |
@@ -23,6 +24,7 @@
 //! | [`net`] | sockets, TLS, SSH streams, draining |
 //! | [`wire`] | codecs without I/O, used by fronts and backends |
 //! | [`op`] | the neutral model: operations, paths, entries, failures; no I/O, no protocol |
+//! | [`metrics`] | registering metrics, which are kept beside what they count |
 //!
 //! # The path of a RETR
 //!
@@ -61,8 +63,10 @@ pub mod config;
 pub mod data;
 pub mod demo;
 pub mod doctor;
+pub mod expected;
 pub mod front;
 pub mod logging;
+pub mod metrics;
 pub mod net;
 pub mod op;
 pub mod policy;

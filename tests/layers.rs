@@ -11,7 +11,7 @@ use syn::visit::Visit;
 use syn::{Attribute, Item, UseTree};
 
 /// From top to bottom. A module imports only from modules below it in this list.
-const LAYERS: [&[&str]; 16] = [
+const LAYERS: [&[&str]; 18] = [
     &["main"],
     &["demo", "allocator", "command"],
     &["app", "logging", "doctor"],
@@ -20,6 +20,7 @@ const LAYERS: [&[&str]; 16] = [
     &["front"],
     &["session"],
     &["audit"],
+    &["expected"],
     &["backend"],
     &["route"],
     &["policy"],
@@ -28,6 +29,7 @@ const LAYERS: [&[&str]; 16] = [
     &["net"],
     &["wire"],
     &["op"],
+    &["metrics"],
 ];
 
 /// `["backend", "ftp", "pool"]`; the root is empty.

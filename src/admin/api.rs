@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use hyper::header::{ALLOW, HeaderValue};
 use hyper::{Method, StatusCode, Uri};
+use jiff::Timestamp;
 use serde_json::Value;
 
 use super::control::{Control, InForce, ReloadOutcome};
@@ -14,17 +15,19 @@ use super::http::{Page, page};
 use super::page::status_page;
 use super::status::{self, Snapshot};
 use super::{
-    backends, bans, configuration, drain, failures, ports, sessions, throughput, transfers,
+    backends, bans, configuration, drain, expected, failures, ports, sessions, throughput,
+    transfers,
 };
 use crate::net::task;
 use crate::op::escape::printable;
 
 /// What can be read, besides the page at `/`.
-const READ: [&str; 11] = [
+const READ: [&str; 12] = [
     "/backends",
     "/bans",
     "/configuration",
     "/drain",
+    "/expected",
     "/explain",
     "/failures",
     "/ports",
@@ -66,6 +69,7 @@ impl Api {
             "/bans" => Ok(bans::json(&explainer.gateway.guard.bans())),
             "/configuration" => Ok(configuration::json(&in_force, &lasting)),
             "/drain" => Ok(drain::json(&lasting.drain)),
+            "/expected" => Ok(expected::json(&lasting.expected.views(Timestamp::now()))),
             "/explain" => {
                 let answer = Question::from_query(query).and_then(|it| explainer.answer(&it));
                 answer.map_err(ApiError::bad_request)

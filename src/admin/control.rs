@@ -10,8 +10,9 @@ use serde_json::{Value, json};
 use super::Explainer;
 use super::access::Access;
 use super::error::{Answer, ApiError};
-use crate::backend::group::Servers;
+use crate::backend::group::{Group, Servers};
 use crate::data::Pool;
+use crate::expected::ExpectedFiles;
 use crate::net::Drain;
 use crate::session::LiveSessions;
 
@@ -19,8 +20,12 @@ use crate::session::LiveSessions;
 pub struct InForce {
     /// The data ports.
     pub pools: Vec<Arc<Pool>>,
+    /// The backends, by name.
+    pub backends: Vec<Arc<Group>>,
     /// The servers of all backends.
     pub servers: Servers,
+    /// Connection attempts at once to the servers of each backend.
+    pub connects_limits: Vec<(String, usize)>,
     /// Its gateway and listeners.
     pub explainer: Explainer,
     /// Every bound address by listener name.
@@ -43,8 +48,12 @@ pub struct Lasting {
     pub file: Option<PathBuf>,
     /// The open sessions.
     pub live: Arc<LiveSessions>,
+    /// The files that are expected.
+    pub expected: Arc<ExpectedFiles>,
     /// Ends the gateway.
     pub drain: Drain,
+    /// Whether `/ready` needs a backend with a server that is up (`metrics.ready_needs_backend`).
+    pub ready_needs_backend: bool,
 }
 
 /// A running gateway.

@@ -16,6 +16,7 @@ use crate::auth::{GuardSettings, LoginGuard, PasswordCheck, UserTable};
 use crate::backend::group::{GroupMetrics, KnownServers};
 use crate::backend::{IgnoredAttributes, KnownLeases};
 use crate::data::{PoolMetrics, Pools};
+use crate::expected::{self, ExpectedFiles};
 use crate::net::ssh::KeyExchangeLimiter;
 use crate::net::{Connectors, Drain, Sockets};
 use crate::policy::limits::{Counters, LimitMetrics};
@@ -24,6 +25,8 @@ use crate::session::{Admission, Limits, LiveSessions, Metrics};
 /// What all configurations of a process share.
 pub(super) struct Process {
     pub(super) started: SystemTime,
+    /// `metrics.ready_needs_backend`.
+    pub(super) ready_needs_backend: bool,
     pub(super) drain: Drain,
     /// Stops data ports, metrics and the admin socket, which serve while sessions drain.
     pub(super) end: CancellationToken,
@@ -40,11 +43,12 @@ pub(super) struct Process {
     pub(super) passwords: Arc<PasswordCheck>,
     pub(super) guard: Arc<LoginGuard>,
     pub(super) counters: Arc<Counters>,
+    pub(super) expected: Arc<ExpectedFiles>,
     pub(super) audit: Audit,
     pub(super) ignored: IgnoredAttributes,
     pub(super) limit_metrics: LimitMetrics,
     pub(super) hook_metrics: HookMetrics,
-    pub(super) session_metrics: Metrics,
+    pub(super) session_metrics: Arc<Metrics>,
     pub(super) users_reload: UsersReloadMetrics,
     /// Of listeners and data ports, of all configurations.
     pub(super) ports: Mutex<BTreeSet<u16>>,
@@ -56,8 +60,15 @@ impl Process {
     /// Starts without users and sessions; registers all metrics.
     pub(super) fn new(registry: &Registry, audit: Audit) -> Result<Self, StartError> {
         let passwords = PasswordCheck::new(UserTable::default()).with_metrics(registry)?;
+        let (live, admission) = (LiveSessions::new(), Admission::new(&Limits::default()));
+        let session_metrics = Arc::new(Metrics::register(registry)?);
+        session_metrics.register_live(registry, &live, &admission)?;
+        let expected = Arc::<ExpectedFiles>::default();
+        expected::register_metrics(&expected, registry)?;
         Ok(Self {
+            expected,
             started: SystemTime::now(),
+            ready_needs_backend: false,
             drain: Drain::new(),
             end: CancellationToken::new(),
             sockets: Sockets::default(),
@@ -65,8 +76,8 @@ impl Process {
             leases: KnownLeases::default(),
             servers: KnownServers::new(GroupMetrics::register(registry)?),
             connectors: Connectors::register(registry)?,
-            admission: Admission::new(&Limits::default()),
-            live: LiveSessions::new(),
+            admission,
+            live,
             exchanges: Arc::default(),
             passwords: Arc::new(passwords),
             guard: LoginGuard::new(GuardSettings::default(), registry)?,
@@ -75,7 +86,7 @@ impl Process {
             ignored: IgnoredAttributes::register(registry)?,
             limit_metrics: LimitMetrics::register(registry)?,
             hook_metrics: HookMetrics::register(registry)?,
-            session_metrics: Metrics::register(registry)?,
+            session_metrics,
             users_reload: UsersReloadMetrics::register(registry)?,
             ports: Mutex::default(),
             changes: Mutex::default(),
@@ -92,5 +103,7 @@ impl Process {
         self.sockets.forget_closed();
         self.pools.forget_ended();
         self.servers.forget_ended();
+        self.session_metrics.forget_ended(&self.live);
+        self.connectors.forget_ended();
     }
 }

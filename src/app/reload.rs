@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 use std::time::SystemTime;
 
-use prometheus::{IntCounterVec, IntGauge, Opts, Registry};
+use prometheus::{IntCounterVec, IntGauge, Registry};
 
 use super::StartError;
 use super::every_second::every_second;
@@ -14,6 +14,7 @@ use super::process::Process;
 use super::service_manager;
 use crate::admin::{Control, InForce, Lasting, ReloadOutcome};
 use crate::config::{Report, Source, Stamps};
+use crate::metrics;
 use crate::net::DrainSettings;
 
 /// Puts configurations in force, one at a time.
@@ -260,9 +261,16 @@ impl Control for Reloader {
     }
 
     fn lasting(&self) -> Lasting {
-        let Process { started, live, drain, .. } = &*self.process;
+        let Process { started, live, expected, drain, ready_needs_backend, .. } = &*self.process;
         let file = self.file.get().cloned();
-        Lasting { started: *started, file, live: live.clone(), drain: drain.clone() }
+        Lasting {
+            started: *started,
+            file,
+            live: live.clone(),
+            expected: expected.clone(),
+            drain: drain.clone(),
+            ready_needs_backend: *ready_needs_backend,
+        }
     }
 
     fn reload(&self) -> ReloadOutcome {
@@ -295,24 +303,22 @@ impl ReloadError {
 
 impl ReloadMetrics {
     fn register(registry: &Registry) -> Result<Self, prometheus::Error> {
-        let reloads = IntCounterVec::new(
-            Opts::new(
-                "lockgate_config_reloads_total",
-                "How often the configuration was read again",
-            ),
+        let reloads = metrics::counters(
+            registry,
+            "lockgate_config_reloads_total",
+            "How often the configuration was read again",
             &["outcome"],
         )?;
-        let failing = IntGauge::new(
+        let failing = metrics::gauge(
+            registry,
             "lockgate_config_reload_failing",
             "1 if the last reload failed, and an earlier configuration is in force",
         )?;
-        let in_force_since = IntGauge::new(
+        let in_force_since = metrics::gauge(
+            registry,
             "lockgate_config_in_force_timestamp_seconds",
             "When the configuration in force was read",
         )?;
-        registry.register(Box::new(reloads.clone()))?;
-        registry.register(Box::new(failing.clone()))?;
-        registry.register(Box::new(in_force_since.clone()))?;
         for outcome in ["ok", "failed"] {
             reloads.with_label_values(&[outcome]);
         }

@@ -1,6 +1,8 @@
 //! The metrics of `users_file`.
 
-use prometheus::{IntCounterVec, IntGauge, Opts, Registry};
+use prometheus::{IntCounterVec, IntGauge, Registry};
+
+use crate::metrics;
 
 /// How often the files were read again.
 #[derive(Clone)]
@@ -11,16 +13,17 @@ pub(super) struct UsersReloadMetrics {
 
 impl UsersReloadMetrics {
     pub(super) fn register(registry: &Registry) -> Result<Self, prometheus::Error> {
-        let reloads = IntCounterVec::new(
-            Opts::new("lockgate_users_file_reloads_total", "How often users_file was read again"),
+        let reloads = metrics::counters(
+            registry,
+            "lockgate_users_file_reloads_total",
+            "How often users_file was read again",
             &["outcome"],
         )?;
-        let broken = IntGauge::new(
+        let broken = metrics::gauge(
+            registry,
             "lockgate_users_file_broken",
             "1 while users_file has an error, and the users before are in force",
         )?;
-        registry.register(Box::new(reloads.clone()))?;
-        registry.register(Box::new(broken.clone()))?;
         for outcome in ["ok", "failed"] {
             reloads.with_label_values(&[outcome]);
         }

@@ -1,6 +1,8 @@
 //! The metrics of the audit, by the kind of output: `file`, `stdout` or `syslog`.
 
-use prometheus::{IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
+use prometheus::{IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Registry};
+
+use crate::metrics;
 
 pub(super) struct AuditMetrics {
     written: IntCounterVec,
@@ -19,23 +21,26 @@ pub(super) struct Counters {
 
 impl AuditMetrics {
     pub(super) fn register(registry: &Registry) -> Result<Self, prometheus::Error> {
-        let counter = |name: &str, help: &str| {
-            let counter = IntCounterVec::new(Opts::new(name, help), &["output"])?;
-            registry.register(Box::new(counter.clone()))?;
-            Ok::<_, prometheus::Error>(counter)
-        };
-        let unavailable = IntGaugeVec::new(
-            Opts::new("lockgate_audit_unavailable", "Audit outputs that cannot be written"),
-            &["output"],
-        )?;
-        registry.register(Box::new(unavailable.clone()))?;
+        let outputs = &["output"];
         Ok(Self {
-            written: counter("lockgate_audit_records_total", "Audit records written")?,
-            lost: counter(
+            written: metrics::counters(
+                registry,
+                "lockgate_audit_records_total",
+                "Audit records written",
+                outputs,
+            )?,
+            lost: metrics::counters(
+                registry,
                 "lockgate_audit_lost_total",
                 "Audit records lost since an output could not be written or was too slow",
+                outputs,
             )?,
-            unavailable,
+            unavailable: metrics::gauges(
+                registry,
+                "lockgate_audit_unavailable",
+                "Audit outputs that cannot be written",
+                outputs,
+            )?,
         })
     }
 

@@ -8,7 +8,6 @@ mod hash;
 pub mod hook;
 mod identity;
 pub mod import;
-mod live_gauge;
 mod methods;
 mod password;
 mod password_queue;

@@ -5,11 +5,12 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Arc, PoisonError, RwLock};
 
-use prometheus::{IntCounterVec, Opts, Registry};
+use prometheus::Registry;
 use zeroize::Zeroizing;
 
 use super::password_queue::{PasswordQueue, Place};
-use super::{Scheme, Source, User, UserTable, live_gauge};
+use super::{Scheme, Source, User, UserTable};
+use crate::metrics;
 use crate::net::task;
 
 /// The gateway's users, and the check of their passwords.
@@ -31,19 +32,20 @@ impl PasswordCheck {
 
     /// Registers the metrics, once per registry.
     pub fn with_metrics(mut self, registry: &Registry) -> Result<Self, prometheus::Error> {
-        let computed = IntCounterVec::new(
-            Opts::new("lockgate_password_checks_total", "Passwords checked, by the hash's scheme"),
+        let computed = metrics::counters(
+            registry,
+            "lockgate_password_checks_total",
+            "Passwords checked, by the hash's scheme",
             &["scheme"],
         )?;
-        registry.register(Box::new(computed.clone()))?;
         let of_scheme = |scheme: Scheme| (scheme, computed.with_label_values(&[scheme.as_str()]));
         self.computed = Some(Scheme::ALL.into_iter().map(of_scheme).collect());
         let queue = self.queue.clone();
-        live_gauge::register(
+        metrics::live_gauge(
             registry,
             "lockgate_password_checks_waiting",
             "Logins that wait for the check of their password",
-            move || queue.waiting(),
+            move || queue.waiting() as f64,
         )?;
         Ok(self)
     }

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
-use prometheus::{IntCounterVec, Opts, Registry};
+use prometheus::{IntCounterVec, Registry};
 
+use crate::metrics;
 use crate::op::{Changes, Failure, FailureKind};
 
 /// The reply to a client that sets an attribute which the backend cannot set.
@@ -24,14 +25,12 @@ pub struct IgnoredAttributes(IntCounterVec);
 impl IgnoredAttributes {
     /// Registers `lockgate_attributes_ignored_total`.
     pub fn register(registry: &Registry) -> Result<Self, prometheus::Error> {
-        let counter = IntCounterVec::new(
-            Opts::new(
-                "lockgate_attributes_ignored_total",
-                "Attributes that a backend could not set, for which the client still got a success reply",
-            ),
+        let counter = metrics::counters(
+            registry,
+            "lockgate_attributes_ignored_total",
+            "Attributes that a backend could not set, for which the client still got a success reply",
             &["backend", "attribute"],
         )?;
-        registry.register(Box::new(counter.clone()))?;
         Ok(Self(counter))
     }
 

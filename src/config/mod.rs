@@ -16,7 +16,7 @@ use crate::front::ftp::ListenerSettings;
 use crate::net::DrainSettings;
 use crate::policy::RuleSet;
 use crate::route::RouteTable;
-use crate::session::Limits;
+use crate::session::{Limits, ShownUsers};
 
 mod algorithms;
 mod compile;
@@ -78,7 +78,9 @@ pub struct Compiled {
     pub policy: Option<RuleSet>,
     /// The `policy.limits`.
     pub policy_limits: Vec<crate::policy::limits::Limit>,
-    /// Where daily quotas are kept.
+    /// The files that are expected (`expect`).
+    pub expectations: Vec<crate::expected::Expectation>,
+    /// Where daily quotas, and which expected files have arrived, are kept.
     pub state_dir: Option<PathBuf>,
     /// Limits and timeouts (`limits`), with defaults for absent keys.
     pub limits: Limits,
@@ -88,6 +90,10 @@ pub struct Compiled {
     pub login_guard: GuardSettings,
     /// The address of `/metrics`, `/live` and `/ready`.
     pub metrics: Option<SocketAddr>,
+    /// Which users the metrics show.
+    pub shown_users: ShownUsers,
+    /// Whether `/ready` needs a backend with a server that is up.
+    pub ready_needs_backend: bool,
     /// The operators' Unix socket.
     pub admin_socket: Option<PathBuf>,
     /// The operators' address, and who may use it.

@@ -20,6 +20,7 @@ use crate::policy::Names;
 use crate::route::{FolderSetting, RootSetting};
 
 mod audit;
+mod expect;
 mod guard;
 mod login;
 mod login_hook;
@@ -27,6 +28,7 @@ mod policy;
 mod users;
 
 pub(super) use audit::*;
+pub(super) use expect::*;
 pub(super) use guard::*;
 pub(super) use login::*;
 pub(super) use login_hook::*;
@@ -54,6 +56,8 @@ section! {
         [required] routes: Many<Route>,
         /// What users may do. Absent: whatever the backend allows.
         policy: Policy,
+        /// Files that partners are expected to deliver, each by a time of day.
+        expect: Many<Expect>,
         /// Limits and timeouts. Absent: the defaults.
         limits: Limits,
         /// What a reload does with open sessions. keep (default): they keep what they had. judge: those whose
@@ -64,10 +68,10 @@ section! {
         drain: Drain,
         /// Delays and bans after failed logins. Absent: the defaults.
         login_guard: LoginGuard,
-        /// The folder for what a restart must not lose: the daily quotas of `policy.limits`. It must exist.
-        /// Absent: they start at zero.
+        /// The folder for what a restart must not lose: the daily quotas of `policy.limits`, and which files of
+        /// `expect` have arrived. It must exist. Absent: they start at zero.
         state_dir: Leaf<PathName>,
-        /// The address of /metrics, /live and /ready. Absent: none.
+        /// The address of /metrics, /live and /ready, and which users have metrics. Absent: none.
         metrics: Metrics,
         /// The socket of the commands that ask the running gateway, such as `lockgate ports`, and the address of
         /// the status page. Absent: none.
@@ -518,6 +522,13 @@ section! {
     Metrics {
         /// IP address and port.
         [required] address: Leaf<SocketAddr>,
+        /// Users that have metrics of their own, or one of them: their names are labels. Absent: none.
+        users: OneOrMore<Text>,
+        /// So many others have them, too: those who moved most bytes since the start. At most 100. Absent:
+        /// none.
+        top_users: Leaf<UpTo<100>>,
+        /// `true`: /ready answers 503 while no server of any backend is up. Default: false.
+        ready_needs_backend: Leaf<bool>,
     }
 }
 

@@ -14,6 +14,7 @@ use super::proof::Proof;
 use crate::audit::{self, Audit};
 use crate::auth::{CertificateSummary, PresentedKey};
 use crate::backend::ResumeNote;
+use crate::expected::SessionFiles;
 use crate::net::tls::ClientCertificate;
 use crate::net::{Peer, Protection};
 use crate::op::Failure;
@@ -83,6 +84,8 @@ pub(super) struct Established {
     pub groups: Vec<String>,
     /// The backend's server.
     pub peer: Option<Peer>,
+    /// Gets told of files that have arrived.
+    pub files: Option<SessionFiles>,
     /// Gets told of interrupted uploads.
     pub resume_note: Option<Arc<ResumeNote>>,
 }

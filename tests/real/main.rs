@@ -18,6 +18,7 @@ mod backend;
 mod compatibility;
 mod demo;
 mod doctor;
+mod expected_files;
 mod fail2ban;
 mod firewall;
 mod lifecycle;

@@ -48,6 +48,13 @@ function day(time) {
   return `${at.getFullYear()}-${two(at.getMonth() + 1)}-${two(at.getDate())}`;
 }
 
+// 0 only where there is nothing, 100 only where all is used.
+function percent(part) {
+  const rounded = Math.round(part * 100);
+  if (part > 0 && rounded === 0) return "under 1 %";
+  return part < 1 && rounded === 100 ? "over 99 %" : `${rounded} %`;
+}
+
 function plural(count, word) {
   return `${count.toLocaleString("en")} ${word}${count === 1 ? "" : "s"}`;
 }

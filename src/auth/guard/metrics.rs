@@ -3,10 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use prometheus::{IntCounter, IntCounterVec, Opts, Registry};
+use prometheus::{IntCounter, IntCounterVec, Registry};
 
 use super::LoginGuard;
-use crate::auth::live_gauge;
+use crate::metrics;
+
+const BY_ADDRESS: &str = "address";
+const BY_USER: &str = "user";
 
 /// Counts bans and delays.
 pub(super) struct Counters {
@@ -16,19 +19,21 @@ pub(super) struct Counters {
 
 impl Counters {
     pub(super) fn register(registry: &Registry) -> Result<Self, prometheus::Error> {
-        let bans = IntCounter::new(
+        let bans = metrics::counter(
+            registry,
             "lockgate_bans_total",
             "Client addresses that were banned after failed logins",
         )?;
-        let delays = IntCounterVec::new(
-            Opts::new(
-                "lockgate_login_delays_total",
-                "Logins that were delayed after failed ones of the same address or user",
-            ),
+        let delays = metrics::counters(
+            registry,
+            "lockgate_login_delays_total",
+            "Logins that were delayed after failed ones of the same address or user",
             &["by"],
         )?;
-        registry.register(Box::new(bans.clone()))?;
-        registry.register(Box::new(delays.clone()))?;
+        // From the start, so that the first delay is visible as an increase.
+        for by in [BY_ADDRESS, BY_USER] {
+            delays.with_label_values(&[by]);
+        }
         Ok(Self { bans, delays })
     }
 
@@ -39,7 +44,7 @@ impl Counters {
     /// Counts a delay by what makes it longer.
     pub(super) fn delayed(&self, of_source: Duration, of_user: Duration) {
         if of_source.max(of_user) > Duration::ZERO {
-            let by = if of_source >= of_user { "address" } else { "user" };
+            let by = if of_source >= of_user { BY_ADDRESS } else { BY_USER };
             self.delays.with_label_values(&[by]).inc();
         }
     }
@@ -51,17 +56,17 @@ pub(super) fn register_gauges(
     registry: &Registry,
 ) -> Result<(), prometheus::Error> {
     let bans = guard.clone();
-    live_gauge::register(
+    metrics::live_gauge(
         registry,
         "lockgate_banned_addresses",
         "Client addresses that are banned after failed logins",
-        move || bans.bans().len(),
+        move || bans.bans().len() as f64,
     )?;
     let counted = guard.clone();
-    live_gauge::register(
+    metrics::live_gauge(
         registry,
         "lockgate_failed_login_addresses",
         "Client addresses with failed logins that count towards a ban",
-        move || counted.sources(),
+        move || counted.sources() as f64,
     )
 }

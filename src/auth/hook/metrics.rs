@@ -2,11 +2,10 @@
 
 use std::time::Duration;
 
-use prometheus::{
-    Counter, CounterVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
-};
+use prometheus::{Counter, CounterVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Registry};
 
 use super::error::HookFault;
+use crate::metrics;
 
 /// The metrics of all login hooks. Labels are names of the configuration and constants.
 pub struct HookMetrics {
@@ -29,30 +28,24 @@ pub(super) struct Waiting(IntGauge);
 impl HookMetrics {
     /// Creates the metrics and registers them, once per registry.
     pub fn register(registry: &Registry) -> Result<Self, prometheus::Error> {
-        let requests = IntCounterVec::new(
-            Opts::new(
-                "lockgate_login_hook_requests_total",
-                "Logins that a login hook decided about, from its cached answers (cached) too, and failures",
-            ),
+        let requests = metrics::counters(
+            registry,
+            "lockgate_login_hook_requests_total",
+            "Logins that a login hook decided about, from its cached answers (cached) too, and failures",
             &["hook", "outcome"],
         )?;
-        registry.register(Box::new(requests.clone()))?;
-        let seconds = CounterVec::new(
-            Opts::new(
-                "lockgate_login_hook_seconds_total",
-                "Time that requests to login hooks took, without the wait for a slot",
-            ),
+        let seconds = metrics::float_counters(
+            registry,
+            "lockgate_login_hook_seconds_total",
+            "Time that requests to login hooks took, without the wait for a slot",
             &["hook"],
         )?;
-        registry.register(Box::new(seconds.clone()))?;
-        let waiting = IntGaugeVec::new(
-            Opts::new(
-                "lockgate_login_hook_waiting",
-                "Logins that wait for a slot of a login hook's requests_at_once",
-            ),
+        let waiting = metrics::gauges(
+            registry,
+            "lockgate_login_hook_waiting",
+            "Logins that wait for a slot of a login hook's requests_at_once",
             &["hook"],
         )?;
-        registry.register(Box::new(waiting.clone()))?;
         Ok(Self { requests, seconds, waiting })
     }
 

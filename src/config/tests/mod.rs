@@ -14,6 +14,7 @@ mod audit;
 mod certificates;
 mod client_certificates;
 mod data_ports;
+mod expect;
 mod groups;
 mod limits;
 mod login_hooks;

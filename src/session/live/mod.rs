@@ -22,5 +22,5 @@ pub use session::LiveSession;
 pub use throughput::{THROUGHPUT_INTERVAL, Throughput};
 pub use view::{RunningView, SessionState, SessionView};
 
-pub(super) use running::Running;
+pub(super) use running::{ByteCounters, Running};
 pub(super) use session::{Connection, RunningGuard};

@@ -13,9 +13,9 @@ use super::failures::{RecentFailure, RecentFailures};
 use super::judge_slot::JudgeSlot;
 use super::rate::Rate;
 use super::running::{Moved, Running};
-use super::view::{LISTED_MAX, SessionState, SessionView};
+use super::view::{LISTED_MAX, SessionState, SessionSummary, SessionView};
 use crate::net::{Drain, Protection};
-use crate::op::Fault;
+use crate::op::{Direction, Fault};
 use crate::session::end::SessionEnd;
 use crate::session::login_basis::Judged;
 
@@ -204,11 +204,7 @@ impl LiveSession {
         SessionView {
             session: connection.session,
             listener: connection.listener.clone(),
-            protocol: match connection.protocol {
-                // After AUTH TLS.
-                "ftp" if encryption.is_some() => "ftps",
-                protocol => protocol,
-            },
+            protocol: connection.protocol(),
             client: connection.peer,
             local: connection.local,
             proxy: self.proxy.get().copied(),
@@ -230,6 +226,24 @@ impl LiveSession {
             upload_rate: state.upload_rate.per_second(now, moved.up),
             download_rate: state.download_rate.per_second(now, moved.down),
             ending: self.drain.is_draining().then(|| self.end().reason().to_owned()),
+        }
+    }
+
+    /// What metrics need of it.
+    pub(in crate::session) fn summary(&self) -> SessionSummary {
+        let state = self.state();
+        let running = |direction| {
+            state.running.values().filter(|it| it.direction() == Some(direction)).count()
+        };
+        let (uploads, downloads) = (running(Direction::Upload), running(Direction::Download));
+        let account = state.account.as_ref().filter(|_| state.login == Login::Done);
+        SessionSummary {
+            protocol: self.connection.protocol(),
+            state: self.what(&state, uploads + downloads > 0),
+            backend: account.map(|account| account.backend.clone()).unwrap_or_default(),
+            user: account.map(|account| account.user.clone()),
+            uploads,
+            downloads,
         }
     }
 
@@ -300,6 +314,16 @@ impl LiveSession {
     }
 }
 
+impl Connection {
+    fn protocol(&self) -> &'static str {
+        match self.protocol {
+            // After AUTH TLS.
+            "ftp" if self.encryption.get().is_some() => "ftps",
+            protocol => protocol,
+        }
+    }
+}
+
 impl State {
     fn moved(&self) -> Moved {
         self.running.values().fold(self.moved, |sum, running| sum.and(running.moved()))
@@ -313,12 +337,20 @@ impl RunningGuard {
             running.set_path(path);
         }
     }
+
+    /// How many bytes it has in all; `None`: unknown.
+    pub(in crate::session) fn set_size(&self, size: Option<u64>) {
+        if let Some(running) = self.session.state().running.get_mut(&self.number) {
+            running.set_size(size);
+        }
+    }
 }
 
 impl Drop for RunningGuard {
     fn drop(&mut self) {
         let mut state = self.session.state();
-        if let Some(ended) = state.running.remove(&self.number) {
+        if let Some(mut ended) = state.running.remove(&self.number) {
+            ended.count();
             state.moved = state.moved.and(ended.moved());
         }
         state.last = Instant::now();
