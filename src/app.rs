@@ -138,9 +138,9 @@ pub fn start(mut config: Compiled) -> Result<Running, StartError> {
     let control: Arc<dyn Control> = reloader.clone();
     register_in_force_metrics(&registry, &control)?;
     if let Some(metrics) = metrics {
-        metrics.serve(control, end.clone());
+        metrics.serve(control.clone(), end.clone());
     }
-    serve_operators(admin, endpoint, reloader.clone(), end);
+    serve_operators(admin, endpoint, control, end);
     if let Some(quotas) = &quotas {
         task::spawn(quotas.clone().save_until(end.clone()));
     }

@@ -9,7 +9,7 @@ use std::time::SystemTime;
 use hyper::header::{HeaderValue, RETRY_AFTER, SET_COOKIE, WWW_AUTHENTICATE};
 use hyper::http::request::Parts;
 use hyper::{Method, StatusCode};
-use prometheus::{IntCounterVec, Opts, Registry};
+use prometheus::{IntCounterVec, Registry};
 use serde_json::Value;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
@@ -21,6 +21,7 @@ use super::cookie;
 use super::error::ApiError;
 use super::guesses::Guesses;
 use super::http::{self, Page};
+use crate::metrics;
 use crate::net::{self, Stream, task};
 
 /// The bound address.
@@ -40,12 +41,13 @@ impl AdminEndpoint {
     /// Opens `admin.address`. Connections wait in the kernel's queue until it is served.
     pub fn bind(address: SocketAddr, registry: &Registry) -> io::Result<Self> {
         let socket = net::listen(address)?;
-        let opts = Opts::new(
+        let refused = metrics::counters(
+            registry,
             "lockgate_admin_requests_refused_total",
             "Requests at the admin address that were refused",
+            &["reason"],
         );
-        let refused = IntCounterVec::new(opts, &["reason"]).map_err(io::Error::other)?;
-        registry.register(Box::new(refused.clone())).map_err(io::Error::other)?;
+        let refused = refused.map_err(io::Error::other)?;
         for reason in ["host", "origin", "token", "url"] {
             refused.with_label_values(&[reason]);
         }

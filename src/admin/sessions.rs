@@ -209,6 +209,7 @@ fn running(running: &RunningView) -> Value {
 pub(super) fn transfer(view: &RunningView) -> Value {
     let mut transfer = running(view);
     transfer["direction"] = json!(view.direction.map(Direction::as_str));
+    transfer["size"] = json!(view.size);
     transfer["bytes"] = json!(view.bytes);
     transfer["bytes_read"] = json!(view.bytes_read);
     transfer["rate"] = json!(view.rate);

@@ -86,6 +86,7 @@ fn every_field_of_a_session_is_documented() {
         path: b"/a".to_vec(),
         to: Some(b"/b".to_vec()),
         direction: Some(Direction::Upload),
+        size: None,
         since: SystemTime::UNIX_EPOCH,
         duration: Duration::from_secs(1),
         bytes: 1,

@@ -132,6 +132,11 @@ impl Record {
         self.path = path.as_bytes().to_vec();
     }
 
+    /// Tells operators how many bytes the transfer has in all.
+    pub(super) fn set_size(&self, size: Option<u64>) {
+        self.running.set_size(size);
+    }
+
     /// Sets the policy rule that decided.
     pub(super) fn set_rule(&mut self, rule: Option<Arc<str>>) {
         self.rule = rule;

@@ -17,6 +17,11 @@ function rate(count) {
   return `${bytes(count)}/s`;
 }
 
+// On one line.
+function unbroken(text) {
+  return text.replaceAll(" ", "\u00a0");
+}
+
 // The two largest units.
 function duration(seconds) {
   let rest = Math.max(0, Math.floor(seconds));
@@ -41,6 +46,13 @@ function day(time) {
   const at = new Date(time);
   const two = (number) => String(number).padStart(2, "0");
   return `${at.getFullYear()}-${two(at.getMonth() + 1)}-${two(at.getDate())}`;
+}
+
+// 0 only where there is nothing, 100 only where all is used.
+function percent(part) {
+  const rounded = Math.round(part * 100);
+  if (part > 0 && rounded === 0) return "under 1 %";
+  return part < 1 && rounded === 100 ? "over 99 %" : `${rounded} %`;
 }
 
 function plural(count, word) {

@@ -12,8 +12,6 @@ class LoginNeeded extends Error {}
 async function get(path) {
   const response = await fetch(path, { signal: AbortSignal.timeout(TIMEOUT) });
   if (response.status === 401) throw new LoginNeeded();
-  // An older gateway.
-  if (response.status === 404) return null;
   const answer = await response.json();
   if (!response.ok) throw new Error(answer.error);
   return answer;
@@ -56,8 +54,8 @@ async function update() {
   const seldom = page.round % SELDOM === 0;
   const status = await get("/status");
   page.round += 1;
-  const often = ["sessions", "transfers", "ports", "backends", "bans", "failures", "throughput"];
-  const paths = seldom ? [...often, "expected", "certificates", "configuration"] : often;
+  const often = ["sessions", "transfers", "ports", "backends", "bans", "failures", "throughput", "expected"];
+  const paths = seldom ? [...often, "configuration"] : often;
   const answers = await Promise.all(paths.map((path) => get(`/${path}`)));
   const all = Object.fromEntries(paths.map((path, index) => [path, answers[index]]));
   $("login").hidden = true;
@@ -67,10 +65,10 @@ async function update() {
   show(status, all);
 }
 
-function show(status, { sessions, transfers, ports, backends, bans, failures, throughput, ...seldom }) {
+function show(status, { sessions, transfers, ports, backends, bans, failures, throughput, expected, ...seldom }) {
   const { sections } = page;
   setText($("version"), status.version);
-  showTiles(status);
+  showTiles(status, expected.expected);
   sections.chart.update(throughput);
   showFiltered("transfers", transfers.transfers, transfers.running, (row) => [row.path, row.user, row.client, row.backend, row.direction, row.protocol]);
   showFiltered("sessions", sessions.sessions, sessions.open, (row) => [String(row.session), row.user, row.client.address, row.state, row.protocol, row.listener, row.backend?.name]);
@@ -81,6 +79,7 @@ function show(status, { sessions, transfers, ports, backends, bans, failures, th
   sections.bans.update(bans.bans);
   setText($("bans-count"), bans.bans.length ? plural(bans.bans.length, "address").replace("addresss", "addresses") : "");
   sections.listeners.update(status.listeners);
+  sections.expected.update(expected.expected);
   showDrain(status.drain);
   if (seldom.configuration) showConfiguration(seldom.configuration);
 }

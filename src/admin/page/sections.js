@@ -1,6 +1,6 @@
 // What each section shows, from the answers of the other routes.
 
-const bySession = { label: "Session", number: true, main: true, text: (row) => String(row.session), sort: (row) => row.session };
+const bySession = { label: "Session", main: true, text: (row) => String(row.session), sort: (row) => row.session };
 
 function named(label, key, more = {}) {
   const text = (row) => String(row[key] ?? "–");
@@ -130,9 +130,22 @@ function makeSections() {
       { label: "Sessions", number: true, text: (row) => String(row.sessions), sort: (row) => row.sessions },
     ],
   });
+  const expected = new Table($("expected"), {
+    caption: "Expected files",
+    key: (row) => row.name,
+    empty: "No files are expected (expect).",
+    columns: [
+      { ...named("Name", "name"), main: true },
+      { label: "State", draw: drawExpectedState, sort: (row) => row.state },
+      { label: "Arrived", number: true, text: (row) => `${row.arrived} of ${row.at_least}`, sort: (row) => row.arrived / row.at_least },
+      { label: "Due", text: (row) => `${row.due_local} ${row.zone}`, sort: (row) => row.due },
+      { label: "", text: untilDue },
+      { label: "Last file", wide: true, text: (row) => (row.last_file ? `${clock(row.last_file.at)} ${row.last_file.path}` : "–") },
+    ],
+  });
   const chart = new Chart($("throughput"));
   const ports = new PortMap($("ports-legend"), $("ports"));
-  return { transfers, sessions, backends, failures, bans, listeners, chart, ports };
+  return { transfers, sessions, backends, failures, bans, listeners, expected, chart, ports };
 }
 
 function drawState(cell, session) {
@@ -146,6 +159,18 @@ function drawServerState(cell, server) {
   if (!cell.firstChild) cell.append(element("span"));
   const [kind, text] = server.drained ? ["warn", "drained"] : server.state === "up" ? ["good", "up"] : ["bad", "down"];
   setBadge(cell.firstChild, kind, text);
+}
+
+function drawExpectedState(cell, entry) {
+  if (!cell.firstChild) cell.append(element("span"));
+  const kind = { complete: "good", overdue: "bad", late: "warn" }[entry.state] ?? "plain";
+  setBadge(cell.firstChild, kind, entry.state);
+}
+
+function untilDue({ state, due }) {
+  const left = (Date.parse(due) - Date.now()) / 1000;
+  if (state === "overdue") return `for ${duration(-left)}`;
+  return state === "waiting" && left > 0 ? `in ${duration(left)}` : "";
 }
 
 function drawServerButton(cell, server) {
@@ -178,18 +203,18 @@ function tile(label, value, { of = null, note = "", kind = "" } = {}) {
   return element("dl", { class: `tile ${kind}` }, ...parts);
 }
 
-function showTiles(status) {
+function showTiles(status, expected) {
   const { sessions, servers, data_ports: pools } = status;
   const states = Object.entries(sessions.states).filter(([, count]) => count > 0);
   const fullest = pools
-    .map((pool) => ({ ...pool, part: pool.fullness ?? (pool.reserved + pool.active) / Math.max(1, pool.ports) }))
+    .map((pool) => ({ ...pool, part: pool.fullness }))
     .sort((a, b) => b.part - a.part)[0];
   const tiles = [
     tile("Sessions", sessions.open.toLocaleString("en"), {
       of: { used: sessions.open, max: sessions.max },
       note: `of ${sessions.max.toLocaleString("en")}${states.length ? `: ${states.map(([name, count]) => `${count} ${name}`).join(", ")}` : ""}`,
     }),
-    tile("Transfers", String(sessions.transfers), { note: `↑ ${rate(sessions.upload_rate)}  ↓ ${rate(sessions.download_rate)}` }),
+    tile("Transfers", String(sessions.transfers), { note: `${unbroken(`↑ ${rate(sessions.upload_rate)}`)}  ${unbroken(`↓ ${rate(sessions.download_rate)}`)}` }),
     tile("Backend servers", `${servers.up} up`, {
       kind: servers.down > 0 ? "bad" : "",
       note: [servers.down > 0 ? `${servers.down} down` : "", servers.drained > 0 ? `${servers.drained} drained` : ""].filter(Boolean).join(", ") || "none down",
@@ -197,11 +222,19 @@ function showTiles(status) {
     fullest
       ? tile("Data ports", `${fullest.active} in use`, {
           of: { used: fullest.part, max: 1 },
-          note: `${fullest.pool}: ${fullest.reserved} reserved of ${plural(fullest.ports, "port")}${fullest.waiting > 0 ? `, ${fullest.waiting} waiting` : ""}`,
+          note: `${fullest.pool}: ${percent(fullest.part)} full for the busiest address, ${fullest.reserved} reserved of ${plural(fullest.ports, "port")}${fullest.waiting > 0 ? `, ${fullest.waiting} waiting` : ""}`,
         })
       : tile("Data ports", "none"),
     tile("Banned addresses", String(status.bans)),
     tile("Running for", duration(status.seconds), { note: `since ${clock(status.started)}, process ${status.process}` }),
   ];
+  const late = expected.filter((entry) => entry.state === "overdue").length;
+  if (expected.length > 0) {
+    const done = expected.filter((entry) => entry.state === "complete" || entry.state === "late").length;
+    tiles.splice(4, 0, tile("Expected files", late > 0 ? `${late} overdue` : `${done} of ${expected.length}`, {
+      kind: late > 0 ? "bad" : "",
+      note: late > 0 ? expected.filter((entry) => entry.state === "overdue").map((entry) => entry.name).join(", ") : "have arrived",
+    }));
+  }
   $("tiles").replaceChildren(...tiles);
 }

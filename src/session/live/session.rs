@@ -337,6 +337,13 @@ impl RunningGuard {
             running.set_path(path);
         }
     }
+
+    /// How many bytes it has in all; `None`: unknown.
+    pub(in crate::session) fn set_size(&self, size: Option<u64>) {
+        if let Some(running) = self.session.state().running.get_mut(&self.number) {
+            running.set_size(size);
+        }
+    }
 }
 
 impl Drop for RunningGuard {

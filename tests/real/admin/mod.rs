@@ -35,7 +35,8 @@ fn config(admin: &str) -> String {
          backends:\n  files: {{ protocol: local, folder: . }}\n\
          users:\n  {USER}: {{ password_hash: \"{}\" }}\n\
          routes:\n  - {{ authenticate: gateway, backend: files }}\n\
-         policy: {{ rules: [{{ name: no-secrets, deny: all, paths: [/secret/**] }}] }}\n\
+         policy:\n  rules:\n    - {{ name: no-secrets, match: {{ paths: [\"/secret/**\"] }}, deny: all }}\n    \
+         - {{ name: rest, allow: all }}\n\
          metrics: {{ address: \"127.0.0.1:0\" }}\n\
          admin: {{ socket: admin.sock, token_file: token, {admin} }}\n",
         pool.start(),
@@ -421,6 +422,35 @@ fn what_failed_and_what_moved_is_shown_without_secrets() {
     for secret in [argon2_hash(), TOKEN.to_owned(), "hunter2".to_owned(), PASSWORD.to_owned()] {
         assert!(!everything.contains(&secret), "{secret}");
     }
+    // Each field is in docs/admin-api.md, or in the page that it names.
+    let docs = ["admin-api", "sessions", "expected-files", "audit", "configuration"];
+    let docs = docs.map(|name| format!("{}/docs/{name}.md", env!("CARGO_MANIFEST_DIR")));
+    let docs = docs.map(|file| std::fs::read_to_string(file).expect("a page")).concat();
+    for path in [
+        "/status",
+        "/sessions",
+        "/transfers",
+        "/throughput",
+        "/ports",
+        "/backends",
+        "/failures",
+        "/bans",
+        "/configuration",
+        "/drain",
+        "/expected",
+    ] {
+        let mut answer = get(path);
+        // Words of the configuration, and states.
+        for (route, chosen) in [("/configuration", "configuration"), ("/status", "sessions")] {
+            if path == route {
+                answer[chosen]["states"].take();
+                answer["configuration"].take();
+            }
+        }
+        for field in fields(&answer) {
+            assert!(docs.contains(&format!("`{field}`")), "{path}: no page has `{field}`");
+        }
+    }
     // A change that takes a restart is told, and is not in force.
     let file = gateway.folder().join("lockgate.yaml");
     let text = std::fs::read_to_string(&file).expect("the configuration");
@@ -432,4 +462,16 @@ fn what_failed_and_what_moved_is_shown_without_secrets() {
     let as_host =
         |host: &str| exchange(dial(address), &request("GET /status", host, &bearer())).status;
     assert_eq!((as_host("admin.example.com"), as_host("other.example.com")), (200, 421));
+}
+
+/// The names of all fields, at any depth.
+fn fields(value: &Value) -> Vec<String> {
+    match value {
+        Value::Object(fields_of) => {
+            let below = fields_of.values().flat_map(fields);
+            fields_of.keys().cloned().chain(below).collect()
+        }
+        Value::Array(items) => items.iter().flat_map(fields).collect(),
+        _ => Vec::new(),
+    }
 }
