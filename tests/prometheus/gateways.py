@@ -202,11 +202,10 @@ class Gateways:
                     {"name": "uplink", "per": "all", "match": {"users": "alice"}, "bandwidth": "2MiB/s"},
                     {"name": "partner", "match": {"users": ["bob", "carol"]}, "sessions": 12, "transfers": 3},
                     {"name": "daily", "match": {"users": "bob"}, "files_per_day": 40},
-                    {"name": "single", "match": {"users": "erin"}, "sessions": 1},
                 ],
             },
             "login_guard": {"max_failures": 2, "find_time": "10m", "never_ban": "127.0.0.1"},
-            "limits": {"sessions": SESSIONS_MAX, "sessions_per_address": SESSIONS_MAX},
+            "limits": {"sessions": SESSIONS_MAX, "sessions_per_address": int(SESSIONS_MAX * 0.85)},
             "expect": [
                 {"name": name, "path": f"/{name}-*.csv", "at_least": 2, "by": self.due.strftime("%H:%M")}
                 for name in ("bank", "orders")
