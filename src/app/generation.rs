@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, PoisonError};
 use std::time::SystemTime;
 
+use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
 use super::StartError;
@@ -17,6 +18,7 @@ use crate::auth::{GuardSettings, UserTable};
 use crate::backend::Backend;
 use crate::config::{Compiled, Fixed, Stamps, UsersFiles};
 use crate::data::Pool;
+use crate::expected::Expectation;
 use crate::front::ftp::TlsPolicy;
 use crate::front::{ftp, sftp};
 use crate::net::tls::ServerTls;
@@ -35,6 +37,7 @@ pub(super) struct Prepared {
     users_files: Option<UsersFiles>,
     shown_users: ShownUsers,
     metrics_scope: MetricsScope,
+    expectations: Vec<Expectation>,
     judges_sessions: bool,
 }
 
@@ -102,12 +105,26 @@ impl Prepared {
             listeners.push(sftp::bind(shared, &process.sockets)?);
         }
         let addresses: Vec<_> = listeners.iter().flat_map(Listener::addresses).collect();
+        let needs_restart = previous.map(|it| it.fixed.changed(&config.fixed)).unwrap_or_default();
+        let access = match previous {
+            // It is of an address that is not bound.
+            Some(previous) if needs_restart.iter().any(|key| key == "admin") => {
+                previous.in_force.access.clone()
+            }
+            _ => config.admin_address.map(|(_, access)| Arc::new(access)),
+        };
         let in_force = InForce {
             pools: pools.values().cloned().collect(),
+            backends: backends.by_name(),
+            connects_limits: backends.connectors.limits(),
+            certificate_ends: config.certificate_ends,
             servers: backends.servers.clone(),
             explainer: Explainer { gateway, listeners: kinds },
             addresses: addresses.clone(),
             since: SystemTime::now(),
+            masked: config.masked,
+            needs_restart,
+            access,
         };
         let generation = Generation {
             in_force: Arc::new(in_force),
@@ -130,6 +147,7 @@ impl Prepared {
             users_files: config.users_files,
             shown_users: config.shown_users,
             metrics_scope,
+            expectations: config.expectations,
             judges_sessions: config.judges_sessions,
         })
     }
@@ -141,7 +159,7 @@ impl Prepared {
         process: &Arc<Process>,
         previous: Option<&Generation>,
     ) -> Generation {
-        let Self { generation, listeners, users, guard, users_files, .. } = self;
+        let Self { generation, listeners, users, guard, users_files, expectations, .. } = self;
         let change = process.change();
         let Generation { pools, backends, replaced, .. } = &generation;
         let data_ports = pools.values().flat_map(|pool| pool.view().ports).map(|port| port.port);
@@ -154,6 +172,7 @@ impl Prepared {
         process.guard.put_in_force(guard);
         let limits = &generation.in_force.explainer.gateway.limits;
         process.session_metrics.put_in_force(limits, self.shown_users, self.metrics_scope);
+        process.expected.put_in_force(expectations, Timestamp::now());
         if let Some(previous) = previous {
             backends.servers.note_moved_since(&previous.backends.servers);
         }
@@ -205,8 +224,9 @@ fn gateway(config: &mut Compiled, backends: &Backends, process: &Process) -> Gat
         login_hooks: login_hooks(config, process),
         routes: RouteTable(std::mem::take(&mut config.routes.0)),
         backends: backends.groups.iter().map(by_name).collect(),
-        policy: config.policy.take().map(Arc::new),
+        policy: config.policy.take().map(|rules| Arc::new(rules.counted(&process.rules))),
         policy_limits: Limits::new(limits, process.counters.clone(), &process.limit_metrics),
+        expected: process.expected.clone(),
         limits: config.limits.clone(),
         metrics: process.session_metrics.clone(),
         audit: process.audit.clone(),

@@ -2,6 +2,7 @@
 //! [`Permit`].
 
 mod conditions;
+mod counts;
 mod decision;
 mod denial;
 mod dry_run;
@@ -13,6 +14,7 @@ pub mod limits;
 mod names;
 mod path_index;
 mod path_pattern;
+mod path_patterns;
 mod relayed;
 mod rule;
 mod rule_set;
@@ -23,6 +25,7 @@ mod tests;
 mod time_window;
 
 pub use conditions::SessionConditions;
+pub use counts::{KnownRules, RuleCount};
 pub use decision::{Decision, FileState, Permit, Question, Terms};
 pub use denial::{Denial, Reason};
 pub use explain::Explanation;
@@ -30,6 +33,7 @@ pub use facts::{Protocol, SessionFacts};
 pub use judge::{End, PassedOver};
 pub use names::{NameError, Names};
 pub use path_pattern::PathPattern;
+pub use path_patterns::PathPatterns;
 pub use relayed::{RelayRefusal, decide_relayed, may_relay};
 pub use rule::{Rule, Scope, UploadRule, Verdict};
 pub use rule_set::RuleSet;
@@ -49,7 +53,10 @@ pub fn decide<A: Subject>(
         return action.judge(policy, creates_exclusively);
     }
     match action.clone().judge(policy, creates_exclusively) {
-        Decision::Denied(denial) => dry_run::log_denial("", &denial),
+        Decision::Denied(denial) => {
+            policy.counts().dry_run(denial.rule());
+            dry_run::log_denial("", &denial);
+        }
         Decision::Allowed(permit) => {
             let terms = permit.terms();
             for denial in [&terms.if_exists, &terms.if_absent].into_iter().flatten() {

@@ -14,6 +14,7 @@ use super::metrics::{Channel, Metrics};
 use crate::audit::{Audit, Event, What};
 use crate::auth::{KeyTrust, LoginGuard, PasswordCheck};
 use crate::backend::Backend;
+use crate::expected::ExpectedFiles;
 use crate::net::{Protection, ProxyProtocol, Stream};
 use crate::op::{Failure, FailureKind};
 use crate::policy::limits;
@@ -38,6 +39,8 @@ pub struct Gateway {
     pub policy: Option<Arc<RuleSet>>,
     /// The limits on users and others (`policy.limits`).
     pub policy_limits: limits::Limits,
+    /// The files that are expected (`expect`).
+    pub expected: Arc<ExpectedFiles>,
     /// Limits and timeouts (`limits`).
     pub limits: Limits,
     /// The metrics of all sessions.
@@ -100,8 +103,13 @@ impl Gateway {
     /// The rules for a session.
     pub(super) fn session_policy(&self, facts: SessionFacts) -> Option<SessionPolicy> {
         let rules = self.policy.clone()?;
-        let names = self.backends.get(&facts.backend).map_or(Names::Exact, |it| it.names());
+        let names = self.names(&facts.backend);
         Some(SessionPolicy::new(rules, facts, names))
+    }
+
+    /// How a backend's servers read names.
+    fn names(&self, backend: &str) -> Names {
+        self.backends.get(backend).map_or(Names::Exact, |it| it.names())
     }
 }
 

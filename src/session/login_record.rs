@@ -91,6 +91,11 @@ impl LoginRecord {
         } else {
             at!(tracing::Level::INFO);
         }
+        if let Err(failure) = outcome
+            && failure.kind != FailureKind::MethodNeeded
+        {
+            info.live.note_failure(info.recent_failure("login", outcome_name, failure));
+        }
         if info.audit.is_on() {
             let event = Event::new(info.subject(), What::Login, outcome_name, outcome.err());
             info.audit.record(&Event { seconds: Some(seconds), ..event });

@@ -44,8 +44,8 @@ pub use explain::{Explained, ExplainedLogin, ExplainedPolicy, Query};
 pub use gateway::{BANNED, Gateway, PasswordNeed};
 pub use limits::Limits;
 pub use live::{
-    ByteCounters, LiveAccount, LiveSession, LiveSessions, Registered, RunningView, SessionState,
-    SessionView,
+    ByteCounters, LiveAccount, LiveSession, LiveSessions, Moved, RecentFailure, Registered,
+    RunningView, SessionState, SessionView, THROUGHPUT_INTERVAL, Throughput,
 };
 pub use login_hooks::LoginHooks;
 pub use metrics::{Channel, EndedTransfer, Metrics, MetricsScope, SessionLabels};

@@ -4,13 +4,13 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::end::SessionEnd;
-use super::live::{Running, RunningGuard};
+use super::live::{RecentFailure, Running, RunningGuard};
 use super::metrics::{EndedTransfer, Metrics};
 use super::record_line::record_line;
 use super::session_info::SessionInfo;
 use crate::audit::{Event, FileTransfer, What};
 use crate::data::{Progress, Throttle};
-use crate::op::{Action, Direction, Extent, Failure, FailureKind, Fault, RemotePath};
+use crate::op::{Action, Arrival, Direction, Extent, Failure, FailureKind, Fault, RemotePath};
 use crate::policy::limits::TransferPermit;
 
 /// An unfinished operation. Dropped without [`Record::done`] or [`Record::failed`], it records that
@@ -24,6 +24,10 @@ pub(super) struct Record {
     /// The policy rule that decided.
     rule: Option<Arc<str>>,
     direction: Option<Direction>,
+    /// What its success means for expected files.
+    arrival: Option<Arrival>,
+    /// What is transferred is the whole file, if nothing is cut.
+    is_whole: bool,
     /// Counts a transfer as running.
     transfer: Option<TransferPermit>,
     quiet: bool,
@@ -66,6 +70,8 @@ impl Record {
             to: action.other_path().map(<[u8]>::to_vec),
             rule: None,
             direction: action.direction(),
+            arrival: action.arrival(),
+            is_whole: action.extent() == Extent::Whole,
             transfer: None,
             // Operations that only read metadata are logged at debug level.
             quiet: action.effects().read_only() && action.direction().is_none(),
@@ -126,6 +132,11 @@ impl Record {
         self.path = path.as_bytes().to_vec();
     }
 
+    /// Tells operators how many bytes the transfer has in all.
+    pub(super) fn set_size(&self, size: Option<u64>) {
+        self.running.set_size(size);
+    }
+
     /// Sets the policy rule that decided.
     pub(super) fn set_rule(&mut self, rule: Option<Arc<str>>) {
         self.rule = rule;
@@ -139,6 +150,9 @@ impl Record {
         let transferred = bytes > 0 || matches!(ended, Outcome::Ok);
         if !transferred && let Some(permit) = &self.transfer {
             permit.take_back_file();
+        }
+        if matches!(ended, Outcome::Ok) {
+            self.note_arrival(bytes);
         }
         let interrupted = bytes > 0 && !matches!(ended, Outcome::Ok);
         if interrupted && self.direction == Some(Direction::Upload) {
@@ -195,6 +209,14 @@ impl Record {
             };
         }
         let quiet = self.quiet && failure.is_none_or(is_routine);
+        if let Some(failure) = failure.filter(|_| !quiet) {
+            info.live.note_failure(RecentFailure {
+                path: Some(self.path.clone()),
+                to: self.to.clone(),
+                rule: self.rule.clone(),
+                ..info.recent_failure(self.operation, outcome, failure)
+            });
+        }
         if quiet {
             at!(tracing::Level::DEBUG);
         } else {
@@ -203,6 +225,18 @@ impl Record {
         // Who sees what is in a folder matters, who sees the attributes of a name does not.
         if info.audit.is_on() && (!quiet || self.is_listing) {
             self.audit(outcome, failure, size, seconds);
+        }
+    }
+
+    fn note_arrival(&self, bytes: u64) {
+        let files = self.info.established.get().and_then(|it| it.files.as_ref());
+        let (Some(files), Some(arrival)) = (files, self.arrival) else { return };
+        // Opened for writing, and closed as it was.
+        let is_untouched = self.direction.is_some() && bytes == 0 && !self.is_whole;
+        match (arrival, &self.to) {
+            (Arrival::Stored, _) if !is_untouched => files.arrived(&self.path),
+            (Arrival::Renamed, Some(to)) => files.renamed(&self.path, to),
+            _ => {}
         }
     }
 

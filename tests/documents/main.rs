@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 mod messages;
+mod monitoring;
 mod pages;
 
 use messages::Messages;
@@ -197,10 +198,14 @@ fn metrics_in_pages_exist() {
             suffixes.iter().map(move |suffix| format!("{name}{suffix}"))
         })
         .collect();
+    let rules = read("deploy/prometheus/rules.yaml");
+    let is_recorded = |metric: &str| rules.contains(&format!("record: instance:{metric}:"));
     let mut wrong = String::new();
     for page in &pages {
-        for metric in pages::words(&page.text, "lockgate_").filter(|it| !known.contains(*it)) {
-            let _ = writeln!(wrong, "{}: there is no metric {metric}", page.file.display());
+        for metric in pages::words(&page.text, "lockgate_") {
+            if !known.contains(metric) && !is_recorded(metric) {
+                let _ = writeln!(wrong, "{}: there is no metric {metric}", page.file.display());
+            }
         }
     }
     assert!(wrong.is_empty(), "{wrong}");

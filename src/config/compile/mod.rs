@@ -15,6 +15,7 @@ use crate::config::values::OnReload;
 
 mod accounts;
 mod admin;
+mod admin_address;
 mod algorithms;
 mod audit;
 mod backends;
@@ -24,6 +25,7 @@ mod client_auth;
 mod conditions;
 mod descriptors;
 mod drain;
+mod expect;
 mod folders;
 mod guard;
 mod key_files;
@@ -74,10 +76,13 @@ pub(super) fn compile(
     let policy_limits = policy::limits(file, problems);
     let state_dir = state_dir::compile(file, folder, &policy_limits, machine, problems);
     let policy = policy::compile(file, problems);
+    let expectations = expect::compile(file, problems);
     opaque::check(file, problems);
     sockets::refuse_overlaps(file, problems);
     let metrics = file.metrics.as_ref().and_then(|metrics| value(&metrics.address).copied());
+    let ready_needs_backend = file.metrics.as_ref().and_then(|it| value(&it.ready_needs_backend));
     let admin_socket = admin::compile(file, folder, machine, problems);
+    let admin_address = admin_address::compile(file, folder, problems);
     let audit = audit::compile(file, folder, machine, problems);
     let log = log(file);
     let limits = limits(file);
@@ -97,6 +102,7 @@ pub(super) fn compile(
         }
         own_address::warn(file, &names, machine, problems);
     }
+    let certificate_ends = certificates::ends(file, folder);
     let warnings = Report::new("", "", Problems::default());
     Compiled {
         listeners,
@@ -115,13 +121,18 @@ pub(super) fn compile(
         routes,
         policy,
         policy_limits,
+        expectations,
         state_dir,
         limits,
         drain,
         login_guard,
         metrics,
         shown_users: shown_users(file),
+        certificate_ends,
+        ready_needs_backend: ready_needs_backend.copied().unwrap_or_default(),
         admin_socket,
+        admin_address,
+        masked: serde_json::Value::Null,
         log,
         audit,
         warnings,

@@ -176,6 +176,7 @@ fn gateway_with(access: Access, keys: AuthorizedKeys) -> Gateway {
         key_trust: HashMap::new(),
         policy: None,
         policy_limits: Default::default(),
+        expected: Default::default(),
         limits: Limits::default(),
         metrics: Arc::new(Metrics::register(&Registry::new()).unwrap()),
         audit: Default::default(),

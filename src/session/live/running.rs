@@ -18,6 +18,7 @@ pub(in crate::session) struct Running {
     path: Vec<u8>,
     to: Option<Vec<u8>>,
     direction: Option<Direction>,
+    size: Option<u64>,
     since: SystemTime,
     started: Instant,
     progress: Arc<Progress>,
@@ -40,9 +41,11 @@ pub struct ByteCounters {
 
 /// Bytes of files in both directions.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Moved {
-    pub(super) up: u64,
-    pub(super) down: u64,
+pub struct Moved {
+    /// From clients.
+    pub up: u64,
+    /// To clients.
+    pub down: u64,
 }
 
 impl Running {
@@ -58,6 +61,7 @@ impl Running {
             path: action.path().to_vec(),
             to: action.other_path().map(<[u8]>::to_vec),
             direction: action.direction(),
+            size: None,
             since: SystemTime::now(),
             started: Instant::now(),
             progress,
@@ -70,6 +74,10 @@ impl Running {
 
     pub(super) fn set_path(&mut self, path: &[u8]) {
         self.path = path.to_vec();
+    }
+
+    pub(super) fn set_size(&mut self, size: Option<u64>) {
+        self.size = size;
     }
 
     pub(super) fn is_transfer(&self) -> bool {
@@ -112,6 +120,7 @@ impl Running {
             path: self.path.clone(),
             to: self.to.clone(),
             direction: self.direction,
+            size: self.size,
             since: self.since,
             duration: now - self.started,
             bytes,

@@ -9,6 +9,7 @@ use std::time::SystemTime;
 use tokio::time::Instant;
 
 use super::account::LiveAccount;
+use super::failures::{RecentFailure, RecentFailures};
 use super::judge_slot::JudgeSlot;
 use super::rate::Rate;
 use super::running::{Moved, Running};
@@ -28,6 +29,7 @@ pub struct LiveSession {
     drain: Drain,
     /// Of all sessions.
     judge: OnceLock<JudgeSlot>,
+    failures: OnceLock<Arc<RecentFailures>>,
     at_once: OnceLock<SessionEnd>,
     after_transfers: OnceLock<SessionEnd>,
     state: Mutex<State>,
@@ -82,6 +84,7 @@ impl LiveSession {
             started: Instant::now(),
             drain: drain.child(),
             judge: OnceLock::new(),
+            failures: OnceLock::new(),
             at_once: OnceLock::new(),
             after_transfers: OnceLock::new(),
             state: Mutex::new(State {
@@ -123,6 +126,21 @@ impl LiveSession {
     pub(super) fn set_judge(&self, judge: JudgeSlot) {
         let _ = self.judge.set(judge);
         self.judge();
+    }
+
+    pub(super) fn set_failures(&self, failures: Arc<RecentFailures>) {
+        let _ = self.failures.set(failures);
+    }
+
+    /// Operators see it among the last failures.
+    pub(in crate::session) fn note_failure(&self, failure: RecentFailure) {
+        if let Some(failures) = self.failures.get() {
+            failures.add(failure);
+        }
+    }
+
+    pub(super) fn moved(&self) -> Moved {
+        self.state().moved()
     }
 
     /// Its number in the log and in the audit; unique while the gateway runs.
@@ -317,6 +335,13 @@ impl RunningGuard {
     pub(in crate::session) fn set_path(&self, path: &[u8]) {
         if let Some(running) = self.session.state().running.get_mut(&self.number) {
             running.set_path(path);
+        }
+    }
+
+    /// How many bytes it has in all; `None`: unknown.
+    pub(in crate::session) fn set_size(&self, size: Option<u64>) {
+        if let Some(running) = self.session.state().running.get_mut(&self.number) {
+            running.set_size(size);
         }
     }
 }

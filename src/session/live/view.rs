@@ -105,6 +105,8 @@ pub struct RunningView {
     pub to: Option<Vec<u8>>,
     /// Of file data; `None` without.
     pub direction: Option<Direction>,
+    /// Bytes that it will have moved at its end, where the backend has told.
+    pub size: Option<u64>,
     /// Since when it runs.
     pub since: SystemTime,
     /// The same, as a duration.

@@ -7,7 +7,8 @@ use tokio::net::TcpStream;
 
 use super::Outcome;
 use crate::data::{RelayError, Side, Sink, Source, relay};
-use crate::front::ftp::client::{Client, Flow};
+use crate::front::ftp::client::Client;
+use crate::front::ftp::client_state::Flow;
 use crate::front::ftp::control::Interruption;
 use crate::front::ftp::data_connection::{self, DataConnection, Protection, RequestedConnection};
 use crate::front::ftp::reply::Reply;
