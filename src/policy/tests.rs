@@ -238,12 +238,12 @@ fn a_rule_in_dry_run_counts_an_operation_once_and_explanations_count_nothing() {
     // Another configuration, in which nothing is refused: the rule goes on, the others are new.
     let next = RuleSet::new(vec![Rule { dry_run: false, ..tried }], Vec::new(), true).unwrap();
     let next = Arc::new(next.counted(&known));
-    let policy = SessionPolicy::new(next.clone(), facts.clone(), Names::Exact);
-    assert!(matches!(decide(Some(&policy), write(), false), Decision::Allowed(_)));
+    let later = SessionPolicy::new(next.clone(), facts, Names::Exact);
+    assert!(matches!(decide(Some(&later), write(), false), Decision::Allowed(_)));
     let read = crate::op::ListDirectory { path: path("/x") };
-    assert!(matches!(decide(Some(&policy), read, false), Decision::Allowed(_)));
+    assert!(matches!(decide(Some(&later), read, false), Decision::Allowed(_)));
     assert_eq!(counts(&next), [("default".to_owned(), 0, 1), ("tried".to_owned(), 0, 3)]);
-    drop((policy, next, set));
+    drop((policy, later, next, set));
     known.forget_ended();
     let again = RuleSet::new(vec![all], Vec::new(), false).unwrap().counted(&known);
     assert_eq!(counts(&again), [none("all"), none("default")]);

@@ -186,7 +186,7 @@ fn rules_limits_ports_and_certificates_are_shown_as_long_as_they_are_configured(
 fn a_gateway_without_a_backend_is_not_ready_where_it_needs_one() {
     let (port, folder) = (ports::one(), tempfile::tempdir().expect("a folder"));
     let gateway = Gateway::start(&format!(
-        "listeners:\n  ftp: {{ protocol: ftp, address: \"127.0.0.1:0\" }}\n\
+        "listeners:\n  ftp: {{ protocol: ftp, address: \"127.0.0.1:0\", active: {{ allowed: true }} }}\n\
          backends:\n  server: {{ protocol: ftp, address: \"127.0.0.1:{port}\", login: pass-through }}\n\
          routes:\n  - {{ authenticate: backend, backend: server }}\n\
          metrics: {{ address: \"127.0.0.1:0\", ready_needs_backend: true }}\n\
@@ -217,7 +217,7 @@ fn a_gateway_without_a_backend_is_not_ready_where_it_needs_one() {
     assert!(since().expect("a time") >= started);
 
     let _server = Gateway::start(&format!(
-        "listeners:\n  ftp: {{ protocol: ftp, address: \"127.0.0.1:{port}\" }}\n\
+        "listeners:\n  ftp: {{ protocol: ftp, address: \"127.0.0.1:{port}\", active: {{ allowed: true }} }}\n\
          backends:\n  files: {{ protocol: local, folder: {:?} }}\n\
          users:\n  {USER}: {{ password_hash: \"{}\" }}\n\
          routes:\n  - {{ authenticate: gateway, backend: files }}\n",
