@@ -4,6 +4,7 @@
 mod every_second;
 mod generation;
 mod process;
+mod process_metrics;
 mod reload;
 mod servers;
 pub mod service_manager;
@@ -17,11 +18,15 @@ use std::time::{Duration, Instant};
 
 use prometheus::Registry;
 
-use crate::admin::{AdminSocket, BoundMetrics, Control, Explainer, register_in_force_metrics};
+use crate::admin::{
+    AdminEndpoint, AdminSocket, BoundMetrics, Control, Explainer, register_in_force_metrics,
+    serve_operators,
+};
 use crate::audit::{self, Audit, Writers};
 use crate::backend::local;
 use crate::config::Compiled;
 use crate::data::BindError;
+use crate::expected::ExpectedStateFile;
 use crate::net::task;
 use crate::net::{Drain, DrainSettings, ListenError, undelivered};
 use crate::policy::limits::QuotaFile;
@@ -50,7 +55,7 @@ pub enum StartError {
     /// An audit file cannot be opened, or a metric of the audit cannot be registered.
     #[error(transparent)]
     Audit(#[from] audit::StartError),
-    /// An address of a listener, or `metrics.address`, cannot be opened.
+    /// An address of a listener, `metrics.address` or `admin.address` cannot be opened.
     #[error(transparent)]
     Listen(#[from] ListenError),
     /// A metric cannot be registered.
@@ -68,18 +73,23 @@ pub enum StartError {
 
 /// A running gateway.
 pub struct Running {
-    /// Every address that was bound at the start, by listener name, including `metrics`.
+    /// Every address that was bound at the start, by listener name, including `metrics` and
+    /// `admin`.
     pub addresses: Vec<(String, SocketAddr)>,
     process: Arc<Process>,
     reloader: Arc<Reloader>,
     /// Saves daily quotas.
     quotas: Option<Arc<QuotaFile>>,
+    /// Saves which expected files have arrived.
+    expected: Option<Arc<ExpectedStateFile>>,
     audit: Arc<Writers>,
+    registry: Registry,
 }
 
 /// Starts a gateway, within a tokio runtime. After an error no connection was accepted.
 pub fn start(mut config: Compiled) -> Result<Running, StartError> {
     let registry = Registry::new();
+    process_metrics::register(&registry)?;
     let drain_settings = std::mem::take(&mut config.drain);
     let (audit, writers) = Audit::start(std::mem::take(&mut config.audit), &registry)?;
     let audit_writers = Arc::new(writers);
@@ -87,15 +97,26 @@ pub fn start(mut config: Compiled) -> Result<Running, StartError> {
     process.ready_needs_backend = config.ready_needs_backend;
     let process = Arc::new(process);
     let (metrics, admin_socket) = (config.metrics.take(), config.admin_socket.take());
+    let admin_address = config.admin_address.as_ref().map(|(address, _)| *address);
     let state_dir = config.state_dir.take();
     let prepared = Prepared::new(config, &process, None)?;
     let quotas =
-        state_dir.map(|folder| Arc::new(QuotaFile::open(&folder, process.counters.clone())));
+        state_dir.as_ref().map(|it| Arc::new(QuotaFile::open(it, process.counters.clone())));
+    let expected =
+        state_dir.map(|it| Arc::new(ExpectedStateFile::open(&it, process.expected.clone())));
     let metrics = match metrics {
         None => None,
         Some(address) => {
             let bound = BoundMetrics::bind(address, registry.clone());
             let listener = "metrics".to_owned();
+            Some(bound.map_err(|reason| ListenError { listener, address, reason })?)
+        }
+    };
+    let endpoint = match admin_address {
+        None => None,
+        Some(address) => {
+            let bound = AdminEndpoint::bind(address, &registry);
+            let listener = "admin".to_owned();
             Some(bound.map_err(|reason| ListenError { listener, address, reason })?)
         }
     };
@@ -111,20 +132,24 @@ pub fn start(mut config: Compiled) -> Result<Running, StartError> {
     let generation = prepared.put_in_force(&process, None);
     let mut addresses = generation.addresses.clone();
     addresses.extend(metrics_address.map(|address| ("metrics".to_owned(), address)));
+    addresses.extend(endpoint.as_ref().map(|it| ("admin".to_owned(), it.address())));
     let reloader = Reloader::new(process.clone(), generation, drain_settings, &registry)?;
     let end = &process.end;
     let control: Arc<dyn Control> = reloader.clone();
     register_in_force_metrics(&registry, &control)?;
     if let Some(metrics) = metrics {
-        metrics.serve(control, end.clone());
+        metrics.serve(control.clone(), end.clone());
     }
-    if let Some(admin) = admin {
-        admin.serve(reloader.clone(), end.clone());
-    }
+    serve_operators(admin, endpoint, control, end);
     if let Some(quotas) = &quotas {
         task::spawn(quotas.clone().save_until(end.clone()));
     }
-    Ok(Running { addresses, process, reloader, quotas, audit: audit_writers })
+    if let Some(expected) = &expected {
+        task::spawn(expected.clone().save_until(end.clone()));
+    }
+    let watch = process.expected.clone().watch();
+    task::spawn(end.clone().run_until_cancelled_owned(watch));
+    Ok(Running { addresses, process, reloader, quotas, expected, audit: audit_writers, registry })
 }
 
 impl Running {
@@ -151,6 +176,9 @@ impl Running {
         if let Some(quotas) = self.quotas {
             quotas.save().await;
         }
+        if let Some(expected) = self.expected {
+            expected.save().await;
+        }
         self.audit.close().await;
         cut || lost > 0
     }
@@ -163,6 +191,11 @@ impl Running {
     /// The tasks that write the audit.
     pub fn audit(&self) -> Arc<Writers> {
         self.audit.clone()
+    }
+
+    /// Where all metrics are registered.
+    pub fn registry(&self) -> &Registry {
+        &self.registry
     }
 
     /// Puts other configurations in force.

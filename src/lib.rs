@@ -11,10 +11,11 @@
 //! | [`demo`] | an FTP and an SFTP server with the gateway in front of them |
 //! | [`app`], [`logging`], [`doctor`] | start-up; the log; what `check` cannot know |
 //! | [`config`] | the configuration file, compiled to the settings of each module |
-//! | [`admin`] | metrics, health, the admin socket |
+//! | [`admin`] | metrics, health, the admin socket and address |
 //! | [`front`] | the protocols of clients: FTP, SFTP |
 //! | [`session`] | the interface for fronts: login and operations, with one record each |
 //! | [`audit`] | the audit's records and its outputs |
+//! | [`expected`] | the files that partners are expected to deliver |
 //! | [`backend`] | the servers: FTP, SFTP, a local folder |
 //! | [`route`] | the backend of a session |
 //! | [`policy`] | what a user may do |
@@ -62,6 +63,7 @@ pub mod config;
 pub mod data;
 pub mod demo;
 pub mod doctor;
+pub mod expected;
 pub mod front;
 pub mod logging;
 pub mod metrics;

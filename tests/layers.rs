@@ -11,7 +11,7 @@ use syn::visit::Visit;
 use syn::{Attribute, Item, UseTree};
 
 /// From top to bottom. A module imports only from modules below it in this list.
-const LAYERS: [&[&str]; 17] = [
+const LAYERS: [&[&str]; 18] = [
     &["main"],
     &["demo", "allocator", "command"],
     &["app", "logging", "doctor"],
@@ -20,6 +20,7 @@ const LAYERS: [&[&str]; 17] = [
     &["front"],
     &["session"],
     &["audit"],
+    &["expected"],
     &["backend"],
     &["route"],
     &["policy"],

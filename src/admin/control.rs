@@ -8,8 +8,11 @@ use std::time::SystemTime;
 use serde_json::{Value, json};
 
 use super::Explainer;
+use super::access::Access;
+use super::error::{Answer, ApiError};
 use crate::backend::group::{Group, Servers};
 use crate::data::Pool;
+use crate::expected::ExpectedFiles;
 use crate::net::{CertificateEnd, Drain};
 use crate::session::LiveSessions;
 
@@ -31,6 +34,12 @@ pub struct InForce {
     pub addresses: Vec<(String, SocketAddr)>,
     /// Since when it is in force.
     pub since: SystemTime,
+    /// As written, without secrets.
+    pub masked: Value,
+    /// Its keys that apply only after a restart: there, another one is in force.
+    pub needs_restart: Vec<String>,
+    /// Who may use `admin.address`.
+    pub access: Option<Arc<Access>>,
 }
 
 /// What goes on when another configuration is put in force.
@@ -41,6 +50,8 @@ pub struct Lasting {
     pub file: Option<PathBuf>,
     /// The open sessions.
     pub live: Arc<LiveSessions>,
+    /// The files that are expected.
+    pub expected: Arc<ExpectedFiles>,
     /// Ends the gateway.
     pub drain: Drain,
     /// Whether `/ready` needs a backend with a server that is up (`metrics.ready_needs_backend`).
@@ -70,11 +81,11 @@ pub enum ReloadOutcome {
 }
 
 impl ReloadOutcome {
-    pub(super) fn json(self) -> Value {
+    pub(super) fn answer(self) -> Answer {
         match self {
-            Self::InForce(warnings) => json!({ "in_force": true, "warnings": warnings }),
-            Self::Invalid(problems) => json!({ "in_force": false, "problems": problems }),
-            Self::Failed(error) => json!({ "error": error }),
+            Self::InForce(warnings) => Ok(json!({ "in_force": true, "warnings": warnings })),
+            Self::Invalid(problems) => Err(ApiError::invalid_configuration(problems)),
+            Self::Failed(error) => Err(ApiError::conflict(error)),
         }
     }
 }

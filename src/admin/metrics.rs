@@ -1,10 +1,12 @@
 //! HTTP for Prometheus and orchestrators: `/metrics`, `/live`, `/ready`.
 
+use std::future::ready;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hyper::{Method, StatusCode, Uri};
+use hyper::http::request::Parts;
+use hyper::{Method, StatusCode};
 use prometheus::{Encoder, Registry, TextEncoder};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -50,12 +52,12 @@ impl BoundMetrics {
             let this = socket.clone();
             async move {
                 let (tcp, client) = net::accept(&this.socket).await;
-                (tcp, client.ip())
+                (ready(Some(tcp)), client.ip())
             }
         };
-        let respond = move |method, uri: Uri| {
-            let page = if method == Method::POST { read_only() } else { this.respond(uri.path()) };
-            std::future::ready(page)
+        let respond = move |request: Parts, _| {
+            let is_change = request.method == Method::POST;
+            ready(if is_change { read_only() } else { this.respond(request.uri.path()) })
         };
         task::spawn(stop.run_until_cancelled_owned(http::serve(TIMEOUT, accept, respond)));
     }

@@ -42,6 +42,7 @@ fn port(view: &PortView) -> Value {
         "port": view.port,
         "reserved": view.reserved,
         "active": view.active,
+        "quarantined": view.quarantined,
         "owners": owners.collect::<Vec<_>>(),
         "last_stray": stray,
     })
@@ -156,6 +157,7 @@ mod tests {
                 port: 50_001,
                 reserved: 3,
                 active: 1,
+                quarantined: false,
                 owners: vec![owner, server],
                 last_stray: None,
             },

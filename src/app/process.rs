@@ -16,6 +16,7 @@ use crate::auth::{GuardSettings, LoginGuard, PasswordCheck, UserTable};
 use crate::backend::group::{GroupMetrics, KnownServers};
 use crate::backend::{IgnoredAttributes, KnownLeases};
 use crate::data::{PoolMetrics, Pools};
+use crate::expected::{self, ExpectedFiles};
 use crate::metrics::{self, live_gauge};
 use crate::net::ssh::{EXCHANGES_MAX, KeyExchangeLimiter};
 use crate::net::{Connectors, Drain, Sockets};
@@ -44,12 +45,13 @@ pub(super) struct Process {
     pub(super) passwords: Arc<PasswordCheck>,
     pub(super) guard: Arc<LoginGuard>,
     pub(super) counters: Arc<Counters>,
+    pub(super) expected: Arc<ExpectedFiles>,
     pub(super) audit: Audit,
     pub(super) ignored: IgnoredAttributes,
     pub(super) limit_metrics: LimitMetrics,
     pub(super) rules: KnownRules,
     pub(super) hook_metrics: HookMetrics,
-    pub(super) session_metrics: Metrics,
+    pub(super) session_metrics: Arc<Metrics>,
     pub(super) users_reload: UsersReloadMetrics,
     /// Of listeners and data ports, of all configurations.
     pub(super) ports: Mutex<BTreeSet<u16>>,
@@ -63,7 +65,13 @@ impl Process {
         let exchanges = Arc::<KeyExchangeLimiter>::default();
         register_exchanges(registry, &exchanges)?;
         let passwords = PasswordCheck::new(UserTable::default()).with_metrics(registry)?;
+        let (live, admission) = (LiveSessions::new(), Admission::new(&Limits::default()));
+        let session_metrics = Arc::new(Metrics::register(registry)?);
+        session_metrics.register_live(registry, &live, &admission)?;
+        let expected = Arc::<ExpectedFiles>::default();
+        expected::register_metrics(&expected, registry)?;
         Ok(Self {
+            expected,
             started: SystemTime::now(),
             ready_needs_backend: false,
             drain: Drain::new(),
@@ -73,8 +81,8 @@ impl Process {
             leases: KnownLeases::default(),
             servers: KnownServers::new(GroupMetrics::register(registry)?),
             connectors: Connectors::register(registry)?,
-            admission: Admission::new(&Limits::default()),
-            live: LiveSessions::new(),
+            admission,
+            live,
             exchanges,
             passwords: Arc::new(passwords),
             guard: LoginGuard::new(GuardSettings::default(), registry)?,
@@ -84,7 +92,7 @@ impl Process {
             limit_metrics: LimitMetrics::register(registry)?,
             rules: KnownRules::default(),
             hook_metrics: HookMetrics::register(registry)?,
-            session_metrics: Metrics::register(registry)?,
+            session_metrics,
             users_reload: UsersReloadMetrics::register(registry)?,
             ports: Mutex::default(),
             changes: Mutex::default(),
@@ -101,6 +109,7 @@ impl Process {
         self.sockets.forget_closed();
         self.pools.forget_ended();
         self.servers.forget_ended();
+        self.session_metrics.forget_ended(&self.live);
         self.connectors.forget_ended();
         self.limit_metrics.forget_ended();
         self.rules.forget_ended();

@@ -261,12 +261,13 @@ impl Control for Reloader {
     }
 
     fn lasting(&self) -> Lasting {
-        let Process { started, live, drain, ready_needs_backend, .. } = &*self.process;
+        let Process { started, live, expected, drain, ready_needs_backend, .. } = &*self.process;
         let file = self.file.get().cloned();
         Lasting {
             started: *started,
             file,
             live: live.clone(),
+            expected: expected.clone(),
             drain: drain.clone(),
             ready_needs_backend: *ready_needs_backend,
         }

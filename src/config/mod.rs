@@ -16,13 +16,14 @@ use crate::front::ftp::ListenerSettings;
 use crate::net::{CertificateEnd, DrainSettings};
 use crate::policy::RuleSet;
 use crate::route::RouteTable;
-use crate::session::Limits;
+use crate::session::{Limits, ShownUsers};
 
 mod algorithms;
 mod compile;
 mod fixed;
 mod leaf;
 mod machine;
+mod masked;
 mod nearest;
 mod read;
 mod reference;
@@ -77,7 +78,9 @@ pub struct Compiled {
     pub policy: Option<RuleSet>,
     /// The `policy.limits`.
     pub policy_limits: Vec<crate::policy::limits::Limit>,
-    /// Where daily quotas are kept.
+    /// The files that are expected (`expect`).
+    pub expectations: Vec<crate::expected::Expectation>,
+    /// Where daily quotas, and which expected files have arrived, are kept.
     pub state_dir: Option<PathBuf>,
     /// Limits and timeouts (`limits`), with defaults for absent keys.
     pub limits: Limits,
@@ -87,12 +90,16 @@ pub struct Compiled {
     pub login_guard: GuardSettings,
     /// The address of `/metrics`, `/live` and `/ready`.
     pub metrics: Option<SocketAddr>,
+    /// Which users the metrics show.
+    pub shown_users: ShownUsers,
     /// When the certificates end that the configuration names.
     pub certificate_ends: Vec<CertificateEnd>,
     /// Whether `/ready` needs a backend with a server that is up.
     pub ready_needs_backend: bool,
     /// The operators' Unix socket.
     pub admin_socket: Option<PathBuf>,
+    /// The operators' address, and who may use it.
+    pub admin_address: Option<(SocketAddr, crate::admin::Access)>,
     /// What is logged, and how (`log`).
     pub log: LogSettings,
     /// The outputs of the audit (`audit`).
@@ -101,6 +108,8 @@ pub struct Compiled {
     pub files: Stamps,
     /// What a running gateway keeps when it gets this configuration.
     pub fixed: Fixed,
+    /// As written, without secrets, as JSON.
+    pub masked: serde_json::Value,
     /// Whether open sessions are judged anew when it replaces another one (`on_reload`).
     pub judges_sessions: bool,
     /// Warnings; often empty.
@@ -327,7 +336,8 @@ fn load_in(text: &str, name: &str, folder: &Path, machine: &Machine) -> Result<C
         let added = users_file::add(&mut file, folder, &mut problems);
         let compiled = compile::compile(&file, folder, machine, &mut problems);
         let users_files = added.map(|added| added.with(&compiled.users));
-        Some(Compiled { users_files, files, fixed: Fixed::of(&root), ..compiled })
+        let (fixed, masked) = (Fixed::of(&root), masked::masked(&root));
+        Some(Compiled { users_files, files, fixed, masked, ..compiled })
     });
     if compiled.is_none() && problems.is_empty() {
         problems.error(&Location::default(), "is empty");

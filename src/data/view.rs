@@ -31,6 +31,9 @@ pub struct PortView {
     pub reserved: usize,
     /// Data connections in use.
     pub active: usize,
+    /// Whether some clients do not get it for a few seconds: a connection for a reservation that has ended may
+    /// still arrive.
+    pub quarantined: bool,
     /// Some of both, at most twenty.
     pub owners: Vec<Owner>,
     /// The last connection that matched no reservation.
@@ -86,6 +89,12 @@ impl ViewBuilder {
         }
         if view.owners.len() < MAX_OWNERS {
             view.owners.push(owner);
+        }
+    }
+
+    pub(super) fn set_quarantined(&mut self, port: u16) {
+        if let Some(view) = self.0.get_mut(&port) {
+            view.quarantined = true;
         }
     }
 

@@ -17,6 +17,7 @@ mod round_trip;
 mod short_sleep;
 mod sockets;
 pub mod ssh;
+pub mod state_file;
 mod stream;
 pub mod task;
 pub mod tls;

@@ -30,6 +30,11 @@ pub trait Action: Sized {
         Extent::Part
     }
 
+    /// How a file arrives if it succeeds; `None` if none does.
+    fn arrival(&self) -> Option<Arrival> {
+        None
+    }
+
     /// Whether lines are converted (TYPE A).
     fn is_text(&self) -> bool {
         false
@@ -64,6 +69,15 @@ pub enum Extent {
     Part,
     /// The requests for an open file decide.
     Unknown,
+}
+
+/// How an action puts a file under a path, once it has succeeded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Arrival {
+    /// Stored under the main path.
+    Stored,
+    /// Moved from the main path to the second one.
+    Renamed,
 }
 
 impl Direction {
@@ -186,6 +200,10 @@ impl Action for ReadFile {
 }
 
 impl Action for WriteFile {
+    fn arrival(&self) -> Option<Arrival> {
+        Some(Arrival::Stored)
+    }
+
     fn effects(&self) -> Effects {
         match self.mode {
             WriteMode::From { .. } => Effects::of(&[Effect::Create, Effect::Overwrite]),
@@ -268,6 +286,10 @@ impl Action for OpenHandle {
 
     fn direction(&self) -> Option<Direction> {
         Some(if self.mode.writes() { Direction::Upload } else { Direction::Download })
+    }
+
+    fn arrival(&self) -> Option<Arrival> {
+        self.mode.writes().then_some(Arrival::Stored)
     }
 
     fn extent(&self) -> Extent {

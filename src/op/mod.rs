@@ -17,8 +17,8 @@ mod path;
 mod text_path;
 
 pub use action::{
-    Action, CopyData, Direction, Extent, ListDirectory, OpenHandle, ReadFile, Representation,
-    WriteFile, WriteMode,
+    Action, Arrival, CopyData, Direction, Extent, ListDirectory, OpenHandle, ReadFile,
+    Representation, WriteFile, WriteMode,
 };
 pub use answer::{Abilities, Answer};
 pub use effects::{Effect, Effects};

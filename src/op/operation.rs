@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::LazyLock;
 
-use super::{Action, Changes, Effect, Effects, RemotePath, Representation};
+use super::{Action, Arrival, Changes, Effect, Effects, RemotePath, Representation};
 
 /// An action whose result is an [`Answer`](super::Answer).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -165,6 +165,15 @@ impl Action for Operation {
             Self::Rename { to, .. } => Some(to.as_bytes()),
             Self::HardLink { from, .. } => Some(from.as_bytes()),
             Self::Symlink { target, .. } => Some(target),
+            _ => None,
+        }
+    }
+
+    fn arrival(&self) -> Option<Arrival> {
+        match self {
+            Self::Rename { .. } => Some(Arrival::Renamed),
+            // Some clients publish a file by a link, and remove its first name.
+            Self::HardLink { .. } => Some(Arrival::Stored),
             _ => None,
         }
     }

@@ -61,6 +61,11 @@ impl Names {
         RemotePath::resolve(&RemotePath::root(), &rest.join(&b'/')).ok()
     }
 
+    /// The path that patterns are matched with: one for all spellings of a name.
+    pub fn spelled(self, path: &RemotePath) -> RemotePath {
+        self.fold(path).unwrap_or_else(|| path.clone())
+    }
+
     /// The path that rules are matched with: one for all spellings of a name. Patterns are folded alike.
     pub(super) fn fold(self, path: &RemotePath) -> Option<RemotePath> {
         match self {

@@ -26,7 +26,7 @@ pub(super) struct SessionCore {
     pub(super) limits: SessionLimits,
     pub(super) info: Arc<SessionInfo>,
     pub(super) span: Span,
-    pub(super) metrics: Metrics,
+    pub(super) metrics: Arc<Metrics>,
     pub(super) root: Root,
     pub(super) backend: Box<dyn BackendSession>,
     pub(super) open_uploads: OpenUploads,

@@ -10,11 +10,12 @@ use super::Limits;
 use super::client_info::ClientInfo;
 use super::client_refusal::ClientRefusal;
 use super::login_hooks::LoginHooks;
-use super::metrics::{Metrics, OpenSession};
+use super::metrics::{Channel, Metrics};
 use crate::audit::{Audit, Event, What};
 use crate::auth::{KeyTrust, LoginGuard, PasswordCheck};
 use crate::backend::Backend;
-use crate::net::ProxyProtocol;
+use crate::expected::ExpectedFiles;
+use crate::net::{Protection, ProxyProtocol, Stream};
 use crate::op::{Failure, FailureKind};
 use crate::policy::limits;
 use crate::policy::{Names, RuleSet, SessionFacts, SessionPolicy};
@@ -38,10 +39,12 @@ pub struct Gateway {
     pub policy: Option<Arc<RuleSet>>,
     /// The limits on users and others (`policy.limits`).
     pub policy_limits: limits::Limits,
+    /// The files that are expected (`expect`).
+    pub expected: Arc<ExpectedFiles>,
     /// Limits and timeouts (`limits`).
     pub limits: Limits,
     /// The metrics of all sessions.
-    pub metrics: Metrics,
+    pub metrics: Arc<Metrics>,
     /// Where logins, operations and refused clients are recorded.
     pub audit: Audit,
 }
@@ -53,9 +56,14 @@ impl Gateway {
         (!trusted.is_empty()).then(|| ProxyProtocol::new(trusted.to_vec(), refused()))
     }
 
-    /// Counts a session of a listener as open until dropped.
-    pub fn open_session(&self, listener: &str) -> OpenSession {
-        self.metrics.session(listener)
+    /// Counts the TLS handshake of a connection; nothing if it is in clear.
+    pub fn tls_established(&self, listener: &str, channel: Channel, stream: &Stream) {
+        self.metrics.tls_handshake(listener, channel, stream);
+    }
+
+    /// Counts the first key exchange of an SSH connection.
+    pub fn ssh_established(&self, client: &ClientInfo, protection: &Protection) {
+        self.metrics.ssh_key_exchange(&client.listener, protection);
     }
 
     /// Counts a refused client without a line in the log.
@@ -95,8 +103,13 @@ impl Gateway {
     /// The rules for a session.
     pub(super) fn session_policy(&self, facts: SessionFacts) -> Option<SessionPolicy> {
         let rules = self.policy.clone()?;
-        let names = self.backends.get(&facts.backend).map_or(Names::Exact, |it| it.names());
+        let names = self.names(&facts.backend);
         Some(SessionPolicy::new(rules, facts, names))
+    }
+
+    /// How a backend's servers read names.
+    fn names(&self, backend: &str) -> Names {
+        self.backends.get(backend).map_or(Names::Exact, |it| it.names())
     }
 }
 

@@ -4,26 +4,30 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::end::SessionEnd;
-use super::live::{Running, RunningGuard};
-use super::metrics::Metrics;
+use super::live::{RecentFailure, Running, RunningGuard};
+use super::metrics::{EndedTransfer, Metrics};
 use super::record_line::record_line;
 use super::session_info::SessionInfo;
 use crate::audit::{Event, FileTransfer, What};
 use crate::data::{Progress, Throttle};
-use crate::op::{Action, Direction, Extent, Failure, FailureKind, Fault, RemotePath};
+use crate::op::{Action, Arrival, Direction, Extent, Failure, FailureKind, Fault, RemotePath};
 use crate::policy::limits::TransferPermit;
 
 /// An unfinished operation. Dropped without [`Record::done`] or [`Record::failed`], it records that
 /// the session ended.
 pub(super) struct Record {
     info: Arc<SessionInfo>,
-    metrics: Metrics,
+    metrics: Arc<Metrics>,
     operation: &'static str,
     path: Vec<u8>,
     to: Option<Vec<u8>>,
     /// The policy rule that decided.
     rule: Option<Arc<str>>,
     direction: Option<Direction>,
+    /// What its success means for expected files.
+    arrival: Option<Arrival>,
+    /// What is transferred is the whole file, if nothing is cut.
+    is_whole: bool,
     /// Counts a transfer as running.
     transfer: Option<TransferPermit>,
     quiet: bool,
@@ -47,7 +51,7 @@ enum Outcome<'a> {
 }
 
 impl Record {
-    pub(super) fn new(info: Arc<SessionInfo>, metrics: Metrics, action: &impl Action) -> Self {
+    pub(super) fn new(info: Arc<SessionInfo>, metrics: Arc<Metrics>, action: &impl Action) -> Self {
         let is_file = matches!(action.direction(), Some(Direction::Upload | Direction::Download));
         let progress = match action.extent() {
             Extent::Whole if is_file && info.audit.hashes() => Progress::with_hash(true),
@@ -55,7 +59,8 @@ impl Record {
             _ => Progress::default(),
         };
         let (progress, read_back) = (Arc::new(progress), Arc::<Progress>::default());
-        let running = Running::new(action, progress.clone(), read_back.clone());
+        let counters = is_file.then(|| metrics.bytes(&info));
+        let running = Running::new(action, progress.clone(), read_back.clone(), counters);
         let running = info.live.begin(running);
         Self {
             info,
@@ -65,6 +70,8 @@ impl Record {
             to: action.other_path().map(<[u8]>::to_vec),
             rule: None,
             direction: action.direction(),
+            arrival: action.arrival(),
+            is_whole: action.extent() == Extent::Whole,
             transfer: None,
             // Operations that only read metadata are logged at debug level.
             quiet: action.effects().read_only() && action.direction().is_none(),
@@ -125,6 +132,11 @@ impl Record {
         self.path = path.as_bytes().to_vec();
     }
 
+    /// Tells operators how many bytes the transfer has in all.
+    pub(super) fn set_size(&self, size: Option<u64>) {
+        self.running.set_size(size);
+    }
+
     /// Sets the policy rule that decided.
     pub(super) fn set_rule(&mut self, rule: Option<Arc<str>>) {
         self.rule = rule;
@@ -139,6 +151,9 @@ impl Record {
         if !transferred && let Some(permit) = &self.transfer {
             permit.take_back_file();
         }
+        if matches!(ended, Outcome::Ok) {
+            self.note_arrival(bytes);
+        }
         let interrupted = bytes > 0 && !matches!(ended, Outcome::Ok);
         if interrupted && self.direction == Some(Direction::Upload) {
             info.note_interrupted_upload();
@@ -149,32 +164,31 @@ impl Record {
             Outcome::Failed(failure) => (failure.kind.as_str(), Some(failure), None),
         };
         let fault = failure.map_or("none", |f| f.fault.as_str());
-        self.metrics
-            .operations
-            .with_label_values(&[info.backend(), self.operation, outcome, fault])
-            .inc();
+        let (operation, duration) = (self.operation, self.started.elapsed());
+        self.metrics.operation(info, operation, outcome, fault);
         if let Some(direction) = self.direction {
-            let labels = [info.listener.as_str(), info.backend(), direction.as_str()];
-            self.metrics.bytes.with_label_values(&labels).inc_by(bytes);
             let read_back = self.read_back.bytes();
             if read_back > 0 {
                 // Only a file open for reading and writing, which counts as an upload.
-                let labels = [info.listener.as_str(), info.backend(), "download"];
-                self.metrics.bytes.with_label_values(&labels).inc_by(read_back);
                 info.totals.add_download(read_back);
             }
             match direction {
                 Direction::Upload if transferred => info.totals.add_upload(bytes),
                 Direction::Download if transferred => info.totals.add_download(bytes),
+                Direction::Copy => self.metrics.bytes_in(info, direction).inc_by(bytes),
                 _ => {}
             }
-            let [listener, backend, direction] = labels;
-            self.metrics
-                .transfers
-                .with_label_values(&[listener, backend, direction, outcome])
-                .inc();
+            let first_byte = self.progress.first_byte();
+            let ended = EndedTransfer {
+                direction,
+                outcome,
+                began: transferred,
+                duration,
+                first_byte: first_byte.map(|first| first.saturating_duration_since(self.started)),
+            };
+            self.metrics.transfer(info, &ended);
         }
-        let seconds = self.started.elapsed().as_secs_f64();
+        let seconds = duration.as_secs_f64();
         let event = if self.direction.is_some() { "transfer" } else { "operation" };
         macro_rules! at {
             ($level:expr) => {
@@ -195,6 +209,14 @@ impl Record {
             };
         }
         let quiet = self.quiet && failure.is_none_or(is_routine);
+        if let Some(failure) = failure.filter(|_| !quiet) {
+            info.live.note_failure(RecentFailure {
+                path: Some(self.path.clone()),
+                to: self.to.clone(),
+                rule: self.rule.clone(),
+                ..info.recent_failure(self.operation, outcome, failure)
+            });
+        }
         if quiet {
             at!(tracing::Level::DEBUG);
         } else {
@@ -203,6 +225,18 @@ impl Record {
         // Who sees what is in a folder matters, who sees the attributes of a name does not.
         if info.audit.is_on() && (!quiet || self.is_listing) {
             self.audit(outcome, failure, size, seconds);
+        }
+    }
+
+    fn note_arrival(&self, bytes: u64) {
+        let files = self.info.established.get().and_then(|it| it.files.as_ref());
+        let (Some(files), Some(arrival)) = (files, self.arrival) else { return };
+        // Opened for writing, and closed as it was.
+        let is_untouched = self.direction.is_some() && bytes == 0 && !self.is_whole;
+        match (arrival, &self.to) {
+            (Arrival::Stored, _) if !is_untouched => files.arrived(&self.path),
+            (Arrival::Renamed, Some(to)) => files.renamed(&self.path, to),
+            _ => {}
         }
     }
 

@@ -129,7 +129,10 @@ impl Session {
         let action = ReadFile { path, offset, representation };
         let Admitted { record, target, .. } = self.core.admit(action).await?;
         match self.core.backend.open_read(&target).await {
-            Ok(transfer) => Ok(Download { transfer, record, root: self.core.root.clone() }),
+            Ok(transfer) => {
+                record.set_size(transfer.expected_bytes());
+                Ok(Download { transfer, record, root: self.core.root.clone() })
+            }
             Err(failure) => Err(failed(record, &self.core.root, failure)),
         }
     }

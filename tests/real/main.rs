@@ -12,11 +12,13 @@
     reason = "tests write configurations and scripts"
 )]
 
+mod admin;
 mod audit;
 mod backend;
 mod compatibility;
 mod demo;
 mod doctor;
+mod expected_files;
 mod fail2ban;
 mod firewall;
 mod lifecycle;

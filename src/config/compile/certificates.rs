@@ -113,6 +113,9 @@ fn named(file: &File) -> Vec<Named<'_>> {
         let of_host = listener.host_certificates.iter().flat_map(|files| &files.items);
         of_host.for_each(|leaf| add(leaf, Role::OwnHost));
     }
+    if let Some(leaf) = file.admin.as_ref().and_then(|admin| admin.certificate.as_ref()) {
+        all.push(Named { leaf, role: Role::Own, used_by: "admin".to_owned() });
+    }
     for (name, backend) in entries(&file.backends) {
         let used_by = format!("backends.{name}");
         let mut add = |leaf, role| all.push(Named { leaf, role, used_by: used_by.clone() });

@@ -15,6 +15,7 @@ use crate::config::values::OnReload;
 
 mod accounts;
 mod admin;
+mod admin_address;
 mod algorithms;
 mod audit;
 mod backends;
@@ -24,6 +25,7 @@ mod client_auth;
 mod conditions;
 mod descriptors;
 mod drain;
+mod expect;
 mod folders;
 mod guard;
 mod key_files;
@@ -74,11 +76,13 @@ pub(super) fn compile(
     let policy_limits = policy::limits(file, problems);
     let state_dir = state_dir::compile(file, folder, &policy_limits, machine, problems);
     let policy = policy::compile(file, problems);
+    let expectations = expect::compile(file, problems);
     opaque::check(file, problems);
     sockets::refuse_overlaps(file, problems);
     let metrics = file.metrics.as_ref().and_then(|metrics| value(&metrics.address).copied());
     let ready_needs_backend = file.metrics.as_ref().and_then(|it| value(&it.ready_needs_backend));
     let admin_socket = admin::compile(file, folder, machine, problems);
+    let admin_address = admin_address::compile(file, folder, problems);
     let audit = audit::compile(file, folder, machine, problems);
     let log = log(file);
     let limits = limits(file);
@@ -117,14 +121,18 @@ pub(super) fn compile(
         routes,
         policy,
         policy_limits,
+        expectations,
         state_dir,
         limits,
         drain,
         login_guard,
         metrics,
+        shown_users: shown_users(file),
         certificate_ends,
         ready_needs_backend: ready_needs_backend.copied().unwrap_or_default(),
         admin_socket,
+        admin_address,
+        masked: serde_json::Value::Null,
         log,
         audit,
         warnings,
@@ -152,6 +160,16 @@ fn limits(file: &File) -> crate::session::Limits {
         *limit = value(given).map_or(*limit, |time| time.0);
     }
     limits
+}
+
+fn shown_users(file: &File) -> crate::session::ShownUsers {
+    let given = file.metrics.as_ref();
+    let named = given.and_then(|metrics| metrics.users.as_ref());
+    let busiest = given.and_then(|metrics| value(&metrics.top_users));
+    crate::session::ShownUsers {
+        named: named.iter().flat_map(|names| names.values()).map(|(_, it)| it.0.clone()).collect(),
+        busiest: busiest.map_or(0, |count| count.0 as usize),
+    }
 }
 
 fn log(file: &File) -> LogSettings {

@@ -20,9 +20,9 @@ pub(super) fn compile(
 ) -> Option<PathBuf> {
     let Leaf { at, value: Some(PathName(given)) } = file.state_dir.as_ref()? else { return None };
     let path = folder.join(given);
-    if !limits.iter().any(Limit::has_quota) {
+    if !limits.iter().any(Limit::has_quota) && file.expect.is_none() {
         let message = "has no effect: no limit of `policy.limits` has bytes_per_day or files_per_day, \
-                       which are kept there";
+                       which are kept there, and no files are expected (`expect`)";
         problems.warning(at, message);
     }
     let told = (

@@ -8,11 +8,13 @@ use super::machine::{Availability, Machine};
 use super::{Compiled, Report, load, load_file};
 
 mod accepted;
+mod admin;
 mod anonymous;
 mod audit;
 mod certificates;
 mod client_certificates;
 mod data_ports;
+mod expect;
 mod groups;
 mod limits;
 mod login_hooks;

@@ -3,6 +3,7 @@
 mod audit;
 mod choices;
 mod common;
+mod expect;
 mod hook;
 mod limits;
 mod net;
@@ -18,6 +19,7 @@ pub(super) use choices::{
     ListenerProtocol, ListenerTlsMode, Method, OnReload,
 };
 pub(super) use common::{Bytes, Count, FileName, PathName, Positive, Text, UpTo, UserGlob};
+pub(super) use expect::TimeOfDay;
 pub(super) use hook::{HookPath, HookUrl};
 pub(super) use limits::{Bandwidth, DailyBytes};
 pub(super) use net::{

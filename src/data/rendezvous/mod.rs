@@ -351,7 +351,7 @@ impl Rendezvous {
     pub(super) fn view(&self, ports: &[u16]) -> PoolView {
         let mut view = ViewBuilder::new(ports);
         let table = self.table();
-        table.add_owners(&mut view);
+        table.add_owners(Instant::now(), &mut view);
         let (queued, fullness) = (table.queued(), table.fullness(Instant::now()));
         drop(table);
         for ActiveTransfer { port, client, session } in self.active().values() {

@@ -402,8 +402,12 @@ impl<C, L: Clone + PartialEq> Table<C, L> {
             && (self.reserved, self.queued, self.unidentified_total) == (0, 0, 0)
     }
 
-    /// Adds every reservation's port and owner.
-    pub(super) fn add_owners(&self, view: &mut ViewBuilder) {
+    /// Adds every reservation's port and owner, and the ports in quarantine.
+    pub(super) fn add_owners(&self, now: Instant, view: &mut ViewBuilder) {
+        for key in self.quarantines.keys().filter(|key| self.quarantines(now, key).next().is_some())
+        {
+            view.set_quarantined(key.port);
+        }
         for (key, slot) in &self.slots {
             let mut add = |pending: &Pending<C>, state| {
                 let Pending { session, client, .. } = *pending;

@@ -1,22 +1,20 @@
 //! Daily quotas in a file (`state_dir`), so that a restart does not start them again.
 
 use std::fmt::Write as _;
-use std::fs::{self, File};
-use std::io::{self, Write as _};
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use serde_json::{Value as Json, json};
-use tempfile::NamedTempFile;
 use time::OffsetDateTime;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use super::counters::{Counters, Key, SharedBy};
 use super::quota::{Day, Used};
-use crate::net::task;
+use crate::net::{state_file, task};
 
 /// In the folder of `state_dir`.
 const FILE_NAME: &str = "quotas.json";
@@ -25,8 +23,6 @@ const BROKEN_NAME: &str = "quotas.json.broken";
 const FORMAT_VERSION: u64 = 1;
 /// A crash loses what was transferred since the last time.
 const SAVE_INTERVAL: Duration = Duration::from_secs(60);
-/// A larger file is not ours.
-const FILE_SIZE_MAX: u64 = 256 * 1024 * 1024;
 
 /// The file with what was used today.
 pub struct QuotaFile {
@@ -73,7 +69,8 @@ impl QuotaFile {
 
     fn write(&self) {
         let today = Day::today();
-        let written = write(&self.folder, &encode(&self.counters.used(today), today));
+        let content = encode(&self.counters.used(today), today);
+        let written = state_file::replace(&self.folder, FILE_NAME, &content);
         let was_failing = self.failing.swap(written.is_err(), Ordering::Relaxed);
         if let Err(error) = written
             && !was_failing
@@ -87,25 +84,8 @@ impl QuotaFile {
     }
 }
 
-/// Replaces the file as a whole: a crash leaves the old or the new one.
-fn write(folder: &Path, content: &Json) -> io::Result<()> {
-    let mut new = NamedTempFile::new_in(folder)?;
-    serde_json::to_writer(new.as_file_mut(), content)?;
-    new.write_all(b"\n")?;
-    new.as_file().sync_all()?;
-    new.persist(folder.join(FILE_NAME))?;
-    File::open(folder)?.sync_all()
-}
-
 fn read(path: &Path, today: Day) -> Result<Vec<(Key, Used)>, String> {
-    match fs::metadata(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Ok(metadata) if metadata.len() > FILE_SIZE_MAX => return Err("it is too large".into()),
-        _ => {}
-    }
-    let bytes = fs::read(path).map_err(|error| error.to_string())?;
-    let content: Json = serde_json::from_slice(&bytes).map_err(|error| error.to_string())?;
-    decode(&content, today)
+    state_file::read(path)?.map_or_else(|| Ok(Vec::new()), |content| decode(&content, today))
 }
 
 fn encode(used: &[(Key, Used)], today: Day) -> Json {

@@ -67,7 +67,8 @@ impl Gateway {
         if let Ok(LoggedIn { facts, backend, .. }) = &outcome {
             let (groups, peer) = (facts.groups.clone(), backend.peer());
             let resume_note = backend.resume_note();
-            let _ = info.established.set(Established { groups, peer, resume_note });
+            let files = Some(self.expected.of_session(facts.clone(), self.names(&facts.backend)));
+            let _ = info.established.set(Established { groups, peer, files, resume_note });
             client.live.login_succeeded(info.account());
         } else {
             client.live.login_failed();

@@ -14,6 +14,7 @@ use crate::config::values::{OperationWord, Text};
 use crate::op::Effects;
 use crate::policy::{Rule, RuleSet, Scope, UploadRule, Verdict};
 
+pub(super) use conditions::{Given, session as session_conditions};
 pub(super) use limits::compile as limits;
 
 /// The rules and the conditions on uploads; `None` without rules.
@@ -190,7 +191,7 @@ fn scope(file: &File, given: Option<&schema::RuleMatch>, problems: &mut Problems
     given.map_or_else(|| Some(Scope::default()), |given| conditions::scope(file, given, problems))
 }
 
-fn refuse_same_names<'a>(
+pub(super) fn refuse_same_names<'a>(
     names: impl Iterator<Item = &'a Option<Leaf<Text>>>,
     problems: &mut Problems,
 ) {

@@ -263,8 +263,9 @@ pub(in crate::front::sftp) fn gateway(stub: &Arc<Stub>) -> Gateway {
         key_trust: HashMap::new(),
         policy: None,
         policy_limits: Default::default(),
+        expected: Default::default(),
         limits: Limits::default(),
-        metrics: Metrics::register(&Registry::new()).unwrap(),
+        metrics: Arc::new(Metrics::register(&Registry::new()).unwrap()),
         audit: Default::default(),
     }
 }

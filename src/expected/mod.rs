@@ -1,0 +1,23 @@
+//! Files that partners are expected to deliver (`expect`): what has arrived in each window, and what is
+//! overdue.
+
+mod entry;
+mod expectation;
+mod file_key;
+mod files;
+mod metrics;
+mod saved;
+mod schedule;
+mod state_file;
+mod tally;
+#[cfg(test)]
+mod tests;
+mod view;
+
+pub use expectation::Expectation;
+pub use files::{ExpectedFiles, SessionFiles};
+pub use metrics::register_metrics;
+pub use schedule::Schedule;
+pub use state_file::ExpectedStateFile;
+pub use tally::{FILES_MAX, LastFile, State};
+pub use view::ExpectedView;
