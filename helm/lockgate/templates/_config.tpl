@@ -61,7 +61,11 @@
 {{- $_ := set $config "data_ports" (dict "data" (mergeOverwrite $pool (deepCopy $values.dataPorts.settings))) -}}
 {{- end -}}
 {{- $_ := set $config "drain" (dict "accept_for" (printf "%ds" (int $values.preStopSeconds)) "timeout" (printf "%ds" (int $values.drainSeconds))) -}}
-{{- $_ := set $config "metrics" (dict "address" (include "lockgate.socket" (list (first $values.listenAddresses) $values.metrics.port))) -}}
+{{- $metrics := dict "address" (include "lockgate.socket" (list (first $values.listenAddresses) $values.metrics.port)) -}}
+{{- if $values.metrics.readyNeedsBackend -}}
+{{- $_ := set $metrics "ready_needs_backend" true -}}
+{{- end -}}
+{{- $_ := set $config "metrics" $metrics -}}
 {{- $_ := set $config "admin" (dict "socket" "/run/lockgate/admin.sock") -}}
 {{- if $values.state.enabled -}}
 {{- $_ := set $config "state_dir" "/var/lib/lockgate" -}}
