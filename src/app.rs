@@ -4,6 +4,7 @@
 mod every_second;
 mod generation;
 mod process;
+mod process_metrics;
 mod reload;
 mod servers;
 pub mod service_manager;
@@ -17,7 +18,10 @@ use std::time::{Duration, Instant};
 
 use prometheus::Registry;
 
-use crate::admin::{AdminSocket, BoundMetrics, Explainer};
+use crate::admin::{
+    AdminEndpoint, AdminSocket, BoundMetrics, Control, Explainer, register_in_force_metrics,
+    serve_operators,
+};
 use crate::audit::{self, Audit, Writers};
 use crate::backend::local;
 use crate::config::Compiled;
@@ -51,7 +55,7 @@ pub enum StartError {
     /// An audit file cannot be opened, or a metric of the audit cannot be registered.
     #[error(transparent)]
     Audit(#[from] audit::StartError),
-    /// An address of a listener, or `metrics.address`, cannot be opened.
+    /// An address of a listener, `metrics.address` or `admin.address` cannot be opened.
     #[error(transparent)]
     Listen(#[from] ListenError),
     /// A metric cannot be registered.
@@ -69,7 +73,8 @@ pub enum StartError {
 
 /// A running gateway.
 pub struct Running {
-    /// Every address that was bound at the start, by listener name, including `metrics`.
+    /// Every address that was bound at the start, by listener name, including `metrics` and
+    /// `admin`.
     pub addresses: Vec<(String, SocketAddr)>,
     process: Arc<Process>,
     reloader: Arc<Reloader>,
@@ -78,16 +83,21 @@ pub struct Running {
     /// Saves which expected files have arrived.
     expected: Option<Arc<ExpectedStateFile>>,
     audit: Arc<Writers>,
+    registry: Registry,
 }
 
 /// Starts a gateway, within a tokio runtime. After an error no connection was accepted.
 pub fn start(mut config: Compiled) -> Result<Running, StartError> {
     let registry = Registry::new();
+    process_metrics::register(&registry)?;
     let drain_settings = std::mem::take(&mut config.drain);
     let (audit, writers) = Audit::start(std::mem::take(&mut config.audit), &registry)?;
     let audit_writers = Arc::new(writers);
-    let process = Arc::new(Process::new(&registry, audit)?);
+    let mut process = Process::new(&registry, audit)?;
+    process.ready_needs_backend = config.ready_needs_backend;
+    let process = Arc::new(process);
     let (metrics, admin_socket) = (config.metrics.take(), config.admin_socket.take());
+    let admin_address = config.admin_address.as_ref().map(|(address, _)| *address);
     let state_dir = config.state_dir.take();
     let prepared = Prepared::new(config, &process, None)?;
     let quotas =
@@ -97,8 +107,16 @@ pub fn start(mut config: Compiled) -> Result<Running, StartError> {
     let metrics = match metrics {
         None => None,
         Some(address) => {
-            let bound = BoundMetrics::bind(address, registry.clone(), process.drain.clone());
+            let bound = BoundMetrics::bind(address, registry.clone());
             let listener = "metrics".to_owned();
+            Some(bound.map_err(|reason| ListenError { listener, address, reason })?)
+        }
+    };
+    let endpoint = match admin_address {
+        None => None,
+        Some(address) => {
+            let bound = AdminEndpoint::bind(address, &registry);
+            let listener = "admin".to_owned();
             Some(bound.map_err(|reason| ListenError { listener, address, reason })?)
         }
     };
@@ -114,14 +132,15 @@ pub fn start(mut config: Compiled) -> Result<Running, StartError> {
     let generation = prepared.put_in_force(&process, None);
     let mut addresses = generation.addresses.clone();
     addresses.extend(metrics_address.map(|address| ("metrics".to_owned(), address)));
+    addresses.extend(endpoint.as_ref().map(|it| ("admin".to_owned(), it.address())));
     let reloader = Reloader::new(process.clone(), generation, drain_settings, &registry)?;
     let end = &process.end;
+    let control: Arc<dyn Control> = reloader.clone();
+    register_in_force_metrics(&registry, &control)?;
     if let Some(metrics) = metrics {
-        metrics.serve(end.clone());
+        metrics.serve(control.clone(), end.clone());
     }
-    if let Some(admin) = admin {
-        admin.serve(reloader.clone(), end.clone());
-    }
+    serve_operators(admin, endpoint, control, end);
     if let Some(quotas) = &quotas {
         task::spawn(quotas.clone().save_until(end.clone()));
     }
@@ -130,7 +149,7 @@ pub fn start(mut config: Compiled) -> Result<Running, StartError> {
     }
     let watch = process.expected.clone().watch();
     task::spawn(end.clone().run_until_cancelled_owned(watch));
-    Ok(Running { addresses, process, reloader, quotas, expected, audit: audit_writers })
+    Ok(Running { addresses, process, reloader, quotas, expected, audit: audit_writers, registry })
 }
 
 impl Running {
@@ -172,6 +191,11 @@ impl Running {
     /// The tasks that write the audit.
     pub fn audit(&self) -> Arc<Writers> {
         self.audit.clone()
+    }
+
+    /// Where all metrics are registered.
+    pub fn registry(&self) -> &Registry {
+        &self.registry
     }
 
     /// Puts other configurations in force.

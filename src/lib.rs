@@ -11,7 +11,7 @@
 //! | [`demo`] | an FTP and an SFTP server with the gateway in front of them |
 //! | [`app`], [`logging`], [`doctor`] | start-up; the log; what `check` cannot know |
 //! | [`config`] | the configuration file, compiled to the settings of each module |
-//! | [`admin`] | metrics, health, the admin socket |
+//! | [`admin`] | metrics, health, the admin socket and address |
 //! | [`front`] | the protocols of clients: FTP, SFTP |
 //! | [`session`] | the interface for fronts: login and operations, with one record each |
 //! | [`audit`] | the audit's records and its outputs |

@@ -3,7 +3,6 @@
 mod allocator;
 mod command;
 
-use std::net::IpAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -17,7 +16,7 @@ use lockgate::config::{self, Compiled, LogFormat, LogLevel, Source};
 use lockgate::logging::Log;
 use lockgate::net::{Drain, task};
 use lockgate::op::escape::printable;
-use lockgate::{admin, app, demo, logging};
+use lockgate::{app, demo, logging};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::Notify;
 
@@ -27,6 +26,8 @@ use command::doctor::Doctor;
 use command::documents::{Completions, ManualPages};
 use command::drain::DrainGateway;
 use command::expected::Expected;
+use command::explain::Explain;
+use command::ports::Ports;
 use command::reload::Reload;
 use command::sessions::{Kick, Sessions};
 use command::status::Status;
@@ -83,14 +84,7 @@ enum Command {
     /// Show the files that partners are expected to deliver: what has arrived, and what is overdue
     Expected(Expected),
     /// Show the data ports of the running gateway with their owners
-    Ports {
-        /// The gateway's admin socket [default: `admin.socket` of the configuration]
-        #[arg(long)]
-        socket: Option<PathBuf>,
-        /// Print all ports as JSON
-        #[arg(long)]
-        json: bool,
-    },
+    Ports(Ports),
     /// Show which route and policy rules apply to a user, and why
     Explain(Explain),
     /// Look at what `check` cannot know: servers, ports, certificates, limits; or the way through firewalls
@@ -119,44 +113,6 @@ enum Command {
     Completions(Completions),
     /// Write the manual pages, one for each subcommand, into a folder
     Man(ManualPages),
-}
-
-#[derive(clap::Args)]
-struct Explain {
-    /// The user name, as the client sends it
-    #[arg(long)]
-    user: String,
-    /// The client's IP address
-    #[arg(long, value_name = "ADDRESS")]
-    source: IpAddr,
-    /// The listener's name [default: the only listener]
-    #[arg(long)]
-    listener: Option<String>,
-    /// The server name that the client sends under TLS
-    #[arg(long, value_name = "NAME")]
-    server_name: Option<String>,
-    /// list, read, create, overwrite, append, delete, rename, mkdir, rmdir, attributes or link; or an FTP
-    /// command in upper case, such as "SITE CHMOD"
-    #[arg(long)]
-    operation: Option<String>,
-    /// The path, as the client sees it
-    #[arg(long)]
-    path: Option<String>,
-    /// The new path of a rename or a link
-    #[arg(long, value_name = "PATH")]
-    to: Option<String>,
-    /// When it happens, such as 2026-11-30T08:00:00Z [default: now]
-    #[arg(long)]
-    time: Option<String>,
-    /// The client uses no TLS, where the listener allows that
-    #[arg(long)]
-    plain: bool,
-    /// Ask the gateway that runs with this admin socket, instead of reading the configuration
-    #[arg(long)]
-    socket: Option<PathBuf>,
-    /// Print the answer as JSON
-    #[arg(long)]
-    json: bool,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -204,10 +160,9 @@ fn execute(arguments: Arguments) -> anyhow::Result<ExitCode> {
             serve(run((source, compiled), watch, &log))
         }
         Command::Check { .. } => check(&config),
-        Command::Ports { socket, json } => at_socket(socket, &config, async |socket| {
-            let ports = admin::fetch_ports(socket).await?;
-            print(&if json { format!("{ports:#}\n") } else { admin::table(&ports) })
-        }),
+        Command::Ports(ports) => {
+            at_socket(ports.socket.clone(), &config, async |socket| ports.run(socket).await)
+        }
         Command::Sessions(sessions) => {
             at_socket(sessions.socket.clone(), &config, async |socket| sessions.run(socket).await)
         }
@@ -232,7 +187,7 @@ fn execute(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Reload(reload) => {
             exit_at_socket(reload.socket.clone(), &config, async |socket| reload.run(socket).await)
         }
-        Command::Explain(asked) => explain(&config, asked),
+        Command::Explain(asked) => explain(&config, &asked),
         Command::Doctor(doctor) => {
             // Whether --config was given.
             match doctor.configuration(arguments.config.as_deref(), &config) {
@@ -326,6 +281,7 @@ async fn run(
     let hang_up = signal(SignalKind::hangup())?;
     raise_descriptor_limit();
     let running = app::start(config).context("lockgate did not start")?;
+    log.register(running.registry())?;
     let reloader = running.reloader();
     reloader.set_source(source);
     task::spawn(serve_hang_ups(hang_up, running.audit(), reloader.clone()));
@@ -447,29 +403,15 @@ fn load(path: &std::path::Path) -> Option<(Source, Compiled)> {
     }
 }
 
-fn explain(config: &std::path::Path, asked: Explain) -> anyhow::Result<ExitCode> {
-    let question = admin::Question {
-        user: asked.user,
-        source: asked.source.to_string(),
-        listener: asked.listener.unwrap_or_default(),
-        server_name: asked.server_name.unwrap_or_default(),
-        operation: asked.operation.unwrap_or_default(),
-        path: asked.path.unwrap_or_default(),
-        to: asked.to.unwrap_or_default(),
-        time: asked.time.unwrap_or_default(),
-        plain: if asked.plain { "true".into() } else { String::new() },
+fn explain(config: &std::path::Path, asked: &Explain) -> anyhow::Result<ExitCode> {
+    if let Some(socket) = &asked.socket {
+        serve(asked.ask(socket))?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let Some((_, compiled)) = load(config) else {
+        return Ok(EXIT_BAD_CONFIGURATION.into());
     };
-    let answer = match asked.socket {
-        Some(socket) => serve(admin::fetch_explanation(&socket, &question))?,
-        None => {
-            let Some((_, compiled)) = load(config) else {
-                return Ok(EXIT_BAD_CONFIGURATION.into());
-            };
-            let explained = async { Ok(app::explainer(compiled)?.answer(&question)) };
-            serve(explained)?.map_err(|error| anyhow::anyhow!("{error}"))?
-        }
-    };
-    print(&if asked.json { format!("{answer:#}\n") } else { admin::explanation_text(&answer) })?;
+    serve(async { asked.answer(compiled) })?;
     Ok(ExitCode::SUCCESS)
 }
 

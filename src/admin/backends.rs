@@ -9,6 +9,7 @@ use hyper::Method;
 use serde_json::{Value, json};
 
 use super::client::{NO_GATEWAY, fetch};
+use super::error::{Answer, ApiError};
 use crate::backend::group::{ServerView, Servers};
 use crate::op::escape::printable;
 
@@ -33,17 +34,19 @@ fn server(view: &ServerView) -> Value {
 }
 
 /// The answer to a request to drain a server, or to end that; `query`: `server=`.
-pub(super) fn set_drained(servers: &Servers, query: &str, drained: bool) -> Value {
+pub(super) fn set_drained(servers: &Servers, query: &str, drained: bool) -> Answer {
     let mut pairs = form_urlencoded::parse(query.as_bytes());
     let Some((_, name)) = pairs.find(|(key, _)| key == "server") else {
-        return json!({ "error": "`server` is missing" });
+        return Err(ApiError::bad_request("`server` is missing"));
     };
     match servers.set_drained(&name, drained) {
-        Some(view) => json(&[view]),
+        Some(view) => Ok(json(&[view])),
         None => {
             let names: Vec<_> = servers.view().into_iter().map(|view| view.name).collect();
             let name = printable(name.as_bytes());
-            json!({ "error": format!("there is no server \"{name}\"; known are: {}", names.join(", ")) })
+            let known = names.join(", ");
+            let message = format!("there is no server \"{name}\"; known are: {known}");
+            Err(ApiError::not_found(message))
         }
     }
 }

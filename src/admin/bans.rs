@@ -10,6 +10,7 @@ use hyper::Method;
 use serde_json::{Value, json};
 
 use super::client::{NO_GATEWAY, fetch};
+use super::error::{Answer, ApiError};
 use crate::auth::{Ban, LoginGuard};
 use crate::op::escape::printable;
 
@@ -28,12 +29,12 @@ pub(super) fn json(bans: &[Ban]) -> Value {
 }
 
 /// The answer to a request to lift a ban; `query`: `address=`.
-pub(super) fn lift(guard: &LoginGuard, query: &str) -> Value {
+pub(super) fn lift(guard: &LoginGuard, query: &str) -> Answer {
     let mut pairs = form_urlencoded::parse(query.as_bytes());
     let address = pairs.find(|(key, _)| key == "address").map(|(_, value)| value.into_owned());
     match address.as_deref().map(str::parse::<IpAddr>) {
-        Some(Ok(address)) => json!({ "lifted": guard.lift(address) }),
-        _ => json!({ "error": "`address` is not an IP address" }),
+        Some(Ok(address)) => Ok(json!({ "lifted": guard.lift(address) })),
+        _ => Err(ApiError::bad_request("`address` is not an IP address")),
     }
 }
 
@@ -101,10 +102,10 @@ mod tests {
         assert_eq!(lines.len(), 3, "{text}");
         assert!(lines[1].starts_with("192.0.2.1   ") && lines[1].ends_with("Z  15m"), "{text}");
         assert!(lines[2].starts_with("2001:db8::/64   "), "{text}");
-        assert_eq!(lift(&guard, "address=2001%3Adb8%3A%3A9"), json!({ "lifted": true }));
-        assert_eq!(lift(&guard, "address=192.0.2.7"), json!({ "lifted": false }));
+        assert_eq!(lift(&guard, "address=2001%3Adb8%3A%3A9"), Ok(json!({ "lifted": true })));
+        assert_eq!(lift(&guard, "address=192.0.2.7"), Ok(json!({ "lifted": false })));
         for wrong in ["address=x", "", "a=192.0.2.1"] {
-            assert!(lift(&guard, wrong)["error"].is_string(), "{wrong}");
+            assert!(lift(&guard, wrong).is_err(), "{wrong}");
         }
         assert_eq!(guard.bans().len(), 1);
     }

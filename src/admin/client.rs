@@ -14,6 +14,7 @@ use tokio::time::timeout;
 
 use super::explain::Question;
 use crate::net::task;
+use crate::op::escape::printable;
 
 /// The longest response, in bytes.
 const RESPONSE_MAX: usize = 256 * 1024 * 1024;
@@ -44,39 +45,54 @@ pub async fn fetch_explanation(socket: &Path, question: &Question) -> anyhow::Re
 /// Has a running gateway read its configuration again, for the command line. `Ok`: warnings; `Err`: what is
 /// wrong with the configuration.
 pub async fn reload(socket: &Path) -> anyhow::Result<Result<Vec<String>, String>> {
-    let answer = fetch_within(RELOAD_TIMEOUT, socket, Method::POST, "/reload").await;
-    let answer = answer.with_context(|| format!("asking the gateway at {}", socket.display()))?;
-    if let Some(problems) = answer["problems"].as_str() {
-        return Ok(Err(problems.to_owned()));
-    }
+    let asked = async {
+        let (status, answer) = exchange(RELOAD_TIMEOUT, socket, Method::POST, "/reload").await?;
+        match answer["problems"].as_str() {
+            Some(problems) => Ok(Err(problems.to_owned())),
+            None => successful(status, answer).map(Ok),
+        }
+    };
+    let asked = asked.await.with_context(|| format!("asking the gateway at {}", socket.display()));
+    let answer = match asked? {
+        Ok(answer) => answer,
+        Err(problems) => return Ok(Err(problems)),
+    };
     let warnings = answer["warnings"].as_array().context(NO_GATEWAY)?.iter();
     Ok(Ok(warnings.filter_map(Value::as_str).map(str::to_owned).collect()))
 }
 
 pub(super) async fn fetch(socket: &Path, method: Method, path: &str) -> anyhow::Result<Value> {
-    fetch_within(HEADER_TIMEOUT, socket, method, path).await
+    let (status, answer) = exchange(HEADER_TIMEOUT, socket, method, path).await?;
+    successful(status, answer)
 }
 
-async fn fetch_within(
+/// The answer, unless it is an error.
+fn successful(status: StatusCode, answer: Value) -> anyhow::Result<Value> {
+    match answer["error"].as_str() {
+        Some(error) => anyhow::bail!("{}", printable(error.as_bytes())),
+        None if status.is_success() => Ok(answer),
+        None => anyhow::bail!("the response is {status}: {NO_GATEWAY}"),
+    }
+}
+
+/// One request, and its answer.
+async fn exchange(
     limit: Duration,
     socket: &Path,
     method: Method,
     path: &str,
-) -> anyhow::Result<Value> {
+) -> anyhow::Result<(StatusCode, Value)> {
     let mut response = timeout(limit, request(socket, method, path)).await.map_err(|_| {
         let waited = humantime::format_duration(limit);
         anyhow::anyhow!("no response within {waited}: {NO_GATEWAY}, or the gateway hangs")
     })??;
     let status = response.status();
-    anyhow::ensure!(status == StatusCode::OK, "the response is {status}: {NO_GATEWAY}");
     let body = Limited::new(response.body_mut(), RESPONSE_MAX).collect();
     let body = timeout(BODY_TIMEOUT, body).await.context("the response timed out")?;
     let body = body.map_err(|error| anyhow::anyhow!("{error}"))?.to_bytes();
-    let answer: Value = serde_json::from_slice(&body).context(NO_GATEWAY)?;
-    match answer["error"].as_str() {
-        Some(error) => anyhow::bail!("{error}"),
-        None => Ok(answer),
-    }
+    let answer = serde_json::from_slice(&body);
+    let answer = answer.with_context(|| format!("the response is {status}: {NO_GATEWAY}"))?;
+    Ok((status, answer))
 }
 
 /// Sends the request; returns when the response's header has arrived.

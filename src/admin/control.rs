@@ -8,24 +8,38 @@ use std::time::SystemTime;
 use serde_json::{Value, json};
 
 use super::Explainer;
-use crate::backend::group::Servers;
+use super::access::Access;
+use super::error::{Answer, ApiError};
+use crate::backend::group::{Group, Servers};
 use crate::data::Pool;
 use crate::expected::ExpectedFiles;
-use crate::net::Drain;
+use crate::net::{CertificateEnd, Drain};
 use crate::session::LiveSessions;
 
 /// What the configuration in force consists of.
 pub struct InForce {
     /// The data ports.
     pub pools: Vec<Arc<Pool>>,
+    /// The backends, by name.
+    pub backends: Vec<Arc<Group>>,
     /// The servers of all backends.
     pub servers: Servers,
+    /// Connection attempts at once to the servers of each backend.
+    pub connects_limits: Vec<(String, usize)>,
     /// Its gateway and listeners.
     pub explainer: Explainer,
+    /// When the certificates end that it names.
+    pub certificate_ends: Vec<CertificateEnd>,
     /// Every bound address by listener name.
     pub addresses: Vec<(String, SocketAddr)>,
     /// Since when it is in force.
     pub since: SystemTime,
+    /// As written, without secrets.
+    pub masked: Value,
+    /// Its keys that apply only after a restart: there, another one is in force.
+    pub needs_restart: Vec<String>,
+    /// Who may use `admin.address`.
+    pub access: Option<Arc<Access>>,
 }
 
 /// What goes on when another configuration is put in force.
@@ -40,6 +54,8 @@ pub struct Lasting {
     pub expected: Arc<ExpectedFiles>,
     /// Ends the gateway.
     pub drain: Drain,
+    /// Whether `/ready` needs a backend with a server that is up (`metrics.ready_needs_backend`).
+    pub ready_needs_backend: bool,
 }
 
 /// A running gateway.
@@ -65,11 +81,11 @@ pub enum ReloadOutcome {
 }
 
 impl ReloadOutcome {
-    pub(super) fn json(self) -> Value {
+    pub(super) fn answer(self) -> Answer {
         match self {
-            Self::InForce(warnings) => json!({ "in_force": true, "warnings": warnings }),
-            Self::Invalid(problems) => json!({ "in_force": false, "problems": problems }),
-            Self::Failed(error) => json!({ "error": error }),
+            Self::InForce(warnings) => Ok(json!({ "in_force": true, "warnings": warnings })),
+            Self::Invalid(problems) => Err(ApiError::invalid_configuration(problems)),
+            Self::Failed(error) => Err(ApiError::conflict(error)),
         }
     }
 }

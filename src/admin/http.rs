@@ -9,44 +9,54 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::Full;
-use hyper::body::Incoming;
+use hyper::body::{Body, Incoming};
 use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue};
+use hyper::http::request::Parts;
 use hyper::service::service_fn;
-use hyper::{Method, Request, Response, StatusCode, Uri};
+use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::task::AbortHandle;
+use tokio::time::timeout;
 
 use crate::net::task;
 
 /// Connections served at a time.
 const CONNECTIONS_MAX: usize = 64;
-/// From the accept until the request's header is complete.
+/// From the accept until the request's header is complete, and for a handshake before it.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(2);
 /// The longest header of a request, in bytes; the response to a longer one is 431.
 const HEADER_MAX: usize = 16 * 1024;
 
 pub(super) type Page = Response<Full<Bytes>>;
 
-/// Serves requests forever; `respond` gets the method, GET, HEAD or POST, and the URI. `accept` also returns the client.
-/// `limit`: from the accept until the response is sent.
-pub(super) async fn serve<S, C, A, R>(
+/// Serves requests forever; `respond` gets each request, GET, HEAD or POST, and its client. No request has a
+/// body. `accept` returns the connection, which may have to be made ready by a handshake first (`None`: it
+/// failed), and the client. `limit`: from the accept until the response is sent.
+pub(super) async fn serve<H, S, C, A, R>(
     limit: Duration,
     accept: impl Fn() -> A,
-    respond: impl Fn(Method, Uri) -> R + Send + Sync + 'static,
+    respond: impl Fn(Parts, C) -> R + Send + Sync + 'static,
 ) where
     R: Future<Output = Page> + Send,
+    H: Future<Output = Option<S>> + Send + 'static,
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    C: Copy + Eq + Hash,
-    A: Future<Output = (S, C)>,
+    C: Copy + Eq + Hash + Send + Sync + 'static,
+    A: Future<Output = (H, C)>,
 {
     let respond = Arc::new(respond);
     let mut connections = Vec::with_capacity(CONNECTIONS_MAX);
     loop {
-        let (stream, client) = accept().await;
+        let (handshake, client) = accept().await;
         make_room(&mut connections);
         let respond = respond.clone();
-        let task = task::spawn(async move { connection(stream, limit, &*respond).await });
+        let served = async move {
+            // A client that closes is not a failure of the gateway.
+            if let Ok(Some(stream)) = timeout(HEADER_TIMEOUT, handshake).await {
+                connection(stream, |request| respond(request, client)).await;
+            }
+        };
+        let task = task::spawn(timeout(limit, served));
         connections.push(OpenConnection { client, task: task.abort_handle() });
     }
 }
@@ -75,18 +85,26 @@ fn make_room<C: Copy + Eq + Hash>(oldest_first: &mut Vec<OpenConnection<C>>) {
     }
 }
 
-async fn connection<S, R>(stream: S, limit: Duration, respond: &(impl Fn(Method, Uri) -> R + Sync))
+async fn connection<S, R>(stream: S, respond: impl Fn(Parts) -> R)
 where
-    R: Future<Output = Page> + Send,
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    R: Future<Output = Page>,
+    S: AsyncRead + AsyncWrite + Unpin,
 {
-    let service = service_fn(|request: Request<Incoming>| async move {
-        Ok::<_, Infallible>(match *request.method() {
-            Method::GET | Method::HEAD | Method::POST => {
-                respond(request.method().clone(), request.uri().clone()).await
+    let service = service_fn(|request: Request<Incoming>| {
+        let (request, body) = request.into_parts();
+        let responded = match request.method {
+            _ if !body.is_end_stream() => {
+                Err(text(StatusCode::PAYLOAD_TOO_LARGE, "a request has no body here\n"))
             }
-            _ => read_only(),
-        })
+            Method::GET | Method::HEAD | Method::POST => Ok(respond(request)),
+            _ => Err(read_only()),
+        };
+        async move {
+            Ok::<_, Infallible>(match responded {
+                Ok(response) => response.await,
+                Err(refusal) => refusal,
+            })
+        }
     });
     let served = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
@@ -94,8 +112,7 @@ where
         .max_buf_size(HEADER_MAX)
         .keep_alive(false)
         .serve_connection(TokioIo::new(stream), service);
-    // A client that closes is not a failure of the gateway.
-    let _ = tokio::time::timeout(limit, served).await;
+    let _ = served.await;
 }
 
 /// The response where nothing can be changed.
@@ -147,16 +164,16 @@ mod tests {
                 let accepted = accepted.clone();
                 async move {
                     match accepted.lock().await.recv().await {
-                        Some(accepted) => accepted,
+                        Some((stream, client)) => (std::future::ready(Some(stream)), client),
                         None => std::future::pending().await,
                     }
                 }
             };
             let count = responses.clone();
-            tokio::spawn(serve(LIMIT, accept, move |_, uri: Uri| {
+            tokio::spawn(serve(LIMIT, accept, move |request: Parts, _| {
                 count.fetch_add(1, Ordering::Relaxed);
                 async move {
-                    match uri.path() {
+                    match request.uri.path() {
                         "/long" => page(vec![b'x'; LONG_PAGE_SIZE], "text/plain"),
                         "/slow" => {
                             tokio::time::sleep(LIMIT - Duration::from_secs(1)).await;
@@ -299,6 +316,19 @@ mod tests {
         drop(respond);
         let sent = endless.await.unwrap();
         assert!((HEADER_MAX..2 * HEADER_MAX).contains(&sent), "{sent}");
+        assert_eq!(server.responses.load(Ordering::Relaxed), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_request_with_a_body_is_refused_unread() {
+        let server = Server::start();
+        for body in ["Content-Length: 900000000000", "Transfer-Encoding: chunked"] {
+            let mut stream = server.connect(1);
+            let request = format!("POST /live HTTP/1.1\r\nHost: x\r\n{body}\r\n\r\n");
+            stream.write_all(request.as_bytes()).await.unwrap();
+            let response = end(&mut stream).await;
+            assert!(response.starts_with("HTTP/1.1 413 "), "{response}");
+        }
         assert_eq!(server.responses.load(Ordering::Relaxed), 0);
     }
 

@@ -1,17 +1,20 @@
 //! HTTP for Prometheus and orchestrators: `/metrics`, `/live`, `/ready`.
 
+use std::future::ready;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hyper::{Method, StatusCode, Uri};
+use hyper::http::request::Parts;
+use hyper::{Method, StatusCode};
 use prometheus::{Encoder, Registry, TextEncoder};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+use super::control::Control;
 use super::http::{self, Page, page, read_only, text};
-use crate::net::task;
-use crate::net::{self, Drain};
+use super::readiness::Readiness;
+use crate::net::{self, task};
 
 /// For a request and its response.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -20,13 +23,19 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 pub struct BoundMetrics {
     socket: TcpListener,
     registry: Registry,
-    drain: Drain,
+}
+
+/// Answers requests.
+struct Service {
+    socket: TcpListener,
+    registry: Registry,
+    control: Arc<dyn Control>,
 }
 
 impl BoundMetrics {
     /// Opens `metrics.address`. Connections wait in the kernel's queue until [`Self::serve`].
-    pub fn bind(address: SocketAddr, registry: Registry, drain: Drain) -> std::io::Result<Self> {
-        Ok(Self { socket: net::listen(address)?, registry, drain })
+    pub fn bind(address: SocketAddr, registry: Registry) -> std::io::Result<Self> {
+        Ok(Self { socket: net::listen(address)?, registry })
     }
 
     /// The bound address, with the actual port where 0 was configured.
@@ -34,32 +43,39 @@ impl BoundMetrics {
         self.socket.local_addr().ok()
     }
 
-    /// Serves until `stop`; once a drain is announced, `/ready` returns 503.
-    pub fn serve(self, stop: CancellationToken) {
-        let this = Arc::new(self);
+    /// Serves until `stop`.
+    pub fn serve(self, control: Arc<dyn Control>, stop: CancellationToken) {
+        let Self { socket, registry } = self;
+        let this = Arc::new(Service { socket, registry, control });
         let socket = this.clone();
         let accept = move || {
             let this = socket.clone();
             async move {
                 let (tcp, client) = net::accept(&this.socket).await;
-                (tcp, client.ip())
+                (ready(Some(tcp)), client.ip())
             }
         };
-        let respond = move |method, uri: Uri| {
-            let page = if method == Method::POST { read_only() } else { this.respond(uri.path()) };
-            std::future::ready(page)
+        let respond = move |request: Parts, _| {
+            let is_change = request.method == Method::POST;
+            ready(if is_change { read_only() } else { this.respond(request.uri.path()) })
         };
         task::spawn(stop.run_until_cancelled_owned(http::serve(TIMEOUT, accept, respond)));
     }
+}
 
+impl Service {
     fn respond(&self, path: &str) -> Page {
         match path {
             "/metrics" => metrics(&self.registry),
             "/live" => text(StatusCode::OK, "live\n"),
-            "/ready" if self.drain.is_announced() => {
-                text(StatusCode::SERVICE_UNAVAILABLE, "draining\n")
+            "/ready" => {
+                let readiness = Readiness::of(&*self.control);
+                let status = match readiness {
+                    Readiness::Ready => StatusCode::OK,
+                    _ => StatusCode::SERVICE_UNAVAILABLE,
+                };
+                text(status, readiness.text())
             }
-            "/ready" => text(StatusCode::OK, "ready\n"),
             _ => {
                 text(StatusCode::NOT_FOUND, "not found; available are /metrics, /live and /ready\n")
             }

@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use serde_json::{Value, json};
 
+use super::text::percent;
 use crate::data::{BACKEND_SESSION_BASE, OwnerState, PoolView, PortView};
 use crate::op::escape::printable;
 
@@ -14,7 +15,12 @@ pub(super) fn json(pools: &[PoolView]) -> Value {
 
 fn pool(view: &PoolView) -> Value {
     let ports: Vec<_> = view.ports.iter().map(port).collect();
-    json!({ "pool": view.pool, "queued": view.queued, "ports": ports })
+    json!({
+        "pool": view.pool,
+        "queued": view.queued,
+        "fullness": view.fullness,
+        "ports": ports,
+    })
 }
 
 fn port(view: &PortView) -> Value {
@@ -36,6 +42,7 @@ fn port(view: &PortView) -> Value {
         "port": view.port,
         "reserved": view.reserved,
         "active": view.active,
+        "quarantined": view.quarantined,
         "owners": owners.collect::<Vec<_>>(),
         "last_stray": stray,
     })
@@ -50,12 +57,13 @@ pub fn table(response: &Value) -> String {
         let sum = |key| ports.iter().map(|port| number(port, key)).sum::<u64>();
         let _ = writeln!(
             text,
-            "{}: {} ports, {} reserved, {} active, {} waiting for a port",
+            "{}: {} ports, {} reserved, {} active, {} waiting for a port, {} % full",
             text_of(pool, "pool"),
             ports.len(),
             sum("reserved"),
             sum("active"),
             number(pool, "queued"),
+            percent(pool),
         );
         if !busy.is_empty() {
             let _ = writeln!(
@@ -149,15 +157,19 @@ mod tests {
                 port: 50_001,
                 reserved: 3,
                 active: 1,
+                quarantined: false,
                 owners: vec![owner, server],
                 last_stray: None,
             },
             PortView { port: 50_002, last_stray: Some(stray), ..PortView::default() },
         ];
-        let view = PoolView { pool: "public".into(), queued: 2, ports };
+        let view = PoolView { pool: "public".into(), queued: 2, fullness: 1.0 / 3.0, ports };
         let text = table(&json(&[view]));
         let lines: Vec<_> = text.lines().collect();
-        assert_eq!(lines[0], "public: 3 ports, 3 reserved, 1 active, 2 waiting for a port");
+        assert_eq!(
+            lines[0],
+            "public: 3 ports, 3 reserved, 1 active, 2 waiting for a port, 34 % full"
+        );
         assert_eq!(lines.len(), 4, "{text}");
         let owners =
             "192.0.2.1 (session 7, shared), 192.0.2.1 (a backend server, active), and 2 more";

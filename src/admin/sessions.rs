@@ -9,6 +9,7 @@ use hyper::Method;
 use serde_json::{Map, Value, json};
 
 use super::client::{NO_GATEWAY, fetch};
+use super::error::{Answer, ApiError};
 use super::text::{cut, time};
 use crate::net::Protection;
 use crate::op::Direction;
@@ -90,32 +91,30 @@ impl Query {
 }
 
 /// The answer to a request for the sessions; `query`: which, by default all. `limit`: `limits.sessions`.
-pub(super) fn json(sessions: &LiveSessions, limit: usize, query: &str) -> Value {
-    let selection = match Query::parse(query) {
-        Ok(Query { selection, after_transfers: false }) => selection,
-        Ok(_) => return json!({ "error": "unknown parameter `after_transfers`" }),
-        Err(error) => return json!({ "error": error }),
-    };
+pub(super) fn json(sessions: &LiveSessions, limit: usize, query: &str) -> Answer {
+    let Query { selection, after_transfers } =
+        Query::parse(query).map_err(ApiError::bad_request)?;
+    if after_transfers {
+        return Err(ApiError::bad_request("unknown parameter `after_transfers`"));
+    }
     let shown = selected(sessions, selection.as_ref());
     if let (Some(Selection::Session(number)), []) = (&selection, &shown[..]) {
-        return json!({ "error": unknown(*number) });
+        return Err(unknown(*number));
     }
     let views: Vec<_> = shown.iter().map(|it| session(&it.view())).collect();
-    json!({ "sessions": views, "open": sessions.len(), "sessions_max": limit })
+    Ok(json!({ "sessions": views, "open": sessions.len(), "sessions_max": limit }))
 }
 
 /// The answer to a request to end sessions; `query`: exactly one selection, and maybe `after_transfers=true`.
-pub(super) fn kick(sessions: &LiveSessions, query: &str) -> Value {
-    let (selection, after_transfers) = match Query::parse(query) {
-        Ok(Query { selection: Some(selection), after_transfers }) => (selection, after_transfers),
-        Ok(_) => {
-            return json!({ "error": "one of `id`, `user`, `address` and `backend` is missing" });
-        }
-        Err(error) => return json!({ "error": error }),
-    };
+pub(super) fn kick(sessions: &LiveSessions, query: &str) -> Answer {
+    let Query { selection, after_transfers } =
+        Query::parse(query).map_err(ApiError::bad_request)?;
+    let selection = selection.ok_or_else(|| {
+        ApiError::bad_request("one of `id`, `user`, `address` and `backend` is missing")
+    })?;
     let meant = selected(sessions, Some(&selection));
     if let (Selection::Session(number), []) = (&selection, &meant[..]) {
-        return json!({ "error": unknown(*number) });
+        return Err(unknown(*number));
     }
     for session in &meant {
         tracing::info!(
@@ -131,7 +130,7 @@ pub(super) fn kick(sessions: &LiveSessions, query: &str) -> Value {
         }
     }
     let numbers: Vec<_> = meant.iter().map(|session| session.number()).collect();
-    json!({ "ended": numbers.len(), "sessions": numbers })
+    Ok(json!({ "ended": numbers.len(), "sessions": numbers }))
 }
 
 fn selected(sessions: &LiveSessions, selection: Option<&Selection>) -> Vec<Arc<LiveSession>> {
@@ -140,8 +139,10 @@ fn selected(sessions: &LiveSessions, selection: Option<&Selection>) -> Vec<Arc<L
     all
 }
 
-fn unknown(number: u64) -> String {
-    format!("there is no open session {number}; `lockgate sessions` lists them")
+fn unknown(number: u64) -> ApiError {
+    ApiError::not_found(format!(
+        "there is no open session {number}; `lockgate sessions` lists them"
+    ))
 }
 
 pub(super) fn session(view: &SessionView) -> Value {
@@ -205,9 +206,10 @@ fn running(running: &RunningView) -> Value {
     })
 }
 
-fn transfer(view: &RunningView) -> Value {
+pub(super) fn transfer(view: &RunningView) -> Value {
     let mut transfer = running(view);
     transfer["direction"] = json!(view.direction.map(Direction::as_str));
+    transfer["size"] = json!(view.size);
     transfer["bytes"] = json!(view.bytes);
     transfer["bytes_read"] = json!(view.bytes_read);
     transfer["rate"] = json!(view.rate);
@@ -295,15 +297,15 @@ mod tests {
     #[test]
     fn sessions_that_do_not_exist_and_requests_for_none_are_errors() {
         let sessions = LiveSessions::new();
-        let error = |answer: Value| answer["error"].as_str().unwrap_or_default().to_owned();
+        let error = |answer: Answer| answer.unwrap_err().message;
         assert!(error(kick(&sessions, "id=7")).contains("no open session 7"));
         assert!(error(json(&sessions, 9, "id=7")).contains("no open session 7"));
         for wrong in ["", "after_transfers=true", "user=a&backend=b"] {
             assert!(error(kick(&sessions, wrong)).contains("`id`"), "{wrong}");
         }
         assert!(error(json(&sessions, 9, "after_transfers=true")).contains("after_transfers"));
-        assert_eq!(kick(&sessions, "user=a"), json!({ "ended": 0, "sessions": [] }));
+        assert_eq!(kick(&sessions, "user=a"), Ok(json!({ "ended": 0, "sessions": [] })));
         let none = json!({ "sessions": [], "open": 0, "sessions_max": 9 });
-        assert_eq!(json(&sessions, 9, ""), none);
+        assert_eq!(json(&sessions, 9, ""), Ok(none));
     }
 }

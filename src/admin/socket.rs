@@ -1,36 +1,26 @@
 //! The operators' Unix socket (`admin.socket`): HTTP.
 
+use std::future::ready;
 use std::io;
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use hyper::{Method, StatusCode, Uri};
-use jiff::Timestamp;
+use hyper::http::request::Parts;
 use rustix::fs::Mode;
-use serde_json::{Value, json};
 use tokio::net::{UnixListener, UnixStream};
 use tokio_util::sync::CancellationToken;
 
+use super::api::Api;
 use super::client::RELOAD_TIMEOUT;
-use super::control::{Control, InForce, ReloadOutcome};
-use super::explain::Question;
-use super::http::{self, Page, page, text};
-use super::status::{self, Snapshot};
-use super::{backends, bans, drain, expected, ports, sessions};
+use super::http;
 use crate::net::task;
 
 /// The bound socket; dropping it removes the file.
 pub struct AdminSocket {
     path: PathBuf,
     socket: UnixListener,
-}
-
-/// Answers requests.
-struct Service {
-    socket: AdminSocket,
-    control: Arc<dyn Control>,
 }
 
 impl AdminSocket {
@@ -45,27 +35,20 @@ impl AdminSocket {
         Ok(Self { path: path.to_owned(), socket: bound? })
     }
 
-    /// Serves until `stop`.
-    pub fn serve(self, control: Arc<dyn Control>, stop: CancellationToken) {
-        let rates = control.lasting().live.keep_rates();
-        task::spawn(stop.clone().run_until_cancelled_owned(rates));
-        let this = Arc::new(Service { socket: self, control });
-        let socket = this.clone();
+    /// Serves until `stop`. Who may connect may do everything.
+    pub(super) fn serve(self, api: Api, stop: CancellationToken) {
+        let this = Arc::new(self);
         let accept = move || {
-            let this = socket.clone();
+            let this = this.clone();
             // Only one user may connect.
-            async move { (this.socket.accept().await, ()) }
+            async move { (ready(Some(this.accept().await)), ()) }
+        };
+        let respond = move |request: Parts, ()| {
+            let api = api.clone();
+            async move { api.respond(&request.method, &request.uri).await }
         };
         // As long as the command line waits for it.
-        let served = http::serve(RELOAD_TIMEOUT, accept, move |method, uri| {
-            let this = this.clone();
-            async move {
-                match method {
-                    Method::POST => this.change(&uri).await,
-                    _ => this.response(&uri),
-                }
-            }
-        });
+        let served = http::serve(RELOAD_TIMEOUT, accept, respond);
         task::spawn(stop.run_until_cancelled_owned(served));
     }
 
@@ -80,86 +63,6 @@ impl AdminSocket {
             }
         }
     }
-}
-
-impl Service {
-    fn response(&self, uri: &Uri) -> Page {
-        let InForce { pools, servers, explainer, .. } = &*self.control.in_force();
-        let query = uri.query().unwrap_or_default();
-        match uri.path() {
-            "/ports" => {
-                let views: Vec<_> = pools.iter().map(|pool| pool.view()).collect();
-                json_page(&ports::json(&views))
-            }
-            "/backends" => json_page(&backends::json(&servers.view())),
-            "/drain" => json_page(&drain::json(&self.control.lasting().drain)),
-            "/bans" => json_page(&bans::json(&explainer.gateway.guard.bans())),
-            "/expected" => {
-                json_page(&expected::json(&self.control.lasting().expected.views(Timestamp::now())))
-            }
-            "/sessions" => {
-                let sessions_max = explainer.gateway.limits.sessions;
-                json_page(&sessions::json(&self.control.lasting().live, sessions_max, query))
-            }
-            "/status" => json_page(&self.status()),
-            "/explain" => {
-                let question = Question::from_query(query);
-                let answer = question.and_then(|question| explainer.answer(&question));
-                let answer = answer.unwrap_or_else(|error| json!({ "error": error }));
-                json_page(&answer)
-            }
-            _ => text(
-                StatusCode::NOT_FOUND,
-                "not found; available are /status, /sessions, /ports, /backends, /bans, /expected, /drain and /explain\n",
-            ),
-        }
-    }
-
-    fn status(&self) -> Value {
-        let (in_force, lasting) = (self.control.in_force(), self.control.lasting());
-        let InForce { pools, servers, explainer, .. } = &*in_force;
-        status::json(&Snapshot {
-            started: lasting.started,
-            file: lasting.file.as_deref(),
-            in_force_since: in_force.since,
-            drain: &lasting.drain,
-            listeners: &explainer.listeners,
-            addresses: &in_force.addresses,
-            sessions_max: explainer.gateway.limits.sessions,
-            sessions: &lasting.live.all().iter().map(|it| it.view()).collect::<Vec<_>>(),
-            pools: &pools.iter().map(|pool| pool.view()).collect::<Vec<_>>(),
-            servers: &servers.view(),
-            bans: explainer.gateway.guard.bans().len(),
-            expected: &lasting.expected.views(Timestamp::now()),
-        })
-    }
-
-    async fn change(&self, uri: &Uri) -> Page {
-        let query = uri.query().unwrap_or_default();
-        let InForce { servers, explainer, .. } = &*self.control.in_force();
-        match uri.path() {
-            "/backends/drain" => json_page(&backends::set_drained(servers, query, true)),
-            "/backends/undrain" => json_page(&backends::set_drained(servers, query, false)),
-            "/drain" => {
-                let drain = self.control.lasting().drain;
-                drain.announce();
-                json_page(&drain::json(&drain))
-            }
-            "/bans/lift" => json_page(&bans::lift(&explainer.gateway.guard, query)),
-            "/sessions/kick" => json_page(&sessions::kick(&self.control.lasting().live, query)),
-            "/reload" => {
-                let control = self.control.clone();
-                let outcome = task::spawn_blocking(move || control.reload()).await;
-                let stopping = || ReloadOutcome::Failed("the gateway is stopping".into());
-                json_page(&outcome.unwrap_or_else(|_| stopping()).json())
-            }
-            _ => http::read_only(),
-        }
-    }
-}
-
-fn json_page(answer: &Value) -> Page {
-    page(answer.to_string().into_bytes(), "application/json")
 }
 
 impl Drop for AdminSocket {

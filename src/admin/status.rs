@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use super::client::{NO_GATEWAY, fetch};
 use super::drain::{self, drain_text};
 use super::explain::ListenerKind;
-use super::text::{bytes, columns, duration, list, number, text_of, time};
+use super::text::{bytes, columns, duration, list, number, percent, text_of, time};
 use crate::backend::group::ServerView;
 use crate::data::PoolView;
 use crate::expected::{ExpectedView, State};
@@ -103,6 +103,7 @@ fn pool(view: &PoolView) -> Value {
         "reserved": view.ports.iter().map(|port| port.reserved).sum::<usize>(),
         "active": view.ports.iter().map(|port| port.active).sum::<usize>(),
         "waiting": view.queued,
+        "fullness": view.fullness,
     })
 }
 
@@ -162,11 +163,18 @@ pub fn status_text(response: &Value) -> String {
     }
     let _ = write!(text, "\n{}", columns(&listeners));
     let mut pools =
-        vec![["DATA PORTS", "PORTS", "RESERVED", "ACTIVE", "WAITING"].map(str::to_owned)];
+        vec![["DATA PORTS", "PORTS", "RESERVED", "ACTIVE", "WAITING", "FULL"].map(str::to_owned)];
     for pool in list(response, "data_ports") {
         let count = |key| number(pool, key).to_string();
         let name = text_of(pool, "pool");
-        pools.push([name, count("ports"), count("reserved"), count("active"), count("waiting")]);
+        pools.push([
+            name,
+            count("ports"),
+            count("reserved"),
+            count("active"),
+            count("waiting"),
+            format!("{} %", percent(pool)),
+        ]);
     }
     if pools.len() > 1 {
         let _ = write!(text, "\n{}", columns(&pools));

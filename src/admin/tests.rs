@@ -86,6 +86,7 @@ fn every_field_of_a_session_is_documented() {
         path: b"/a".to_vec(),
         to: Some(b"/b".to_vec()),
         direction: Some(Direction::Upload),
+        size: None,
         since: SystemTime::UNIX_EPOCH,
         duration: Duration::from_secs(1),
         bytes: 1,
@@ -138,7 +139,12 @@ fn the_status_sums_up_the_gateway() {
         server,
     ];
     let port = |reserved, active| PortView { reserved, active, ..PortView::default() };
-    let pool = PoolView { pool: "p".into(), queued: 1, ports: vec![port(2, 1), port(0, 3)] };
+    let pool = PoolView {
+        pool: "p".into(),
+        queued: 1,
+        fullness: 0.5,
+        ports: vec![port(2, 1), port(0, 3)],
+    };
     let sessions = [live(), live()].map(|session| session.view());
     let listeners =
         [("public", Protocol::Ftp), ("other", Protocol::Sftp)].map(|(name, protocol)| {
@@ -187,8 +193,8 @@ fn the_status_sums_up_the_gateway() {
     public    ftp       2         0.0.0.0:21, [::]:21
     other     sftp      0
 
-    DATA PORTS  PORTS  RESERVED  ACTIVE  WAITING
-    p           2      2         4       1
+    DATA PORTS  PORTS  RESERVED  ACTIVE  WAITING  FULL
+    p           2      2         4       1        50 %
     "#);
     assert_eq!(answer["sessions"]["states"]["before-login"], 2);
 }

@@ -49,6 +49,14 @@ pub(super) fn number(value: &Value, key: &str) -> u64 {
     value[key].as_u64().unwrap_or(0)
 }
 
+/// `fullness` from 0 to 1, as 0 to 100: 0 only where it is empty, 100 only where nothing is left.
+pub(super) fn percent(pool: &Value) -> u32 {
+    match pool["fullness"].as_f64().unwrap_or(0.0) {
+        all if all >= 1.0 => 100,
+        part => ((part.max(0.0) * 100.0).ceil() as u32).min(99),
+    }
+}
+
 pub(super) fn list<'a>(value: &'a Value, key: &str) -> &'a [Value] {
     value[key].as_array().map_or(&[], Vec::as_slice)
 }

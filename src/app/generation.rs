@@ -26,7 +26,7 @@ use crate::net::{Listener, task};
 use crate::policy::Protocol;
 use crate::policy::limits::Limits;
 use crate::route::RouteTable;
-use crate::session::{Gateway, LoginHooks};
+use crate::session::{Gateway, LoginHooks, MetricsScope, ShownUsers};
 
 /// A configuration that is ready to be put in force: all that can fail has been done.
 pub(super) struct Prepared {
@@ -35,6 +35,8 @@ pub(super) struct Prepared {
     users: UserTable,
     guard: GuardSettings,
     users_files: Option<UsersFiles>,
+    shown_users: ShownUsers,
+    metrics_scope: MetricsScope,
     expectations: Vec<Expectation>,
     judges_sessions: bool,
 }
@@ -62,6 +64,7 @@ impl Prepared {
         previous: Option<&Generation>,
     ) -> Result<Self, StartError> {
         let kinds = listener_kinds(&config);
+        let metrics_scope = metrics_scope(&config);
         let mut pools = HashMap::new();
         for settings in std::mem::take(&mut config.pools) {
             let pool = process.pools.open(settings, &process.sockets)?;
@@ -102,12 +105,26 @@ impl Prepared {
             listeners.push(sftp::bind(shared, &process.sockets)?);
         }
         let addresses: Vec<_> = listeners.iter().flat_map(Listener::addresses).collect();
+        let needs_restart = previous.map(|it| it.fixed.changed(&config.fixed)).unwrap_or_default();
+        let access = match previous {
+            // It is of an address that is not bound.
+            Some(previous) if needs_restart.iter().any(|key| key == "admin") => {
+                previous.in_force.access.clone()
+            }
+            _ => config.admin_address.map(|(_, access)| Arc::new(access)),
+        };
         let in_force = InForce {
             pools: pools.values().cloned().collect(),
+            backends: backends.by_name(),
+            connects_limits: backends.connectors.limits(),
+            certificate_ends: config.certificate_ends,
             servers: backends.servers.clone(),
             explainer: Explainer { gateway, listeners: kinds },
             addresses: addresses.clone(),
             since: SystemTime::now(),
+            masked: config.masked,
+            needs_restart,
+            access,
         };
         let generation = Generation {
             in_force: Arc::new(in_force),
@@ -128,6 +145,8 @@ impl Prepared {
             users: config.users,
             guard: config.login_guard,
             users_files: config.users_files,
+            shown_users: config.shown_users,
+            metrics_scope,
             expectations: config.expectations,
             judges_sessions: config.judges_sessions,
         })
@@ -140,15 +159,7 @@ impl Prepared {
         process: &Arc<Process>,
         previous: Option<&Generation>,
     ) -> Generation {
-        let Self {
-            generation,
-            listeners,
-            users,
-            guard,
-            users_files,
-            expectations,
-            judges_sessions,
-        } = self;
+        let Self { generation, listeners, users, guard, users_files, expectations, .. } = self;
         let change = process.change();
         let Generation { pools, backends, replaced, .. } = &generation;
         let data_ports = pools.values().flat_map(|pool| pool.view().ports).map(|port| port.port);
@@ -159,6 +170,8 @@ impl Prepared {
         pools.values().for_each(|pool| pool.serve(replaced, &process.end));
         process.passwords.replace_users(users);
         process.guard.put_in_force(guard);
+        let limits = &generation.in_force.explainer.gateway.limits;
+        process.session_metrics.put_in_force(limits, self.shown_users, self.metrics_scope);
         process.expected.put_in_force(expectations, Timestamp::now());
         if let Some(previous) = previous {
             backends.servers.note_moved_since(&previous.backends.servers);
@@ -166,7 +179,7 @@ impl Prepared {
         backends.servers.check_until(replaced);
         listeners.into_iter().for_each(|listener| listener.serve(replaced));
         previous.into_iter().for_each(|previous| previous.replaced.cancel());
-        if judges_sessions {
+        if self.judges_sessions {
             let Explainer { gateway, listeners } = &generation.in_force.explainer;
             let listeners = listeners.iter().map(|listener| listener.name.clone());
             gateway.judge_sessions(&process.live, listeners.collect());
@@ -211,7 +224,7 @@ fn gateway(config: &mut Compiled, backends: &Backends, process: &Process) -> Gat
         login_hooks: login_hooks(config, process),
         routes: RouteTable(std::mem::take(&mut config.routes.0)),
         backends: backends.groups.iter().map(by_name).collect(),
-        policy: config.policy.take().map(Arc::new),
+        policy: config.policy.take().map(|rules| Arc::new(rules.counted(&process.rules))),
         policy_limits: Limits::new(limits, process.counters.clone(), &process.limit_metrics),
         expected: process.expected.clone(),
         limits: config.limits.clone(),
@@ -227,6 +240,23 @@ fn login_hooks(config: &mut Compiled, process: &Process) -> LoginHooks {
     });
     let accounts = std::mem::take(&mut config.accounts);
     LoginHooks { hooks: hooks.collect(), accounts }
+}
+
+fn metrics_scope(config: &Compiled) -> MetricsScope {
+    let ftp = config.listeners.iter().map(|listener| {
+        let protocols: &[&str] = match listener.tls {
+            TlsPolicy::None => &["ftp"],
+            TlsPolicy::Optional(_) | TlsPolicy::Required(_) => &["ftp", "ftps"],
+            TlsPolicy::Implicit(_) => &["ftps"],
+        };
+        (listener.name.clone(), protocols)
+    });
+    let sftp = config.sftp_listeners.iter();
+    let sftp = sftp.map(|listener| (listener.name.clone(), ["sftp"].as_slice()));
+    MetricsScope {
+        listeners: ftp.chain(sftp).collect(),
+        backends: config.groups.iter().map(|group| group.name.clone()).collect(),
+    }
 }
 
 fn listener_kinds(config: &Compiled) -> Vec<ListenerKind> {

@@ -261,10 +261,16 @@ impl Control for Reloader {
     }
 
     fn lasting(&self) -> Lasting {
-        let Process { started, live, expected, drain, .. } = &*self.process;
+        let Process { started, live, expected, drain, ready_needs_backend, .. } = &*self.process;
         let file = self.file.get().cloned();
-        let (live, expected, drain) = (live.clone(), expected.clone(), drain.clone());
-        Lasting { started: *started, file, live, expected, drain }
+        Lasting {
+            started: *started,
+            file,
+            live: live.clone(),
+            expected: expected.clone(),
+            drain: drain.clone(),
+            ready_needs_backend: *ready_needs_backend,
+        }
     }
 
     fn reload(&self) -> ReloadOutcome {

@@ -21,6 +21,15 @@ pub(super) struct Backends {
     pub(super) connectors: Connectors,
 }
 
+impl Backends {
+    /// In the order of their names.
+    pub(super) fn by_name(&self) -> Vec<Arc<Group>> {
+        let mut all: Vec<_> = self.groups.iter().collect();
+        all.sort_by_key(|(name, _)| *name);
+        all.into_iter().map(|(_, group)| group.clone()).collect()
+    }
+}
+
 /// Takes the servers and groups of the configuration, which follow those of `previous`. Connects to none.
 pub(super) fn open(
     config: &mut Compiled,

@@ -295,6 +295,12 @@ pub trait ReadTransfer: Send {
     /// The source of the file's bytes.
     fn source(&mut self) -> &mut Source;
 
+    /// Bytes that the source will yield, for operators; `None` if the backend has not told. The file may
+    /// change meanwhile.
+    fn expected_bytes(&self) -> Option<u64> {
+        None
+    }
+
     /// Called at the end of the source: waits for the backend's final reply.
     async fn finish(self: Box<Self>) -> Result<Option<PeerReply>, Failure>;
 

@@ -6,6 +6,8 @@ pub(crate) mod doctor;
 pub(crate) mod documents;
 pub(crate) mod drain;
 pub(crate) mod expected;
+pub(crate) mod explain;
+pub(crate) mod ports;
 pub(crate) mod reload;
 pub(crate) mod sessions;
 pub(crate) mod status;

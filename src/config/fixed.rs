@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use super::tree::{Entry, Kind, Node};
 
-/// The sections that a running gateway keeps.
-const SECTIONS: [&str; 5] = ["admin", "audit", "log", "metrics", "state_dir"];
+/// The sections that a running gateway keeps; of `metrics` it keeps the address.
+const SECTIONS: [&str; 4] = ["admin", "audit", "log", "state_dir"];
 
 /// The settings that a running gateway keeps, as written.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -17,6 +17,11 @@ impl Fixed {
         for Entry { key, value, .. } in entries(root) {
             if SECTIONS.contains(&key.as_str()) {
                 found.insert(key.clone(), text(value));
+            }
+            if key == "metrics" {
+                let address = entries(value).iter().find(|it| it.key == "address");
+                let address = address.map(|it| text(&it.value));
+                found.extend(address.map(|address| ("metrics.address".to_owned(), address)));
             }
             if key == "data_ports" {
                 for pool in entries(value) {
@@ -96,7 +101,7 @@ mod tests {
         assert_eq!(running.changed(&same), [""; 0]);
         let other = of("log: { level: debug }\nmetrics: { address: \"[::1]:9640\" }\n\
                         data_ports: { a: { client_match: network } }");
-        let changed = ["data_ports.a.client_match", "log", "metrics"];
+        let changed = ["data_ports.a.client_match", "log", "metrics.address"];
         assert_eq!(running.changed(&other), changed);
         assert_eq!(other.clone().kept(&running).changed(&other), changed);
     }

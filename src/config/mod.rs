@@ -13,16 +13,17 @@ use crate::auth::{GuardSettings, UserTable};
 use crate::backend::group::{self, ServerSettings};
 use crate::data::PoolSettings;
 use crate::front::ftp::ListenerSettings;
-use crate::net::DrainSettings;
+use crate::net::{CertificateEnd, DrainSettings};
 use crate::policy::RuleSet;
 use crate::route::RouteTable;
-use crate::session::Limits;
+use crate::session::{Limits, ShownUsers};
 
 mod algorithms;
 mod compile;
 mod fixed;
 mod leaf;
 mod machine;
+mod masked;
 mod nearest;
 mod read;
 mod reference;
@@ -89,8 +90,16 @@ pub struct Compiled {
     pub login_guard: GuardSettings,
     /// The address of `/metrics`, `/live` and `/ready`.
     pub metrics: Option<SocketAddr>,
+    /// Which users the metrics show.
+    pub shown_users: ShownUsers,
+    /// When the certificates end that the configuration names.
+    pub certificate_ends: Vec<CertificateEnd>,
+    /// Whether `/ready` needs a backend with a server that is up.
+    pub ready_needs_backend: bool,
     /// The operators' Unix socket.
     pub admin_socket: Option<PathBuf>,
+    /// The operators' address, and who may use it.
+    pub admin_address: Option<(SocketAddr, crate::admin::Access)>,
     /// What is logged, and how (`log`).
     pub log: LogSettings,
     /// The outputs of the audit (`audit`).
@@ -99,6 +108,8 @@ pub struct Compiled {
     pub files: Stamps,
     /// What a running gateway keeps when it gets this configuration.
     pub fixed: Fixed,
+    /// As written, without secrets, as JSON.
+    pub masked: serde_json::Value,
     /// Whether open sessions are judged anew when it replaces another one (`on_reload`).
     pub judges_sessions: bool,
     /// Warnings; often empty.
@@ -325,7 +336,8 @@ fn load_in(text: &str, name: &str, folder: &Path, machine: &Machine) -> Result<C
         let added = users_file::add(&mut file, folder, &mut problems);
         let compiled = compile::compile(&file, folder, machine, &mut problems);
         let users_files = added.map(|added| added.with(&compiled.users));
-        Some(Compiled { users_files, files, fixed: Fixed::of(&root), ..compiled })
+        let (fixed, masked) = (Fixed::of(&root), masked::masked(&root));
+        Some(Compiled { users_files, files, fixed, masked, ..compiled })
     });
     if compiled.is_none() && problems.is_empty() {
         problems.error(&Location::default(), "is empty");

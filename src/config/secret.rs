@@ -21,7 +21,8 @@ pub(super) fn masked(line: &str, path: &str, column: usize) -> String {
     format!("{} (not shown)", &line[..cut])
 }
 
-fn is_secret(key: &str) -> bool {
+/// Whether the value of a key of this name is a secret.
+pub(super) fn is_secret(key: &str) -> bool {
     let key = key.to_ascii_lowercase();
     let names = ["password", "passwd", "passphrase", "secret", "token"];
     names.iter().any(|name| key.contains(name)) && !key.ends_with("_file") && !key.ends_with("_env")

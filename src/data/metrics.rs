@@ -1,6 +1,15 @@
 //! The metrics of the data ports.
 
-use prometheus::{IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
+use std::time::Instant;
+
+use prometheus::{
+    Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Registry,
+};
+
+use crate::metrics;
+
+/// Upper bounds of waits for a port, in seconds. The default of `wait` is 10 seconds.
+const WAIT_BUCKETS: [f64; 9] = [0.01, 0.05, 0.1, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
 
 /// The state of the passive pools, with one set of series for each pool.
 #[derive(Clone)]
@@ -9,10 +18,70 @@ pub struct PoolMetrics {
     reserved: IntGaugeVec,
     active: IntGaugeVec,
     queued: IntGaugeVec,
+    wait: HistogramVec,
     exhausted: IntCounterVec,
     expired: IntCounterVec,
     stray: IntCounterVec,
     proxy_refused: IntCounterVec,
+}
+
+/// How a request for a port ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum WaitEnd {
+    /// With a port.
+    Ok,
+    /// None became free in time.
+    Timeout,
+    /// At once: too many wait, or the client has the maximum.
+    Refused,
+    /// The client left, or its session ended.
+    Left,
+}
+
+/// The waits of one pool, by their end.
+pub(super) struct Waits([Histogram; 4]);
+
+/// A request that waits for a port; dropped, its client has left.
+pub(super) struct Waiting<'a> {
+    waits: &'a Waits,
+    since: Instant,
+    end: WaitEnd,
+}
+
+impl WaitEnd {
+    const ALL: [Self; 4] = [Self::Ok, Self::Timeout, Self::Refused, Self::Left];
+
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Timeout => "timeout",
+            Self::Refused => "refused",
+            Self::Left => "left",
+        }
+    }
+}
+
+impl Waits {
+    pub(super) fn start(&self) -> Waiting<'_> {
+        Waiting { waits: self, since: Instant::now(), end: WaitEnd::Left }
+    }
+
+    #[cfg(test)]
+    pub(super) fn count(&self, end: WaitEnd) -> u64 {
+        self.0[end as usize].get_sample_count()
+    }
+}
+
+impl Waiting<'_> {
+    pub(super) fn ended(mut self, end: WaitEnd) {
+        self.end = end;
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.waits.0[self.end as usize].observe(self.since.elapsed().as_secs_f64());
+    }
 }
 
 /// One pool's handles.
@@ -21,6 +90,7 @@ pub(super) struct Handles {
     pub reserved: IntGauge,
     pub active: IntGauge,
     pub queued: IntGauge,
+    pub waits: Waits,
     pub exhausted: IntCounter,
     pub expired: IntCounter,
     pub stray: IntCounter,
@@ -30,16 +100,8 @@ pub(super) struct Handles {
 impl PoolMetrics {
     /// Creates the metrics and registers them, once per registry; `pool` is their only label.
     pub fn register(registry: &Registry) -> Result<Self, prometheus::Error> {
-        let gauge = |name: &str, help: &str| -> Result<IntGaugeVec, prometheus::Error> {
-            let gauge = IntGaugeVec::new(Opts::new(name, help), &["pool"])?;
-            registry.register(Box::new(gauge.clone()))?;
-            Ok(gauge)
-        };
-        let counter = |name: &str, help: &str| -> Result<IntCounterVec, prometheus::Error> {
-            let counter = IntCounterVec::new(Opts::new(name, help), &["pool"])?;
-            registry.register(Box::new(counter.clone()))?;
-            Ok(counter)
-        };
+        let gauge = |name, help| metrics::gauges(registry, name, help, &["pool"]);
+        let counter = |name, help| metrics::counters(registry, name, help, &["pool"]);
         Ok(Self {
             size: gauge("lockgate_data_ports", "Passive data ports that listen")?,
             reserved: gauge(
@@ -50,6 +112,13 @@ impl PoolMetrics {
             queued: gauge(
                 "lockgate_data_ports_queued",
                 "Requests for a data port that wait for one to become free",
+            )?,
+            wait: metrics::histograms(
+                registry,
+                "lockgate_data_ports_wait_seconds",
+                "How long requests for a data port waited for one",
+                &["pool", "outcome"],
+                &WAIT_BUCKETS,
             )?,
             exhausted: counter(
                 "lockgate_data_ports_exhausted_total",
@@ -77,6 +146,9 @@ impl PoolMetrics {
             reserved: self.reserved.with_label_values(labels),
             active: self.active.with_label_values(labels),
             queued: self.queued.with_label_values(labels),
+            waits: Waits(
+                WaitEnd::ALL.map(|end| self.wait.with_label_values(&[pool, end.as_str()])),
+            ),
             expired: self.expired.with_label_values(labels),
             exhausted: self.exhausted.with_label_values(labels),
             stray: self.stray.with_label_values(labels),
@@ -89,6 +161,9 @@ impl PoolMetrics {
         let labels = &[pool];
         for gauge in [&self.size, &self.reserved, &self.active, &self.queued] {
             let _ = gauge.remove_label_values(labels);
+        }
+        for end in WaitEnd::ALL {
+            let _ = self.wait.remove_label_values(&[pool, end.as_str()]);
         }
         for counter in [&self.exhausted, &self.expired, &self.stray, &self.proxy_refused] {
             let _ = counter.remove_label_values(labels);

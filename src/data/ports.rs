@@ -242,6 +242,12 @@ impl Pool {
         self.rendezvous.view(&self.ports)
     }
 
+    /// How full it is for the next client of the busiest address: from 0 to 1, where the next PASV would wait
+    /// or be refused.
+    pub fn fullness(&self) -> f64 {
+        self.rendezvous.fullness()
+    }
+
     /// The name in the configuration.
     pub fn name(&self) -> &str {
         &self.settings.name

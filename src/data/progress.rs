@@ -1,7 +1,8 @@
 //! The progress of a transfer.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Instant;
 
 use bytes::Bytes;
 
@@ -11,6 +12,8 @@ use super::content_hash::{ContentHash, Sha256};
 #[derive(Debug, Default)]
 pub struct Progress {
     bytes: AtomicU64,
+    /// When the first ones were moved.
+    first: OnceLock<Instant>,
     hash: Option<Mutex<ContentHash>>,
 }
 
@@ -18,12 +21,17 @@ impl Progress {
     /// As `default`, and hashes the bytes. `whole`: they are the whole file, if all goes well. Otherwise
     /// that depends on what is noted of the file's end and size.
     pub fn with_hash(whole: bool) -> Self {
-        Self { bytes: AtomicU64::new(0), hash: Some(Mutex::new(ContentHash::new(whole))) }
+        Self { hash: Some(Mutex::new(ContentHash::new(whole))), ..Self::default() }
     }
 
     /// The bytes so far.
     pub fn bytes(&self) -> u64 {
         self.bytes.load(Ordering::Relaxed)
+    }
+
+    /// When the first bytes were moved.
+    pub fn first_byte(&self) -> Option<Instant> {
+        self.first.get().copied()
     }
 
     /// Whether the bytes are hashed: they must pass through this process then.
@@ -38,7 +46,9 @@ impl Progress {
 
     /// Counts further bytes; to be called once they are moved.
     pub fn add(&self, bytes: usize) {
-        self.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+        if self.bytes.fetch_add(bytes as u64, Ordering::Relaxed) == 0 && bytes > 0 {
+            let _ = self.first.set(Instant::now());
+        }
     }
 
     /// Counts and hashes the next bytes of a stream; to be called once they are moved.

@@ -10,12 +10,14 @@ pub const BACKEND_SESSION_BASE: u64 = 1 << 63;
 const MAX_OWNERS: usize = 20;
 
 /// The state of a pool.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct PoolView {
     /// The name in the configuration.
     pub pool: String,
     /// Requests that wait for a port.
     pub queued: usize,
+    /// How full it is for the next client of the busiest address: from 0 to 1, where none is left.
+    pub fullness: f64,
     /// Every port of the pool, in order.
     pub ports: Vec<PortView>,
 }
@@ -29,6 +31,9 @@ pub struct PortView {
     pub reserved: usize,
     /// Data connections in use.
     pub active: usize,
+    /// Whether some clients do not get it for a few seconds: a connection for a reservation that has ended may
+    /// still arrive.
+    pub quarantined: bool,
     /// Some of both, at most twenty.
     pub owners: Vec<Owner>,
     /// The last connection that matched no reservation.
@@ -84,6 +89,12 @@ impl ViewBuilder {
         }
         if view.owners.len() < MAX_OWNERS {
             view.owners.push(owner);
+        }
+    }
+
+    pub(super) fn set_quarantined(&mut self, port: u16) {
+        if let Some(view) = self.0.get_mut(&port) {
+            view.quarantined = true;
         }
     }
 

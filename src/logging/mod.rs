@@ -10,6 +10,7 @@ use std::backtrace::{Backtrace, BacktraceStatus};
 use std::io::IsTerminal;
 use std::time::Duration;
 
+use prometheus::{IntCounterVec, Registry};
 use tracing::{Event, Subscriber};
 use tracing_appender::non_blocking::{ErrorCounter, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::EnvFilter;
@@ -19,6 +20,7 @@ use tracing_subscriber::registry::LookupSpan;
 use self::json::{JsonFields, JsonLine};
 use self::text::{TextFields, TextLine};
 use crate::config::{LogFormat, LogLevel, LogSettings};
+use crate::metrics;
 
 /// Lines that are queued for standard error. Further ones are lost.
 const QUEUE_MAX: usize = 8 * 1024;
@@ -92,6 +94,21 @@ where
 }
 
 impl Log {
+    /// Registers the number of lost lines, once per registry.
+    pub fn register(&self, registry: &Registry) -> Result<(), prometheus::Error> {
+        let counter = self.lost.clone();
+        let lost = move |series: &IntCounterVec| {
+            series.with_label_values::<&str>(&[]).inc_by(counter.dropped_lines() as u64);
+        };
+        metrics::live_counters(
+            registry,
+            "lockgate_log_lines_lost_total",
+            "Lines of the log that were lost since standard error was too slow",
+            &[],
+            lost,
+        )
+    }
+
     /// Logs the number of lost lines, forever.
     pub fn report_losses(&self) -> impl Future<Output = ()> + use<> {
         let counter = self.lost.clone();

@@ -4,7 +4,7 @@ use std::sync::{Mutex, PoisonError};
 
 use prometheus::core::{Collector, Desc, MetricVec, MetricVecBuilder};
 use prometheus::proto::MetricFamily;
-use prometheus::{Error, GaugeVec, IntCounterVec, Opts, Registry};
+use prometheus::{CounterVec, Error, GaugeVec, IntCounterVec, Opts, Registry};
 
 struct Live<B: MetricVecBuilder, F> {
     series: MetricVec<B>,
@@ -34,6 +34,18 @@ pub fn live_gauges(
     fill: impl Fn(&GaugeVec) + Send + Sync + 'static,
 ) -> Result<(), Error> {
     register(registry, GaugeVec::new(Opts::new(name, help), labels)?, fill)
+}
+
+/// A counter of what has no whole numbers, such as seconds; `value` is all of it, and never falls.
+pub fn live_float_counter(
+    registry: &Registry,
+    name: &str,
+    help: &str,
+    value: impl Fn() -> f64 + Send + Sync + 'static,
+) -> Result<(), Error> {
+    register(registry, CounterVec::new(Opts::new(name, help), &[])?, move |series| {
+        series.with_label_values::<&str>(&[]).inc_by(value().max(0.0));
+    })
 }
 
 /// Counters, as [`live_gauges`]: `fill` adds to each series, which begins at 0, its whole value.

@@ -3,13 +3,15 @@
 
 mod live;
 
-use prometheus::core::Collector;
+use std::collections::HashMap;
+
+use prometheus::core::{Collector, MetricVec, MetricVecBuilder};
 use prometheus::{
     CounterVec, Error, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec,
     IntGauge, IntGaugeVec, Opts, Registry,
 };
 
-pub use live::{live_counters, live_gauge, live_gauges};
+pub use live::{live_counters, live_float_counter, live_gauge, live_gauges};
 
 /// A counter without labels.
 pub fn counter(registry: &Registry, name: &str, help: &str) -> Result<IntCounter, Error> {
@@ -82,6 +84,23 @@ pub fn histograms(
 ) -> Result<HistogramVec, Error> {
     let options = HistogramOpts::new(name, help).buckets(buckets.to_vec());
     register(registry, HistogramVec::new(options, labels)?)
+}
+
+/// The labels of one series.
+pub type Labels<'a> = HashMap<&'a str, &'a str>;
+
+/// Ends the series that `is_gone` says so of.
+pub fn remove<B: MetricVecBuilder>(series: &MetricVec<B>, is_gone: impl Fn(&Labels<'_>) -> bool) {
+    for family in series.collect() {
+        for metric in family.get_metric() {
+            let labels = metric.get_label().iter().map(|label| (label.name(), label.value()));
+            let labels: Labels<'_> = labels.collect();
+            if is_gone(&labels) {
+                // Fails where it has ended already.
+                let _ = series.remove(&labels);
+            }
+        }
+    }
 }
 
 fn register<M: Collector + Clone + 'static>(registry: &Registry, metric: M) -> Result<M, Error> {

@@ -1,19 +1,21 @@
 //! Connecting to servers, with a limit per address (`connects_at_once`): a server drops connections that
 //! overflow its backlog. Further attempts wait in FIFO order.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use prometheus::{IntGauge, IntGaugeVec, Opts, Registry};
+use prometheus::{IntGauge, IntGaugeVec, Registry};
 use socket2::SockRef;
 use tokio::net::{TcpSocket, TcpStream, lookup_host};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout, timeout_at};
 
-use super::task;
+use super::connect_time::{ConnectTimes, Connecting, TimesOfBackend};
+use super::{WeakMap, task};
+use crate::metrics;
 
 /// An established connection may still be in the server's backlog. It holds its slot until the server's
 /// first byte, at most for so long.
@@ -25,8 +27,24 @@ pub struct Connectors {
     queues: Mutex<HashMap<String, Arc<Queue>>>,
     /// Of the configuration before.
     previous: HashMap<String, Arc<Queue>>,
+    /// The queues of each backend, by address.
+    by_backend: Mutex<BTreeMap<String, BTreeMap<String, Arc<Queue>>>>,
+    metrics: Arc<Metrics>,
+}
+
+/// Of all backends of all configurations that a process has had, and that sessions still use.
+struct Metrics {
     waiting: IntGaugeVec,
     in_progress: IntGaugeVec,
+    times: ConnectTimes,
+    live: WeakMap<String, OfBackend>,
+}
+
+/// The metrics of one backend.
+struct OfBackend {
+    waiting: IntGauge,
+    in_progress: IntGauge,
+    times: TimesOfBackend,
 }
 
 /// Connects to the server of one backend.
@@ -34,8 +52,7 @@ pub struct Connector {
     addresses: Vec<(String, Arc<Queue>)>,
     /// The address of this machine that connections come from.
     source: Option<IpAddr>,
-    waiting: IntGauge,
-    in_progress: IntGauge,
+    metrics: Arc<OfBackend>,
 }
 
 struct Queue {
@@ -59,16 +76,10 @@ struct Slot {
 struct GaugeGuard(IntGauge);
 
 impl Connectors {
-    /// Starts without queues. Registers their gauges, once per registry; `backend` is the only label.
+    /// Starts without queues. Registers their metrics, once per registry; `backend` is the only label.
     pub fn register(registry: &Registry) -> Result<Self, prometheus::Error> {
-        let gauge = |name: &str, help: &str| -> Result<IntGaugeVec, prometheus::Error> {
-            let gauge = IntGaugeVec::new(Opts::new(name, help), &["backend"])?;
-            registry.register(Box::new(gauge.clone()))?;
-            Ok(gauge)
-        };
-        Ok(Self {
-            queues: Mutex::default(),
-            previous: HashMap::new(),
+        let gauge = |name, help| metrics::gauges(registry, name, help, &["backend"]);
+        let metrics = Metrics {
             waiting: gauge(
                 "lockgate_backend_connects_waiting",
                 "Connection attempts to a backend that wait for a slot of connects_at_once",
@@ -77,6 +88,14 @@ impl Connectors {
                 "lockgate_backend_connects_in_progress",
                 "Connection attempts to a backend in progress",
             )?,
+            times: ConnectTimes::register(registry)?,
+            live: WeakMap::default(),
+        };
+        Ok(Self {
+            queues: Mutex::default(),
+            previous: HashMap::new(),
+            by_backend: Mutex::default(),
+            metrics: Arc::new(metrics),
         })
     }
 
@@ -85,9 +104,24 @@ impl Connectors {
         Self {
             queues: Mutex::default(),
             previous: self.queues.lock().unwrap_or_else(PoisonError::into_inner).clone(),
-            waiting: self.waiting.clone(),
-            in_progress: self.in_progress.clone(),
+            by_backend: Mutex::default(),
+            metrics: self.metrics.clone(),
         }
+    }
+
+    /// Connection attempts at once to the servers of each backend, by its name: `connects_at_once` for each
+    /// address, or less where another backend has the address, too.
+    pub fn limits(&self) -> Vec<(String, usize)> {
+        let all = self.by_backend.lock().unwrap_or_else(PoisonError::into_inner);
+        let sum = |of_backend: &BTreeMap<String, Arc<Queue>>| {
+            of_backend.values().map(|queue| queue.lock().slots).sum()
+        };
+        all.iter().map(|(name, of_backend)| (name.clone(), sum(of_backend))).collect()
+    }
+
+    /// Ends the series of backends that no configuration and no session has any more.
+    pub fn forget_ended(&self) {
+        self.metrics.live.forget_ended(|backend| self.metrics.remove(backend));
     }
 
     #[cfg(test)]
@@ -99,20 +133,39 @@ impl Connectors {
     /// `at_once`: the limit per address; where several backends share an address, the lowest applies.
     pub fn connector(&self, backend: &str, addresses: &[String], at_once: usize) -> Connector {
         let mut queues = self.queues.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut by_backend = self.by_backend.lock().unwrap_or_else(PoisonError::into_inner);
+        let own = by_backend.entry(backend.to_owned()).or_default();
         let mut queue = |address: &String| {
             let queue = queues.entry(address.clone()).or_insert_with(|| {
                 let previous = self.previous.get(address).filter(|it| it.lock().slots == at_once);
                 previous.cloned().unwrap_or_else(|| Queue::new(at_once))
             });
             queue.limit_to(at_once);
+            own.insert(address.clone(), queue.clone());
             (address.clone(), queue.clone())
         };
         Connector {
             addresses: addresses.iter().map(&mut queue).collect(),
             source: None,
+            metrics: self.metrics.of(backend),
+        }
+    }
+}
+
+impl Metrics {
+    fn of(&self, backend: &str) -> Arc<OfBackend> {
+        self.live.get_or_insert_with(&backend.to_owned(), || OfBackend {
             waiting: self.waiting.with_label_values(&[backend]),
             in_progress: self.in_progress.with_label_values(&[backend]),
+            times: self.times.of(backend),
+        })
+    }
+
+    fn remove(&self, backend: &str) {
+        for gauge in [&self.waiting, &self.in_progress] {
+            let _ = gauge.remove_label_values(&[backend]);
         }
+        self.times.remove(backend);
     }
 }
 
@@ -143,6 +196,11 @@ impl Connector {
     /// Connections come from this address of the machine (`source_address`).
     pub fn from_address(self, source: Option<IpAddr>) -> Self {
         Self { source, ..self }
+    }
+
+    /// Measures how long it takes until a server is ready for a login.
+    pub fn connecting(&self) -> Connecting {
+        self.metrics.times.start()
     }
 
     /// Tries all addresses in order, a name's addresses too; returns the connection and the configured
@@ -207,7 +265,7 @@ impl Connector {
     }
 
     async fn slot(&self, queue: &Queue, limit: Duration) -> Result<Slot, String> {
-        let waiting = GaugeGuard::new(&self.waiting);
+        let waiting = GaugeGuard::new(&self.metrics.waiting);
         let permit = queue.slots.clone().acquire_owned();
         tokio::pin!(permit);
         let mut deadline = Instant::now() + limit;
@@ -229,7 +287,7 @@ impl Connector {
             }
         };
         drop(waiting);
-        Ok(Slot { _permit: permit, _in_progress: GaugeGuard::new(&self.in_progress) })
+        Ok(Slot { _permit: permit, _in_progress: GaugeGuard::new(&self.metrics.in_progress) })
     }
 }
 
@@ -284,6 +342,7 @@ mod tests {
     use futures_util::future::join_all;
     use tokio::net::TcpListener;
 
+    use super::super::ConnectEnd;
     use super::*;
 
     const SECOND: Duration = Duration::from_secs(1);
@@ -323,7 +382,7 @@ mod tests {
         let results = join_all((0..200).map(|_| greeted())).await;
         let failed: Vec<_> = results.into_iter().filter_map(Result::err).collect();
         assert!(failed.is_empty(), "{} failed: {}", failed.len(), failed[0]);
-        let counts = || (connector.waiting.get(), connector.in_progress.get());
+        let counts = || (connector.metrics.waiting.get(), connector.metrics.in_progress.get());
         let at_rest = async {
             while counts() != (0, 0) {
                 tokio::task::yield_now().await;
@@ -343,7 +402,8 @@ mod tests {
             let second = connector.connect(5 * SECOND);
             tokio::pin!(second);
             assert!(timeout(Duration::from_millis(100), &mut second).await.is_err());
-            assert_eq!((connector.waiting.get(), connector.in_progress.get()), (1, 1));
+            let OfBackend { waiting, in_progress, .. } = &*connector.metrics;
+            assert_eq!((waiting.get(), in_progress.get()), (1, 1));
             if sends {
                 accepted.try_write(b"2").unwrap();
             }
@@ -363,7 +423,7 @@ mod tests {
         let _first = connector.connect(SECOND).await.unwrap();
         let left = timeout(Duration::from_millis(100), connector.connect(5 * SECOND)).await;
         assert!(left.is_err());
-        assert_eq!(connector.waiting.get(), 0);
+        assert_eq!(connector.metrics.waiting.get(), 0);
     }
 
     /// The first server's backlog is full, and it accepts nothing.
@@ -404,5 +464,30 @@ mod tests {
         let _first = one.connect(SECOND).await.unwrap();
         let second = timeout(Duration::from_millis(100), two.connect(5 * SECOND)).await;
         assert!(second.is_err(), "two at once");
+        let limits = ["one", "two"].map(|name| (name.to_owned(), 1));
+        assert_eq!(connectors.limits(), limits);
+    }
+
+    #[tokio::test]
+    async fn connections_are_timed_and_the_series_of_a_backend_end_with_it() {
+        let registry = Registry::new();
+        let connectors = Connectors::register(&registry).unwrap();
+        let series = || {
+            let families = registry.gather();
+            let times = families.iter().find(|it| it.name().ends_with("_duration_seconds"));
+            let metrics = times.map(|it| it.get_metric()).unwrap_or_default();
+            let counts = metrics.iter().map(|it| it.get_histogram().get_sample_count());
+            (families.len(), counts.collect::<Vec<_>>())
+        };
+        let connector = connectors.connector("b", &[], 1);
+        connector.connecting().ended(ConnectEnd::Ok);
+        drop(connector.connecting());
+        // In the order of their labels: failed, given-up, ok, timeout, unreachable.
+        assert_eq!(series(), (3, vec![0, 1, 1, 0, 0]));
+        connectors.forget_ended();
+        assert_eq!(series().0, 3);
+        drop(connector);
+        connectors.next().forget_ended();
+        assert_eq!(series(), (0, vec![]));
     }
 }

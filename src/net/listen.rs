@@ -27,7 +27,7 @@ type ConnectionHandler = dyn Fn(TcpStream, Endpoints) + Send + Sync;
 #[derive(Debug, thiserror::Error)]
 #[error("listener \"{listener}\" cannot listen on {address}: {reason}")]
 pub struct ListenError {
-    /// The listener's name in the configuration, or `metrics`.
+    /// The listener's name in the configuration, or `metrics` or `admin`.
     pub listener: String,
     /// The address and port that was tried.
     pub address: SocketAddr,

@@ -3,7 +3,9 @@
 mod accept;
 mod bind;
 mod buffered;
+mod certificate_end;
 mod connect;
+mod connect_time;
 mod drain;
 mod file_stamp;
 mod listen;
@@ -24,7 +26,9 @@ mod weak_map;
 
 pub use accept::accept;
 pub use bind::{bind, listen};
+pub use certificate_end::{CertificateEnd, CertificateKind};
 pub use connect::{Connector, Connectors, connect_from};
+pub use connect_time::{ConnectEnd, Connecting};
 pub use drain::{Drain, DrainPhase, DrainSettings};
 pub use file_stamp::FileStamp;
 pub use listen::{ListenError, Listener};

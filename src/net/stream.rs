@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use rustls::ProtocolVersion;
+use rustls::{HandshakeKind, ProtocolVersion};
 use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
@@ -61,6 +61,12 @@ impl Stream {
             cipher: suite.and_then(|suite| suite.as_str()).map(str::to_owned),
             key_exchange: group.and_then(|group| group.as_str()).map(str::to_owned),
         })
+    }
+
+    /// Whether its TLS resumed an earlier session.
+    pub fn resumed_tls(&self) -> bool {
+        let Stream::Tls(tls) = self else { return false };
+        tls.get_ref().1.handshake_kind() == Some(HandshakeKind::Resumed)
     }
 
     /// The other end of the TCP connection: a proxy's address if there is a proxy.

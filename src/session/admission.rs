@@ -57,6 +57,12 @@ impl Admission {
         })
     }
 
+    /// The sessions of the client address that has most.
+    pub fn of_busiest_address(&self) -> usize {
+        let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        open.by_address.values().copied().max().unwrap_or_default()
+    }
+
     /// Counts a session of this client address until the permit is dropped.
     pub fn admit(self: &Arc<Self>, address: IpAddr) -> Result<AdmissionPermit, Refusal> {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
@@ -100,6 +106,7 @@ mod tests {
         assert_eq!(admission.admit(a).err(), Some(Refusal::AddressFull(2)));
         let _third = admission.admit(b).unwrap();
         assert_eq!(admission.admit(b).err(), Some(Refusal::Full(3)));
+        assert_eq!(admission.with_limits(&limits).of_busiest_address(), 2);
         drop(first);
         assert!(admission.admit(a).is_ok());
     }

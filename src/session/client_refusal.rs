@@ -36,6 +36,43 @@ pub enum ClientRefusal {
 }
 
 impl ClientRefusal {
+    /// Every reason.
+    pub(super) const ALL: [Self; 16] = [
+        Self::NoTls,
+        Self::TlsNotOffered,
+        Self::TlsTooOld,
+        Self::NoClientCertificate,
+        Self::ClientCertificate,
+        Self::TlsHandshake,
+        Self::Speaks(Protocol::Tls),
+        Self::Speaks(Protocol::Ssh),
+        Self::Speaks(Protocol::Http),
+        Self::NotSsh,
+        Self::SshAlgorithms,
+        Self::KeyExchanges,
+        Self::SshHandshake,
+        Self::LoginTimeout,
+        Self::TooManySessions,
+        Self::Banned,
+    ];
+
+    /// Whether a listener with clients of these protocols (`ftp`, `ftps`, `sftp`) may refuse one so.
+    pub(super) fn is_possible(self, protocols: &[&str]) -> bool {
+        let is_sftp = protocols.contains(&"sftp");
+        match self {
+            Self::NoTls | Self::TlsTooOld | Self::TlsHandshake => protocols.contains(&"ftps"),
+            Self::NoClientCertificate | Self::ClientCertificate => protocols.contains(&"ftps"),
+            Self::TlsNotOffered => protocols.contains(&"ftp"),
+            Self::Speaks(Protocol::Ssh) => !is_sftp,
+            Self::Speaks(Protocol::Tls) => is_sftp || protocols.contains(&"ftp"),
+            Self::NotSsh | Self::SshAlgorithms | Self::KeyExchanges | Self::SshHandshake => is_sftp,
+            Self::Speaks(Protocol::Http)
+            | Self::LoginTimeout
+            | Self::TooManySessions
+            | Self::Banned => true,
+        }
+    }
+
     /// The label `reason` of `lockgate_clients_refused_total`.
     pub fn as_str(self) -> &'static str {
         match self {

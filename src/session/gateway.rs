@@ -10,12 +10,12 @@ use super::Limits;
 use super::client_info::ClientInfo;
 use super::client_refusal::ClientRefusal;
 use super::login_hooks::LoginHooks;
-use super::metrics::{Metrics, OpenSession};
+use super::metrics::{Channel, Metrics};
 use crate::audit::{Audit, Event, What};
 use crate::auth::{KeyTrust, LoginGuard, PasswordCheck};
 use crate::backend::Backend;
 use crate::expected::ExpectedFiles;
-use crate::net::ProxyProtocol;
+use crate::net::{Protection, ProxyProtocol, Stream};
 use crate::op::{Failure, FailureKind};
 use crate::policy::limits;
 use crate::policy::{Names, RuleSet, SessionFacts, SessionPolicy};
@@ -44,7 +44,7 @@ pub struct Gateway {
     /// Limits and timeouts (`limits`).
     pub limits: Limits,
     /// The metrics of all sessions.
-    pub metrics: Metrics,
+    pub metrics: Arc<Metrics>,
     /// Where logins, operations and refused clients are recorded.
     pub audit: Audit,
 }
@@ -56,9 +56,14 @@ impl Gateway {
         (!trusted.is_empty()).then(|| ProxyProtocol::new(trusted.to_vec(), refused()))
     }
 
-    /// Counts a session of a listener as open until dropped.
-    pub fn open_session(&self, listener: &str) -> OpenSession {
-        self.metrics.session(listener)
+    /// Counts the TLS handshake of a connection; nothing if it is in clear.
+    pub fn tls_established(&self, listener: &str, channel: Channel, stream: &Stream) {
+        self.metrics.tls_handshake(listener, channel, stream);
+    }
+
+    /// Counts the first key exchange of an SSH connection.
+    pub fn ssh_established(&self, client: &ClientInfo, protection: &Protection) {
+        self.metrics.ssh_key_exchange(&client.listener, protection);
     }
 
     /// Counts a refused client without a line in the log.

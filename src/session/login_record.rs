@@ -16,7 +16,7 @@ impl Metrics {
     /// a failed login.
     pub(super) fn key_refused(&self, info: &SessionInfo, failure: &Failure) {
         let outcome = "key-refused";
-        self.logins.with_label_values(&[info.listener.as_str(), outcome]).inc();
+        self.key_offer(info, outcome);
         record_line!(
             (tracing::Level::INFO, "key-offer", info, Some(failure)),
             {
@@ -33,13 +33,13 @@ impl Metrics {
 /// An unfinished login. Dropped without [`LoginRecord::done`], it records that the session ended.
 pub(super) struct LoginRecord {
     info: Arc<SessionInfo>,
-    metrics: Metrics,
+    metrics: Arc<Metrics>,
     started: Instant,
     written: bool,
 }
 
 impl LoginRecord {
-    pub(super) fn new(info: Arc<SessionInfo>, metrics: Metrics) -> Self {
+    pub(super) fn new(info: Arc<SessionInfo>, metrics: Arc<Metrics>) -> Self {
         Self { info, metrics, started: Instant::now(), written: false }
     }
 
@@ -57,8 +57,9 @@ impl LoginRecord {
             Err(failure) if failure.fault == Fault::Policy => "refused",
             Err(_) => "failed",
         };
-        self.metrics.logins.with_label_values(&[info.listener.as_str(), outcome_name]).inc();
-        let (login, seconds) = (&info.login, self.started.elapsed().as_secs_f64());
+        let duration = self.started.elapsed();
+        self.metrics.login_ended(info, outcome_name, duration);
+        let (login, seconds) = (&info.login, duration.as_secs_f64());
         let protection = login.protection.as_ref();
         macro_rules! at {
             ($level:expr) => {
@@ -89,6 +90,11 @@ impl LoginRecord {
             at!(tracing::Level::WARN);
         } else {
             at!(tracing::Level::INFO);
+        }
+        if let Err(failure) = outcome
+            && failure.kind != FailureKind::MethodNeeded
+        {
+            info.live.note_failure(info.recent_failure("login", outcome_name, failure));
         }
         if info.audit.is_on() {
             let event = Event::new(info.subject(), What::Login, outcome_name, outcome.err());

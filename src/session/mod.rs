@@ -5,6 +5,7 @@ mod admission;
 mod client_info;
 mod client_refusal;
 mod core;
+mod counted_users;
 mod end;
 mod explain;
 mod gateway;
@@ -37,15 +38,17 @@ mod write_limit;
 pub use admission::{Admission, AdmissionPermit, Refusal};
 pub use client_info::ClientInfo;
 pub use client_refusal::ClientRefusal;
+pub use counted_users::ShownUsers;
 pub use end::{EndSlot, SessionEnd};
 pub use explain::{Explained, ExplainedLogin, ExplainedPolicy, Query};
 pub use gateway::{BANNED, Gateway, PasswordNeed};
 pub use limits::Limits;
 pub use live::{
-    LiveAccount, LiveSession, LiveSessions, Registered, RunningView, SessionState, SessionView,
+    LiveAccount, LiveSession, LiveSessions, Moved, RecentFailure, Registered, RunningView,
+    SessionState, SessionView, THROUGHPUT_INTERVAL, Throughput,
 };
 pub use login_hooks::LoginHooks;
-pub use metrics::{Metrics, OpenSession};
+pub use metrics::{Channel, Metrics, MetricsScope};
 pub use opened_file::OpenedFile;
 pub use proof::{Password, Proof};
 pub use relayed::RelayedDownload;

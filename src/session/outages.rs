@@ -5,9 +5,10 @@ use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use prometheus::{IntCounterVec, Opts, Registry};
+use prometheus::{IntCounterVec, Registry};
 use tokio::time::Instant;
 
+use crate::metrics;
 use crate::op::{Failure, Outage};
 
 /// Between two lines about the same backend and reason.
@@ -26,15 +27,17 @@ struct LastLine {
 
 impl Outages {
     pub(super) fn register(registry: &Registry) -> Result<Self, prometheus::Error> {
-        let failures = IntCounterVec::new(
-            Opts::new(
-                "lockgate_backend_failures_total",
-                "Logins that failed since the backend could not be used",
-            ),
+        let failures = metrics::counters(
+            registry,
+            "lockgate_backend_failures_total",
+            "Logins that failed since the backend could not be used",
             &["backend", "reason"],
         )?;
-        registry.register(Box::new(failures.clone()))?;
         Ok(Self { failures, logged: Mutex::default() })
+    }
+
+    pub(super) fn counters(&self) -> &IntCounterVec {
+        &self.failures
     }
 
     /// Counts a login that failed for all users. `addresses`: the backend's.

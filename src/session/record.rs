@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::end::SessionEnd;
-use super::live::{Running, RunningGuard};
-use super::metrics::Metrics;
+use super::live::{RecentFailure, Running, RunningGuard};
+use super::metrics::{EndedTransfer, Metrics};
 use super::record_line::record_line;
 use super::session_info::SessionInfo;
 use crate::audit::{Event, FileTransfer, What};
@@ -17,7 +17,7 @@ use crate::policy::limits::TransferPermit;
 /// the session ended.
 pub(super) struct Record {
     info: Arc<SessionInfo>,
-    metrics: Metrics,
+    metrics: Arc<Metrics>,
     operation: &'static str,
     path: Vec<u8>,
     to: Option<Vec<u8>>,
@@ -51,7 +51,7 @@ enum Outcome<'a> {
 }
 
 impl Record {
-    pub(super) fn new(info: Arc<SessionInfo>, metrics: Metrics, action: &impl Action) -> Self {
+    pub(super) fn new(info: Arc<SessionInfo>, metrics: Arc<Metrics>, action: &impl Action) -> Self {
         let is_file = matches!(action.direction(), Some(Direction::Upload | Direction::Download));
         let progress = match action.extent() {
             Extent::Whole if is_file && info.audit.hashes() => Progress::with_hash(true),
@@ -59,7 +59,8 @@ impl Record {
             _ => Progress::default(),
         };
         let (progress, read_back) = (Arc::new(progress), Arc::<Progress>::default());
-        let running = Running::new(action, progress.clone(), read_back.clone());
+        let counters = is_file.then(|| metrics.bytes(&info));
+        let running = Running::new(action, progress.clone(), read_back.clone(), counters);
         let running = info.live.begin(running);
         Self {
             info,
@@ -131,6 +132,11 @@ impl Record {
         self.path = path.as_bytes().to_vec();
     }
 
+    /// Tells operators how many bytes the transfer has in all.
+    pub(super) fn set_size(&self, size: Option<u64>) {
+        self.running.set_size(size);
+    }
+
     /// Sets the policy rule that decided.
     pub(super) fn set_rule(&mut self, rule: Option<Arc<str>>) {
         self.rule = rule;
@@ -158,32 +164,31 @@ impl Record {
             Outcome::Failed(failure) => (failure.kind.as_str(), Some(failure), None),
         };
         let fault = failure.map_or("none", |f| f.fault.as_str());
-        self.metrics
-            .operations
-            .with_label_values(&[info.backend(), self.operation, outcome, fault])
-            .inc();
+        let (operation, duration) = (self.operation, self.started.elapsed());
+        self.metrics.operation(info, operation, outcome, fault);
         if let Some(direction) = self.direction {
-            let labels = [info.listener.as_str(), info.backend(), direction.as_str()];
-            self.metrics.bytes.with_label_values(&labels).inc_by(bytes);
             let read_back = self.read_back.bytes();
             if read_back > 0 {
                 // Only a file open for reading and writing, which counts as an upload.
-                let labels = [info.listener.as_str(), info.backend(), "download"];
-                self.metrics.bytes.with_label_values(&labels).inc_by(read_back);
                 info.totals.add_download(read_back);
             }
             match direction {
                 Direction::Upload if transferred => info.totals.add_upload(bytes),
                 Direction::Download if transferred => info.totals.add_download(bytes),
+                Direction::Copy => self.metrics.bytes_in(info, direction).inc_by(bytes),
                 _ => {}
             }
-            let [listener, backend, direction] = labels;
-            self.metrics
-                .transfers
-                .with_label_values(&[listener, backend, direction, outcome])
-                .inc();
+            let first_byte = self.progress.first_byte();
+            let ended = EndedTransfer {
+                direction,
+                outcome,
+                began: transferred,
+                duration,
+                first_byte: first_byte.map(|first| first.saturating_duration_since(self.started)),
+            };
+            self.metrics.transfer(info, &ended);
         }
-        let seconds = self.started.elapsed().as_secs_f64();
+        let seconds = duration.as_secs_f64();
         let event = if self.direction.is_some() { "transfer" } else { "operation" };
         macro_rules! at {
             ($level:expr) => {
@@ -204,6 +209,14 @@ impl Record {
             };
         }
         let quiet = self.quiet && failure.is_none_or(is_routine);
+        if let Some(failure) = failure.filter(|_| !quiet) {
+            info.live.note_failure(RecentFailure {
+                path: Some(self.path.clone()),
+                to: self.to.clone(),
+                rule: self.rule.clone(),
+                ..info.recent_failure(self.operation, outcome, failure)
+            });
+        }
         if quiet {
             at!(tracing::Level::DEBUG);
         } else {

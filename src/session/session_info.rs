@@ -3,12 +3,13 @@
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::time::SystemTime;
 
 use tracing::Span;
 
 use super::client_info::ClientInfo;
 use super::end::EndSlot;
-use super::live::{LiveAccount, LiveSession};
+use super::live::{LiveAccount, LiveSession, RecentFailure};
 use super::proof::Proof;
 use crate::audit::{self, Audit};
 use crate::auth::{CertificateSummary, PresentedKey};
@@ -16,6 +17,7 @@ use crate::backend::ResumeNote;
 use crate::expected::SessionFiles;
 use crate::net::tls::ClientCertificate;
 use crate::net::{Peer, Protection};
+use crate::op::Failure;
 use crate::route::{Access, Authenticator, Choice};
 
 /// The fields of a session in its records.
@@ -175,6 +177,31 @@ impl SessionInfo {
             route: self.login.route,
             backend: self.backend().to_owned(),
             server: established.and_then(|established| established.peer.clone()),
+        }
+    }
+
+    /// As operators see a failure of this session, without its paths.
+    pub(super) fn recent_failure(
+        &self,
+        operation: &'static str,
+        outcome: &'static str,
+        failure: &Failure,
+    ) -> RecentFailure {
+        RecentFailure {
+            at: SystemTime::now(),
+            session: self.session,
+            listener: self.listener.clone(),
+            protocol: self.protocol,
+            client: self.peer,
+            user: self.user().to_vec(),
+            backend: self.backend().to_owned(),
+            operation,
+            path: None,
+            to: None,
+            outcome,
+            fault: failure.fault.as_str(),
+            rule: None,
+            reason: failure.message.clone(),
         }
     }
 

@@ -92,7 +92,7 @@ fn session(
         limits: Default::default(),
         record: SessionRecord::new(info.clone()),
         info,
-        metrics: Metrics::register(registry).unwrap(),
+        metrics: Arc::new(Metrics::register(registry).unwrap()),
         open_uploads: Default::default(),
         root,
         greeting: None,

@@ -12,6 +12,7 @@
     reason = "tests write configurations and scripts"
 )]
 
+mod admin;
 mod audit;
 mod backend;
 mod compatibility;

@@ -28,7 +28,7 @@ pub use metrics::GroupMetrics;
 pub use resumable::ResumeNote;
 pub use server::{KnownServers, Server};
 pub use settings::{Checks, Choice, ServerSettings, Settings};
-pub use view::{ServerView, Servers};
+pub use view::{GroupView, ServerView, Servers};
 
 /// The servers of a backend, and the choice among them.
 pub struct Group {

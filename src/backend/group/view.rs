@@ -5,12 +5,26 @@ use std::time::SystemTime;
 
 use tokio_util::sync::CancellationToken;
 
+use super::Group;
 use super::server::Server;
 
 /// All servers of the configuration, in its order.
 #[derive(Clone, Default)]
 pub struct Servers {
     servers: Vec<Arc<Server>>,
+}
+
+/// The state of a backend.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GroupView {
+    /// Its name in the configuration.
+    pub name: String,
+    /// Servers that are up and not drained.
+    pub up: usize,
+    /// Servers that are down and not drained.
+    pub down: usize,
+    /// Servers that an operator has drained.
+    pub drained: usize,
 }
 
 /// The state of a server.
@@ -71,6 +85,21 @@ impl Servers {
         let server = self.get(name)?;
         server.set_drained(drained);
         Some(server.view())
+    }
+}
+
+impl Group {
+    /// How many of its servers can be used.
+    pub fn view(&self) -> GroupView {
+        let mut view = GroupView { name: self.name.clone(), up: 0, down: 0, drained: 0 };
+        for server in &self.servers {
+            match (server.is_drained(), server.state().is_up()) {
+                (true, _) => view.drained += 1,
+                (false, true) => view.up += 1,
+                (false, false) => view.down += 1,
+            }
+        }
+        view
     }
 }
 

@@ -30,15 +30,18 @@ pub(super) async fn open(
     offset: u64,
     representation: Representation,
 ) -> Result<LocalRead, Failure> {
-    let reader: Box<dyn AsyncRead + Send + Unpin> = match representation {
-        Representation::Image => Box::new(open_at(pool, root, path, offset).await?.0),
+    match representation {
+        Representation::Image => {
+            let (file, length) = open_at(pool, root, path, offset).await?;
+            let source = Source::Reader(Box::new(file));
+            Ok(LocalRead { source, expected: Some(length.saturating_sub(offset)) })
+        }
         Representation::Ascii => {
             let mut reader = ToCrlf::new(open_at(pool, root, path.clone(), 0).await?.0);
             skip(&mut reader, offset, &path).await?;
-            Box::new(reader)
+            Ok(LocalRead { source: Source::Reader(Box::new(reader)), expected: None })
         }
-    };
-    Ok(LocalRead { source: Source::Reader(reader) })
+    }
 }
 
 /// The file, and its length in bytes as stored.
@@ -110,12 +113,17 @@ async fn count(reader: &mut (impl AsyncRead + Unpin)) -> io::Result<u64> {
 
 pub(super) struct LocalRead {
     source: Source,
+    expected: Option<u64>,
 }
 
 #[async_trait]
 impl ReadTransfer for LocalRead {
     fn source(&mut self) -> &mut Source {
         &mut self.source
+    }
+
+    fn expected_bytes(&self) -> Option<u64> {
+        self.expected
     }
 
     async fn finish(self: Box<Self>) -> Result<Option<PeerReply>, Failure> {

@@ -21,7 +21,7 @@ use super::status::Expect;
 use crate::auth::{Credentials, LoginKey};
 use crate::backend::home::absolute;
 use crate::backend::{Home, Presented};
-use crate::net::Connector;
+use crate::net::{ConnectEnd, Connector};
 use crate::op::{Failure, FailureKind, Outage, RemotePath};
 use crate::wire::sftp::{
     Extension, Limits, MAX_PACKET, PacketReader, RequestBody, ResponseBody, Version, encode_init,
@@ -79,6 +79,18 @@ pub(super) async fn greet(
 /// A connection to an authenticated server. `connect_timeout` applies to each address, and again to each
 /// key exchange.
 async fn connect(
+    settings: &Arc<Settings>,
+    connector: &Connector,
+    header: &[u8],
+    unpinned: &Unpinned,
+) -> Result<Connection, Failure> {
+    let connecting = connector.connecting();
+    let connection = connect_unmeasured(settings, connector, header, unpinned).await;
+    connecting.ended(ConnectEnd::of(&connection));
+    connection
+}
+
+async fn connect_unmeasured(
     settings: &Arc<Settings>,
     connector: &Connector,
     header: &[u8],

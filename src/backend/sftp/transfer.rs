@@ -31,6 +31,7 @@ struct SftpRead {
     source: Source,
     file: CloseOnDrop,
     first_error: FirstError,
+    expected: Option<u64>,
 }
 
 /// Closes the file when dropped. The bytes that were read are good whatever the response is.
@@ -50,14 +51,19 @@ pub(super) async fn open(
     // In one flight: OpenSSH opens a directory, too, and refuses only the first READ.
     let stat = server.requests.send(RequestBody::Stat { path: server.wire_path(path) });
     let what = format!("open {path} for reading");
-    let is_file = async {
+    let size = async {
         match stat.await.and_then(|response| response.attributes(&what)) {
-            Ok(attributes) => require_file(&attributes::entry(b"", &attributes), &what),
+            Ok(attributes) => {
+                require_file(&attributes::entry(b"", &attributes), &what)?;
+                Ok(attributes.size)
+            }
             // The response to OPEN says more.
-            Err(_) => Ok(()),
+            Err(_) => Ok(None),
         }
     };
-    let ((), file) = tokio::try_join!(is_file, open_file(server, path))?;
+    let (size, file) = tokio::try_join!(size, open_file(server, path))?;
+    let is_image = *representation == Representation::Image;
+    let expected = size.filter(|_| is_image).map(|size| size.saturating_sub(*offset));
     let first_error = FirstError::default();
     let sized = file.0.sized();
     let stream = |offset| ReadStream::new(sized.clone(), offset, first_error.clone());
@@ -77,7 +83,7 @@ pub(super) async fn open(
             Box::new(reader)
         }
     };
-    Ok(Box::new(SftpRead { source: Source::Reader(reader), file, first_error }))
+    Ok(Box::new(SftpRead { source: Source::Reader(reader), file, first_error, expected }))
 }
 
 async fn open_file(server: &Arc<Server>, path: &RemotePath) -> Result<CloseOnDrop, Failure> {
@@ -157,6 +163,10 @@ async fn count(reader: &mut (impl AsyncRead + Unpin)) -> io::Result<u64> {
 impl ReadTransfer for SftpRead {
     fn source(&mut self) -> &mut Source {
         &mut self.source
+    }
+
+    fn expected_bytes(&self) -> Option<u64> {
+        self.expected
     }
 
     async fn finish(self: Box<Self>) -> Result<Option<PeerReply>, Failure> {

@@ -62,6 +62,8 @@ fn own_sockets(file: &File, pools: &[PoolSettings]) -> u64 {
         })
         .sum();
     let metrics = file.metrics.as_ref().and_then(|metrics| value(&metrics.address)).is_some();
-    let admin = file.admin.is_some();
-    (listeners + ports + usize::from(metrics) + usize::from(admin)) as u64
+    let admin = file.admin.as_ref().map_or(0, |admin| {
+        usize::from(admin.socket.is_some()) + usize::from(admin.address.is_some())
+    });
+    (listeners + ports + usize::from(metrics) + admin) as u64
 }

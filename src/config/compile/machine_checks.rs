@@ -31,10 +31,10 @@ pub(super) fn warn_of_addresses(
             check_pool_ports(pool, settings, availability, &mut in_use, problems);
         }
     }
-    if let Some(metrics) = &file.metrics
-        && let Some(leaf) = &metrics.address
-        && let Some(address) = leaf.value
-    {
+    let metrics = file.metrics.as_ref().and_then(|metrics| metrics.address.as_ref());
+    let admin = file.admin.as_ref().and_then(|admin| admin.address.as_ref());
+    for leaf in [metrics, admin].into_iter().flatten() {
+        let Some(address) = leaf.value else { continue };
         check_socket(&leaf.at, address, availability(address), &mut in_use, problems);
     }
     warn_of_use(&in_use, problems);

@@ -15,6 +15,7 @@ use crate::config::values::OnReload;
 
 mod accounts;
 mod admin;
+mod admin_address;
 mod algorithms;
 mod audit;
 mod backends;
@@ -79,7 +80,9 @@ pub(super) fn compile(
     opaque::check(file, problems);
     sockets::refuse_overlaps(file, problems);
     let metrics = file.metrics.as_ref().and_then(|metrics| value(&metrics.address).copied());
+    let ready_needs_backend = file.metrics.as_ref().and_then(|it| value(&it.ready_needs_backend));
     let admin_socket = admin::compile(file, folder, machine, problems);
+    let admin_address = admin_address::compile(file, folder, problems);
     let audit = audit::compile(file, folder, machine, problems);
     let log = log(file);
     let limits = limits(file);
@@ -99,6 +102,7 @@ pub(super) fn compile(
         }
         own_address::warn(file, &names, machine, problems);
     }
+    let certificate_ends = certificates::ends(file, folder);
     let warnings = Report::new("", "", Problems::default());
     Compiled {
         listeners,
@@ -123,7 +127,12 @@ pub(super) fn compile(
         drain,
         login_guard,
         metrics,
+        shown_users: shown_users(file),
+        certificate_ends,
+        ready_needs_backend: ready_needs_backend.copied().unwrap_or_default(),
         admin_socket,
+        admin_address,
+        masked: serde_json::Value::Null,
         log,
         audit,
         warnings,
@@ -151,6 +160,16 @@ fn limits(file: &File) -> crate::session::Limits {
         *limit = value(given).map_or(*limit, |time| time.0);
     }
     limits
+}
+
+fn shown_users(file: &File) -> crate::session::ShownUsers {
+    let given = file.metrics.as_ref();
+    let named = given.and_then(|metrics| metrics.users.as_ref());
+    let busiest = given.and_then(|metrics| value(&metrics.top_users));
+    crate::session::ShownUsers {
+        named: named.iter().flat_map(|names| names.values()).map(|(_, it)| it.0.clone()).collect(),
+        busiest: busiest.map_or(0, |count| count.0 as usize),
+    }
 }
 
 fn log(file: &File) -> LogSettings {

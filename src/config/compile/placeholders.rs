@@ -103,7 +103,12 @@ fn files(file: &File, problems: &mut Problems) {
         one(hook.token_file.as_ref(), plain, problems);
     }
     list(&file.users_file, plain, problems);
-    one(file.admin.as_ref().and_then(|admin| admin.socket.as_ref()), plain, problems);
+    if let Some(admin) = &file.admin {
+        one(admin.socket.as_ref(), plain, problems);
+        for leaf in [&admin.certificate, &admin.key, &admin.token_file] {
+            one(leaf.as_ref(), plain, problems);
+        }
+    }
 }
 
 fn list<T: AsRef<Path>>(files: &Option<OneOrMore<T>>, consequence: &str, problems: &mut Problems) {

@@ -1,10 +1,10 @@
-//! Refuses overlapping addresses of listeners, pools and metrics.
+//! Refuses overlapping addresses of listeners, pools, metrics and operators.
 
 use std::collections::HashSet;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 
-use super::{entries, pools, value};
+use super::{admin_address, entries, pools, value};
 use crate::config::report::{Location, Problems};
 use crate::config::schema::File;
 
@@ -84,6 +84,9 @@ pub(super) fn bound_ports(file: &File) -> Vec<BoundPorts<'_>> {
         && let Some(address) = value(&metrics.address)
     {
         bound_ports.extend(socket(&metrics.at, &metrics.at, address));
+    }
+    if let (Some(admin), Some(address)) = (&file.admin, admin_address::address(file)) {
+        bound_ports.extend(socket(&admin.at, &admin.at, &address));
     }
     bound_ports
 }

@@ -94,9 +94,9 @@ fn unknown_duplicate_and_missing_keys_are_errors() {
     one("sessions: 10", "colour: 10", "29:3: limits.colour", "known are: sessions, sessions_per_");
     one(
         "limits:",
-        "admin: { socket: s, token_file: t }\nlimits:",
-        "28:21: admin.token_file",
-        "not implemented in this version",
+        "admin: { socket: s, token: t }\nlimits:",
+        "28:21: admin.token",
+        "secrets do not belong in this file",
     );
     one("sessions: 10", "sessions: 1\n  sessions: 2", "30:3", "a duplicate (first in line 29)");
     one("sessions: 10", "sessions:", "29:3", "has no value");

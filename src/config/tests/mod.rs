@@ -8,6 +8,7 @@ use super::machine::{Availability, Machine};
 use super::{Compiled, Report, load, load_file};
 
 mod accepted;
+mod admin;
 mod anonymous;
 mod audit;
 mod certificates;

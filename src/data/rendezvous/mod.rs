@@ -14,7 +14,7 @@ use tokio::sync::oneshot;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::metrics::Handles;
+use super::metrics::{Handles, WaitEnd};
 use super::view::{Owner, OwnerState, PoolView, Stray, ViewBuilder};
 use crate::net::reset_on_drop;
 use crate::net::task;
@@ -194,18 +194,32 @@ impl Rendezvous {
         });
         let deadline = now + connect_within + wait;
         let request = Request { client, session, tls, deadline };
+        let waiting = self.metrics.waits.start();
         let leased = self.table().reserve(now, &request);
         let lease = match leased {
             Ok(lease) => lease,
             Err(NotReserved::AddressLimit) => {
+                waiting.ended(WaitEnd::Refused);
                 self.metrics.exhausted.inc();
                 return Err(Exhausted::AddressLimit {
                     pool: self.pool.clone(),
                     limit: per_address,
                 });
             }
-            Err(NotReserved::NoneFree) => self.wait_in_queue(request, wait).await?,
+            Err(NotReserved::NoneFree) => match self.wait_in_queue(request, wait).await {
+                Ok(lease) => lease,
+                Err(exhausted) => {
+                    waiting.ended(match exhausted {
+                        Exhausted::NotInTime { .. } => WaitEnd::Timeout,
+                        Exhausted::QueueFull { .. } | Exhausted::AddressLimit { .. } => {
+                            WaitEnd::Refused
+                        }
+                    });
+                    return Err(exhausted);
+                }
+            },
         };
+        waiting.ended(WaitEnd::Ok);
         let (rendezvous, since) = (self.clone(), Instant::now());
         let reservation =
             Reservation { rendezvous, lease, client, session, since, connected: false };
@@ -330,11 +344,15 @@ impl Rendezvous {
         self.metrics.expired.inc_by(expired as u64);
     }
 
+    pub(super) fn fullness(&self) -> f64 {
+        self.table().fullness(Instant::now())
+    }
+
     pub(super) fn view(&self, ports: &[u16]) -> PoolView {
         let mut view = ViewBuilder::new(ports);
         let table = self.table();
-        table.add_owners(&mut view);
-        let queued = table.queued();
+        table.add_owners(Instant::now(), &mut view);
+        let (queued, fullness) = (table.queued(), table.fullness(Instant::now()));
         drop(table);
         for ActiveTransfer { port, client, session } in self.active().values() {
             let (session, client) = (*session, *client);
@@ -343,7 +361,7 @@ impl Rendezvous {
         for (port, stray) in self.strays.lock().unwrap_or_else(PoisonError::into_inner).iter() {
             view.set_stray(*port, *stray);
         }
-        PoolView { pool: self.pool.clone(), queued, ports: view.build() }
+        PoolView { pool: self.pool.clone(), queued, fullness, ports: view.build() }
     }
 
     fn table(&self) -> MutexGuard<'_, Table<Arrived, ServerTls>> {

@@ -26,6 +26,11 @@ pub(super) struct Quarantine {
 }
 
 impl Quarantine {
+    /// Whether its connection resumes nothing.
+    pub(super) fn is_in_clear(&self) -> bool {
+        self.evidence.is_none()
+    }
+
     /// Whether its late connection could be taken for one of `session`. In clear it resumes nothing.
     pub(super) fn is_ambiguous(&self, session: u64, evidence: &ResumptionEvidence) -> bool {
         let own = self.evidence.filter(|_| self.session != session);

@@ -75,20 +75,24 @@ impl<C, L: PartialEq> SharedSlot<C, L> {
     }
 
     pub(super) fn admits(&self, expected: &ExpectedSession<L>) -> bool {
-        let own = &expected.evidence;
         // The session's previous reservation may not be released yet.
         let is_new = !self.sessions.contains_key(&expected.id);
+        self.listener == expected.listener && is_new && self.tells_apart(&expected.evidence)
+    }
+
+    /// Whether connections of another session cannot be taken for those of the sessions here.
+    pub(super) fn tells_apart(&self, own: &ResumptionEvidence) -> bool {
         // Where clients share a store, the resumed session does not identify the owner.
         let needs_exclusive =
             own.shares_store || self.only().is_some_and(|(_, only)| only.shares_store());
-        let is_distinguishable = || {
-            if self.sessions.len() > MAX_COMPARED_SESSIONS {
-                return self.combined.is_distinguishable_from(own);
-            }
-            let mut all = self.sessions.values().map(|pending| pending.evidence);
-            all.all(|other| other.is_some_and(|other| other.is_distinguishable_from(own)))
-        };
-        self.listener == expected.listener && is_new && !needs_exclusive && is_distinguishable()
+        if needs_exclusive {
+            return false;
+        }
+        if self.sessions.len() > MAX_COMPARED_SESSIONS {
+            return self.combined.is_distinguishable_from(own);
+        }
+        let mut all = self.sessions.values().map(|pending| pending.evidence);
+        all.all(|other| other.is_some_and(|other| other.is_distinguishable_from(own)))
     }
 
     pub(super) fn insert(&mut self, expected: &ExpectedSession<L>, pending: Pending<C>) {

@@ -1,6 +1,7 @@
 //! The bookkeeping of reservations, without sockets and without a clock.
 
 mod arrivals;
+mod fullness;
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
@@ -17,6 +18,8 @@ use crate::data::view::{Owner, OwnerState, ViewBuilder};
 use crate::net::tls::SessionId;
 
 pub(super) use arrivals::{Arrival, Candidates, Routed};
+#[cfg(test)]
+pub(super) use fullness::{NO_SESSION, next_login};
 
 /// Connections that one reservation may have to check: its own, and others that resume the same session.
 const MAX_CANDIDATE_CONNECTIONS: usize = 4;
@@ -399,8 +402,12 @@ impl<C, L: Clone + PartialEq> Table<C, L> {
             && (self.reserved, self.queued, self.unidentified_total) == (0, 0, 0)
     }
 
-    /// Adds every reservation's port and owner.
-    pub(super) fn add_owners(&self, view: &mut ViewBuilder) {
+    /// Adds every reservation's port and owner, and the ports in quarantine.
+    pub(super) fn add_owners(&self, now: Instant, view: &mut ViewBuilder) {
+        for key in self.quarantines.keys().filter(|key| self.quarantines(now, key).next().is_some())
+        {
+            view.set_quarantined(key.port);
+        }
         for (key, slot) in &self.slots {
             let mut add = |pending: &Pending<C>, state| {
                 let Pending { session, client, .. } = *pending;

@@ -51,6 +51,23 @@ async fn is_closed(mut tcp: TcpStream) -> bool {
 }
 
 #[tokio::test]
+async fn a_client_that_leaves_the_queue_is_counted_as_such_and_an_idle_pool_is_empty() {
+    let pool = pool(2);
+    assert_eq!(pool.fullness(), 0.0);
+    let first = pool.reserve(request("127.0.0.2", 1)).await.unwrap();
+    assert_eq!(pool.fullness(), 0.5);
+    let second = pool.reserve(request("127.0.0.2", 2)).await.unwrap();
+    let waiting = pool.reserve(request("127.0.0.2", 3));
+    assert!(timeout(Duration::from_millis(20), waiting).await.is_err());
+    let waits = |end| pool.rendezvous.metrics.waits.count(end);
+    assert_eq!([WaitEnd::Ok, WaitEnd::Timeout, WaitEnd::Left].map(waits), [2, 0, 1]);
+    // A late connection may still come to one that was not connected.
+    drop(first);
+    second.release();
+    assert_eq!(pool.fullness(), 0.5);
+}
+
+#[tokio::test]
 async fn one_port_serves_many_addresses_and_strays_use_up_nothing() {
     let pool = pool(1);
     let mut first = pool.reserve(request("127.0.0.2", 1)).await.unwrap();
@@ -58,6 +75,10 @@ async fn one_port_serves_many_addresses_and_strays_use_up_nothing() {
     assert_eq!(first.port(), second.port());
     let refused = pool.reserve(request("127.0.0.2", 3)).await.err().unwrap();
     assert!(matches!(refused, Exhausted::NotInTime { ports: 1, .. }), "{refused}");
+    let waits = |end| pool.rendezvous.metrics.waits.count(end);
+    assert_eq!([WaitEnd::Ok, WaitEnd::Timeout, WaitEnd::Left].map(waits), [2, 1, 0]);
+    // Whoever comes from another address still gets the port.
+    assert_eq!(pool.fullness(), 1.0);
 
     assert!(is_closed(connect("127.0.0.9", first.port()).await).await);
     let mut of_second = connect("127.0.0.3", first.port()).await;

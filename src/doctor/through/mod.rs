@@ -5,6 +5,7 @@ mod alg;
 mod client;
 mod data_ports;
 mod ftp;
+mod listing;
 mod observed;
 mod sftp;
 

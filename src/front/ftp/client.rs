@@ -5,26 +5,25 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::AsyncReadExt;
-use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep_until, timeout};
 use tracing::{Instrument, Span};
 use zeroize::Zeroizing;
 
+use super::client_state::{Flow, LoginState, TransferState};
 use super::command_queue::Line;
 use super::control::Control;
-use super::data_connection::RequestedConnection;
 use super::handshake::other_protocol_reason;
 use super::reply::{self, Reply};
 use super::settings::TlsPolicy;
 use super::shared::Shared;
 use crate::net::Stream;
 use crate::net::tls::ControlTls;
-use crate::op::{Failure, FailureKind, Fault, PeerReply, RemotePath, Representation};
-use crate::session::{ClientInfo, ClientRefusal, Session, SessionEnd};
+use crate::op::{Failure, FailureKind, Fault, PeerReply};
+use crate::session::{ClientInfo, ClientRefusal, SessionEnd};
 use crate::wire::first_bytes::{Protocol, protocol};
 use crate::wire::ftp::command::{self, Command};
 use crate::wire::ftp::listing::FactSet;
-use crate::wire::ftp::relayed::{DataForm, RelayedCommand};
+use crate::wire::ftp::relayed::RelayedCommand;
 
 /// For a transfer to be aborted when the session must end at once; then the session is dropped.
 const FORCED_ABORT_TIMEOUT: Duration = Duration::from_secs(8);
@@ -53,64 +52,6 @@ pub(super) struct Client {
     logged_refusal: Option<ClientRefusal>,
     /// A command is being handled.
     is_busy: bool,
-}
-
-/// The state of the login (RFC 959 section 6).
-pub(super) enum LoginState {
-    Initial,
-    /// Waits for PASS.
-    User(Vec<u8>),
-    /// Waits for ACCT, which the backend requires.
-    Account(Vec<u8>, Zeroizing<Vec<u8>>),
-    LoggedIn(Box<LoggedIn>),
-}
-
-pub(super) struct LoggedIn {
-    pub(super) session: Session,
-    pub(super) directory: RemotePath,
-    pub(super) rename_from: Option<RemotePath>,
-    pub(super) relayed: RelayedState,
-    /// Without PASS.
-    pub(super) by_certificate: bool,
-}
-
-/// What is known of the state of an opaque server.
-#[derive(Default)]
-pub(super) struct RelayedState {
-    /// The argument of an RNFR that was the last command.
-    pub(super) rename_from: Option<Vec<u8>>,
-    pub(super) form: DataForm,
-}
-
-/// The parameters of the next transfer.
-pub(super) struct TransferState {
-    pub(super) representation: Representation,
-    pub(super) restart: u64,
-    pub(super) requested: Option<RequestedConnection>,
-    /// EPSV ALL (RFC 2428 section 4).
-    pub(super) epsv_only: bool,
-    /// The data connection of the last download, of which all is sent; the client may still receive.
-    pub(super) sent: Option<TcpStream>,
-}
-
-impl Default for TransferState {
-    fn default() -> Self {
-        // RFC 959 section 5.1: the default is ASCII.
-        Self {
-            representation: Representation::Ascii,
-            restart: 0,
-            requested: None,
-            epsv_only: false,
-            sent: None,
-        }
-    }
-}
-
-/// Whether the session continues.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Flow {
-    Continue,
-    Close,
 }
 
 impl Client {

@@ -10,7 +10,7 @@ use tokio::time::timeout;
 
 use crate::net::Stream;
 use crate::net::tls::{ControlTls, RefusedCertificate};
-use crate::session::{ClientInfo, ClientRefusal, Gateway};
+use crate::session::{Channel, ClientInfo, ClientRefusal, Gateway};
 use crate::wire::first_bytes::{MAX_FIRST_BYTES, Protocol, old_tls_version, protocol};
 
 /// The content type of the first record (RFC 8446 section 5.1).
@@ -35,6 +35,7 @@ pub(super) async fn accept(
     let accepted = timeout(limit, handshake(tls, tcp, &mut received)).await;
     let error = match accepted {
         Ok(Ok(stream)) => {
+            gateway.tls_established(&client_info.listener, Channel::Control, &stream);
             if let Some(protection) = stream.protection() {
                 let _ = client_info.encryption.set(protection);
             }

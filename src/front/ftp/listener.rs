@@ -91,7 +91,6 @@ async fn run(
         }
     };
     let Some((stream, tls)) = started else { return };
-    let _open = shared.gateway.open_session(&client_info.listener);
     tracing::debug!("session begins");
     Box::pin(Client::new(shared, client_info, stream, tls).run()).await;
     tracing::debug!("session ends");

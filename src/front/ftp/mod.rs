@@ -5,6 +5,7 @@
 //! `commands/` has one file for each group of commands.
 
 mod client;
+mod client_state;
 mod command_queue;
 mod commands;
 mod control;

@@ -218,7 +218,9 @@ impl Connection {
         let first = self.first_bytes.get().map(FirstBytes::take).unwrap_or_default();
         if let Some(offer) = wire::ssh::client_offer(&first) {
             let protection = self.shared.settings.algorithms.protection(&offer);
-            let _ = self.client_info.encryption.set(protection);
+            if self.client_info.encryption.set(protection.clone()).is_ok() {
+                self.shared.gateway.ssh_established(&self.client_info, &protection);
+            }
             let client = String::from_utf8(offer.identification);
             let escaped = |error: FromUtf8Error| error.as_bytes().escape_ascii().to_string();
             let _ = self.client_info.client.set(client.unwrap_or_else(escaped));

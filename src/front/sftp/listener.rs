@@ -108,7 +108,6 @@ async fn run(
     client_info: ClientInfo,
     _permit: AdmissionPermit,
 ) {
-    let _open = shared.gateway.open_session(&client_info.listener);
     let _registered = shared.live.register(&client_info.live, &tcp);
     tracing::debug!("session begins");
     serve(Connection::new(shared, client_info), config, tcp).await;

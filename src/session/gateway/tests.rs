@@ -178,7 +178,7 @@ fn gateway_with(access: Access, keys: AuthorizedKeys) -> Gateway {
         policy_limits: Default::default(),
         expected: Default::default(),
         limits: Limits::default(),
-        metrics: Metrics::register(&Registry::new()).unwrap(),
+        metrics: Arc::new(Metrics::register(&Registry::new()).unwrap()),
         audit: Default::default(),
     }
 }
@@ -268,8 +268,7 @@ async fn a_refused_key_is_recorded_with_the_reason() {
             assert_eq!(failure.message, "login incorrect");
             let key = PresentedKey::Key(key.clone());
             gateway.key_refused(&client_info(), user.as_bytes(), key, &failure);
-            let labels = ["front", "key-refused"];
-            assert_eq!(gateway.metrics.logins.with_label_values(&labels).get(), 1);
+            assert_eq!(gateway.metrics.logins("front", "ftp", "publickey", "key-refused"), 1);
             failure.detail.unwrap()
         })
     };

@@ -3,6 +3,7 @@
 //! done, or locked, for its bytes.
 
 mod account;
+mod failures;
 mod judge_slot;
 mod rate;
 mod registry;
@@ -10,12 +11,16 @@ mod running;
 mod session;
 #[cfg(test)]
 mod tests;
+mod throughput;
 mod view;
 
 pub use account::LiveAccount;
+pub use failures::RecentFailure;
 pub use registry::{LiveSessions, Registered};
+pub use running::Moved;
 pub use session::LiveSession;
+pub use throughput::{THROUGHPUT_INTERVAL, Throughput};
 pub use view::{RunningView, SessionState, SessionView};
 
-pub(super) use running::Running;
+pub(super) use running::{ByteCounters, Running};
 pub(super) use session::{Connection, RunningGuard};

@@ -3,12 +3,14 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use prometheus::IntCounter;
 use tokio::time::Instant;
 
 use super::rate::Rate;
 use super::view::RunningView;
 use crate::data::Progress;
 use crate::op::{Action, Direction};
+use crate::session::counted_users::CountedUser;
 
 /// What a session does, until its record is written.
 pub(in crate::session) struct Running {
@@ -16,38 +18,57 @@ pub(in crate::session) struct Running {
     path: Vec<u8>,
     to: Option<Vec<u8>>,
     direction: Option<Direction>,
+    size: Option<u64>,
     since: SystemTime,
     started: Instant,
     progress: Arc<Progress>,
     /// Bytes read from a file that is open for reading and writing.
     read_back: Arc<Progress>,
     rate: Rate,
+    /// Of a transfer.
+    counters: Option<ByteCounters>,
+    /// What the counters have got.
+    counted: Moved,
+}
+
+/// The counters that a transfer's bytes are added to, now and then and at its end.
+pub(in crate::session) struct ByteCounters {
+    pub(in crate::session) uploaded: IntCounter,
+    pub(in crate::session) downloaded: IntCounter,
+    /// The user, if metrics show it.
+    pub(in crate::session) user: Option<Arc<CountedUser>>,
 }
 
 /// Bytes of files in both directions.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Moved {
-    pub(super) up: u64,
-    pub(super) down: u64,
+pub struct Moved {
+    /// From clients.
+    pub up: u64,
+    /// To clients.
+    pub down: u64,
 }
 
 impl Running {
-    /// `progress` and `read_back`: the counters of its record.
+    /// `progress` and `read_back`: what its record counts. `counters`: of a transfer, for all that moves.
     pub(in crate::session) fn new(
         action: &impl Action,
         progress: Arc<Progress>,
         read_back: Arc<Progress>,
+        counters: Option<ByteCounters>,
     ) -> Self {
         Self {
             operation: action.name(),
             path: action.path().to_vec(),
             to: action.other_path().map(<[u8]>::to_vec),
             direction: action.direction(),
+            size: None,
             since: SystemTime::now(),
             started: Instant::now(),
             progress,
             read_back,
             rate: Rate::new(),
+            counters,
+            counted: Moved::default(),
         }
     }
 
@@ -55,8 +76,16 @@ impl Running {
         self.path = path.to_vec();
     }
 
+    pub(super) fn set_size(&mut self, size: Option<u64>) {
+        self.size = size;
+    }
+
     pub(super) fn is_transfer(&self) -> bool {
         matches!(self.direction, Some(Direction::Upload | Direction::Download))
+    }
+
+    pub(super) fn direction(&self) -> Option<Direction> {
+        self.direction
     }
 
     pub(super) fn moved(&self) -> Moved {
@@ -71,6 +100,19 @@ impl Running {
 
     pub(super) fn sample(&mut self, now: Instant) {
         self.rate.sample(now, self.progress.bytes());
+        self.count();
+    }
+
+    /// Adds what has moved since the last time to the counters.
+    pub(super) fn count(&mut self) {
+        let Some(counters) = &self.counters else { return };
+        let moved = self.moved();
+        let up = moved.up.saturating_sub(self.counted.up);
+        let down = moved.down.saturating_sub(self.counted.down);
+        counters.uploaded.inc_by(up);
+        counters.downloaded.inc_by(down);
+        counters.user.iter().for_each(|user| user.add_bytes(up, down));
+        self.counted = moved;
     }
 
     pub(super) fn view(&self, now: Instant) -> RunningView {
@@ -80,6 +122,7 @@ impl Running {
             path: self.path.clone(),
             to: self.to.clone(),
             direction: self.direction,
+            size: self.size,
             since: self.since,
             duration: now - self.started,
             bytes,

@@ -9,12 +9,13 @@ use std::time::SystemTime;
 use tokio::time::Instant;
 
 use super::account::LiveAccount;
+use super::failures::{RecentFailure, RecentFailures};
 use super::judge_slot::JudgeSlot;
 use super::rate::Rate;
 use super::running::{Moved, Running};
-use super::view::{LISTED_MAX, SessionState, SessionView};
+use super::view::{LISTED_MAX, SessionState, SessionSummary, SessionView};
 use crate::net::{Drain, Protection};
-use crate::op::Fault;
+use crate::op::{Direction, Fault};
 use crate::session::end::SessionEnd;
 use crate::session::login_basis::Judged;
 
@@ -28,6 +29,7 @@ pub struct LiveSession {
     drain: Drain,
     /// Of all sessions.
     judge: OnceLock<JudgeSlot>,
+    failures: OnceLock<Arc<RecentFailures>>,
     at_once: OnceLock<SessionEnd>,
     after_transfers: OnceLock<SessionEnd>,
     state: Mutex<State>,
@@ -82,6 +84,7 @@ impl LiveSession {
             started: Instant::now(),
             drain: drain.child(),
             judge: OnceLock::new(),
+            failures: OnceLock::new(),
             at_once: OnceLock::new(),
             after_transfers: OnceLock::new(),
             state: Mutex::new(State {
@@ -123,6 +126,21 @@ impl LiveSession {
     pub(super) fn set_judge(&self, judge: JudgeSlot) {
         let _ = self.judge.set(judge);
         self.judge();
+    }
+
+    pub(super) fn set_failures(&self, failures: Arc<RecentFailures>) {
+        let _ = self.failures.set(failures);
+    }
+
+    /// Operators see it among the last failures.
+    pub(in crate::session) fn note_failure(&self, failure: RecentFailure) {
+        if let Some(failures) = self.failures.get() {
+            failures.add(failure);
+        }
+    }
+
+    pub(super) fn moved(&self) -> Moved {
+        self.state().moved()
     }
 
     /// Its number in the log and in the audit; unique while the gateway runs.
@@ -186,11 +204,7 @@ impl LiveSession {
         SessionView {
             session: connection.session,
             listener: connection.listener.clone(),
-            protocol: match connection.protocol {
-                // After AUTH TLS.
-                "ftp" if encryption.is_some() => "ftps",
-                protocol => protocol,
-            },
+            protocol: connection.protocol(),
             client: connection.peer,
             local: connection.local,
             proxy: self.proxy.get().copied(),
@@ -212,6 +226,24 @@ impl LiveSession {
             upload_rate: state.upload_rate.per_second(now, moved.up),
             download_rate: state.download_rate.per_second(now, moved.down),
             ending: self.drain.is_draining().then(|| self.end().reason().to_owned()),
+        }
+    }
+
+    /// What metrics need of it.
+    pub(in crate::session) fn summary(&self) -> SessionSummary {
+        let state = self.state();
+        let running = |direction| {
+            state.running.values().filter(|it| it.direction() == Some(direction)).count()
+        };
+        let (uploads, downloads) = (running(Direction::Upload), running(Direction::Download));
+        let account = state.account.as_ref().filter(|_| state.login == Login::Done);
+        SessionSummary {
+            protocol: self.connection.protocol(),
+            state: self.what(&state, uploads + downloads > 0),
+            backend: account.map(|account| account.backend.clone()).unwrap_or_default(),
+            user: account.map(|account| account.user.clone()),
+            uploads,
+            downloads,
         }
     }
 
@@ -282,6 +314,16 @@ impl LiveSession {
     }
 }
 
+impl Connection {
+    fn protocol(&self) -> &'static str {
+        match self.protocol {
+            // After AUTH TLS.
+            "ftp" if self.encryption.get().is_some() => "ftps",
+            protocol => protocol,
+        }
+    }
+}
+
 impl State {
     fn moved(&self) -> Moved {
         self.running.values().fold(self.moved, |sum, running| sum.and(running.moved()))
@@ -295,12 +337,20 @@ impl RunningGuard {
             running.set_path(path);
         }
     }
+
+    /// How many bytes it has in all; `None`: unknown.
+    pub(in crate::session) fn set_size(&self, size: Option<u64>) {
+        if let Some(running) = self.session.state().running.get_mut(&self.number) {
+            running.set_size(size);
+        }
+    }
 }
 
 impl Drop for RunningGuard {
     fn drop(&mut self) {
         let mut state = self.session.state();
-        if let Some(ended) = state.running.remove(&self.number) {
+        if let Some(mut ended) = state.running.remove(&self.number) {
+            ended.count();
             state.moved = state.moved.and(ended.moved());
         }
         state.last = Instant::now();

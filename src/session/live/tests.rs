@@ -24,7 +24,7 @@ fn path(text: &str) -> RemotePath {
 fn upload(progress: &Arc<Progress>) -> Running {
     let (mode, representation) = (WriteMode::From { offset: 0 }, Representation::Image);
     let action = WriteFile { path: path("/up"), mode, representation };
-    Running::new(&action, progress.clone(), Arc::default())
+    Running::new(&action, progress.clone(), Arc::default(), None)
 }
 
 #[tokio::test(start_paused = true)]
@@ -42,7 +42,8 @@ async fn a_view_shows_what_a_session_does_and_how_fast() {
     let view = live.view();
     assert_eq!((view.state, view.idle), (SessionState::Idle, Some(Duration::from_secs(7))));
 
-    let listing = Running::new(&ListDirectory { path: path("/a") }, Arc::default(), Arc::default());
+    let listing =
+        Running::new(&ListDirectory { path: path("/a") }, Arc::default(), Arc::default(), None);
     let listing = live.begin(listing);
     let view = live.view();
     assert_eq!((view.state, view.idle, view.operations_running), (SessionState::Busy, None, 1));
@@ -51,7 +52,7 @@ async fn a_view_shows_what_a_session_does_and_how_fast() {
     let (up, down) = (Arc::<Progress>::default(), Arc::<Progress>::default());
     let uploading = live.begin(upload(&up));
     let action = ReadFile { path: path("/down"), offset: 0, representation: Representation::Image };
-    let downloading = live.begin(Running::new(&action, down.clone(), Arc::default()));
+    let downloading = live.begin(Running::new(&action, down.clone(), Arc::default(), None));
     for _ in 0..10 {
         up.add(1000);
         down.add(500);

@@ -63,6 +63,20 @@ pub struct SessionView {
     pub ending: Option<String>,
 }
 
+/// An open session, for metrics.
+pub(in crate::session) struct SessionSummary {
+    /// `ftp`, `ftps`, `sftp`.
+    pub(in crate::session) protocol: &'static str,
+    pub(in crate::session) state: SessionState,
+    /// The backend's name; empty before the login.
+    pub(in crate::session) backend: String,
+    /// `None` before the login.
+    pub(in crate::session) user: Option<Vec<u8>>,
+    /// Running transfers, and open files.
+    pub(in crate::session) uploads: usize,
+    pub(in crate::session) downloads: usize,
+}
+
 /// What a session does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SessionState {
@@ -91,6 +105,8 @@ pub struct RunningView {
     pub to: Option<Vec<u8>>,
     /// Of file data; `None` without.
     pub direction: Option<Direction>,
+    /// Bytes that it will have moved at its end, where the backend has told.
+    pub size: Option<u64>,
     /// Since when it runs.
     pub since: SystemTime,
     /// The same, as a duration.

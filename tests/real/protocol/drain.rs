@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use super::{Fixture, Plan, TIMEOUT};
 use crate::support::clients::openssh::sftp;
 use crate::support::gateway::lockgate;
+use crate::support::metrics;
 use crate::support::raw::{dial, dial_from};
 use crate::support::sftp_fixture::{SftpPlan, becomes_true};
 use crate::support::{PASSWORD, USER, pattern};
@@ -26,11 +27,11 @@ fn get(fixture: &Fixture, path: &str) -> (u16, String) {
     (status.unwrap_or_else(|| panic!("no status in {head}")), body.to_owned())
 }
 
-/// A time series by its name and labels as on the page.
+/// The sum over all series with this name and these labels.
 #[track_caller]
 fn value(page: &str, series: &str) -> u64 {
-    let line = page.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
-    line.and_then(|value| value.parse().ok()).unwrap_or_else(|| panic!("no {series} in:\n{page}"))
+    let sum = metrics::sum(page, series).map(|value| value as u64);
+    sum.unwrap_or_else(|| panic!("no {series} in:\n{page}"))
 }
 
 fn await_draining(fixture: &Fixture) {

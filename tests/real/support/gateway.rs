@@ -13,6 +13,7 @@ use rustix::process::{Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
 
+use super::metrics;
 use super::process::{CleanupGuard, Output, pid, run, spawn, wait};
 use super::raw::dial;
 
@@ -177,15 +178,20 @@ impl Gateway {
         std::fs::read_dir(folder).expect("the process's files").count()
     }
 
-    /// The value of a time series, by its name and labels as on the metrics page.
+    /// The sum over all series with this name and, at least, these labels, as in `name{label="value"}`;
+    /// `None` if there is none.
     pub fn metric(&self, series: &str) -> Option<u64> {
+        metrics::sum(&self.metrics_page(), series).map(|value| value as u64)
+    }
+
+    /// What `/metrics` shows.
+    pub fn metrics_page(&self) -> String {
         let mut tcp = dial(self.address("metrics"));
         tcp.write_all(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
             .expect("asking for the metrics");
         let mut page = String::new();
         tcp.read_to_string(&mut page).expect("the metrics");
-        let line = page.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
-        line.and_then(|value| value.parse().ok())
+        page.split_once("\r\n\r\n").expect("a head and a body").1.to_owned()
     }
 
     /// Its TCP connections to a port of this machine.

@@ -11,6 +11,7 @@ pub mod gateway;
 pub mod haproxy;
 pub mod limits;
 pub mod mainframe;
+pub mod metrics;
 pub mod netns;
 pub mod pki;
 pub mod ports;

@@ -12,8 +12,8 @@ use crate::backend::ftp::control::Control;
 use crate::backend::ftp::reply;
 use crate::backend::ftp::settings::{Settings, TlsMode};
 use crate::backend::{Origin, SendProxyProtocol};
-use crate::net::Stream;
 use crate::net::tls::{ClientTls, Distrust, DistrustedCertificate};
+use crate::net::{ConnectEnd, Stream};
 use crate::op::{Failure, FailureKind, Outage, PeerReply};
 
 /// A control connection after the greeting.
@@ -27,6 +27,17 @@ pub(super) struct Opened {
 /// Opens a control connection up to the greeting, with TLS as configured. If the server supports
 /// none of the preferred TLS versions, the others are tried.
 pub(super) async fn open(
+    settings: &Settings,
+    shared: &Shared,
+    origin: Origin,
+) -> Result<Opened, Failure> {
+    let connecting = shared.connector.connecting();
+    let opened = open_unmeasured(settings, shared, origin).await;
+    connecting.ended(ConnectEnd::of(&opened));
+    opened
+}
+
+async fn open_unmeasured(
     settings: &Settings,
     shared: &Shared,
     origin: Origin,

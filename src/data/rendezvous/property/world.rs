@@ -11,7 +11,7 @@ use crate::data::rendezvous::client_key::{ClientMatch, Key};
 use crate::data::rendezvous::quarantine::QUARANTINE_TTL;
 use crate::data::rendezvous::slot::ExpectedSession;
 use crate::data::rendezvous::table::{
-    Arrival, Candidates, Lease, NotReserved, Request, Routed, Rules, Table,
+    Arrival, Candidates, Lease, NO_SESSION, NotReserved, Request, Routed, Rules, Table, next_login,
 };
 use crate::net::tls::{ResumptionEvidence, SessionId};
 
@@ -181,6 +181,7 @@ impl World {
                 }
             }
         }
+        self.check_fullness();
         self.check_deliveries();
     }
 
@@ -296,6 +297,30 @@ impl World {
                 assert!(session.guessed <= 1);
             }
         }
+    }
+
+    /// Fullness is 1 if the next session of a client would not get a port, and less if that of each would.
+    fn check_fullness(&mut self) {
+        let fullness = self.table.fullness(self.now);
+        assert!((0.0..=1.0).contains(&fullness), "{fullness}");
+        let is_refused = (0..CLIENTS).any(|number| !self.next_gets_port(client(number)));
+        assert_eq!(fullness >= 1.0, is_refused, "{fullness}");
+    }
+
+    fn next_gets_port(&mut self, client: IpAddr) -> bool {
+        let in_clear = self.table.is_next_in_clear(self.now, client);
+        let tls = ExpectedSession {
+            listener: 0,
+            id: [u8::MAX; 16],
+            evidence: next_login(self.now),
+            must_resume: true,
+        };
+        let tls = Some(tls).filter(|_| !in_clear);
+        let deadline = self.now + CONNECT_TIMEOUT;
+        let request = Request { client, session: NO_SESSION, tls, deadline };
+        let Ok(lease) = self.table.reserve(self.now, &request) else { return false };
+        self.table.release(self.now, &lease, true);
+        true
     }
 
     pub(super) fn end(mut self) {

@@ -2,7 +2,8 @@
 
 use zeroize::Zeroizing;
 
-use crate::front::ftp::client::{Client, Flow, LoggedIn, LoginState, RelayedState, TransferState};
+use crate::front::ftp::client::Client;
+use crate::front::ftp::client_state::{Flow, LoggedIn, LoginState, RelayedState, TransferState};
 use crate::front::ftp::reply::Reply;
 use crate::op::{Failure, FailureKind, Fault, Greeting};
 use crate::session::{ClientRefusal, EndSlot, Password, PasswordNeed, Proof, SessionEnd};

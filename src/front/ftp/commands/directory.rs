@@ -1,7 +1,8 @@
 //! CWD, CDUP, PWD: RFC 959 section 4.1.1, appendix II.
 
 use super::Outcome;
-use crate::front::ftp::client::{Client, Flow};
+use crate::front::ftp::client::Client;
+use crate::front::ftp::client_state::Flow;
 use crate::front::ftp::reply::Reply;
 use crate::op::{Answer, Operation, RemotePath};
 

@@ -2,7 +2,8 @@
 //! modification time: MDTM with a time, SITE UTIME.
 
 use super::Outcome;
-use crate::front::ftp::client::{Client, Flow};
+use crate::front::ftp::client::Client;
+use crate::front::ftp::client_state::Flow;
 use crate::front::ftp::reply::Reply;
 use crate::op::{
     Answer, Changes, Entry, Failure, FailureKind, Operation, Precision, RemotePath, Representation,

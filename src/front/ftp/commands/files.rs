@@ -1,7 +1,8 @@
 //! RNFR, RNTO, DELE, MKD, RMD (RFC 959 section 4.1.3), SITE CHMOD.
 
 use super::Outcome;
-use crate::front::ftp::client::{Client, Flow};
+use crate::front::ftp::client::Client;
+use crate::front::ftp::client_state::Flow;
 use crate::front::ftp::reply::Reply;
 use crate::op::{Answer, Changes, Failure, Onto, Operation, PeerReply};
 

@@ -1,6 +1,7 @@
 //! FEAT, OPTS (RFC 2389), HELP, STAT without a name (RFC 959 section 4.1.3).
 
-use crate::front::ftp::client::{Client, LoginState};
+use crate::front::ftp::client::Client;
+use crate::front::ftp::client_state::LoginState;
 use crate::front::ftp::reply::Reply;
 use crate::op::Representation;
 use crate::wire::ftp::command::Command;

@@ -11,7 +11,8 @@ mod relayed;
 mod security;
 mod transfer;
 
-use super::client::{Client, Flow, LoggedIn, LoginState};
+use super::client::Client;
+use super::client_state::{Flow, LoggedIn, LoginState};
 use super::reply::Reply;
 use crate::op::{Failure, FailureKind, Fault, RemotePath};
 use crate::wire::ftp::command::Command as C;

@@ -6,7 +6,8 @@ use std::time::Instant;
 
 use super::Outcome;
 use crate::data::{ClientMatch, Pool, PortRequest, Reservation};
-use crate::front::ftp::client::{Client, Flow, LoginState};
+use crate::front::ftp::client::Client;
+use crate::front::ftp::client_state::{Flow, LoginState};
 use crate::front::ftp::data_connection::{RequestedConnection, Target};
 use crate::front::ftp::reply::Reply;
 use crate::op::{Failure, FailureKind, Fault, Representation};

@@ -1,7 +1,8 @@
 //! Sessions at opaque servers: commands and replies are relayed (RFC 959), FEAT (RFC 2389) is combined.
 
 use super::Outcome;
-use crate::front::ftp::client::{Client, Flow};
+use crate::front::ftp::client::Client;
+use crate::front::ftp::client_state::Flow;
 use crate::op::{FailureKind, PeerReply};
 use crate::session::RelayedDownload;
 use crate::wire::ftp::relayed::{Data, RelayedCommand};

@@ -1,6 +1,7 @@
 //! AUTH, PBSZ, PROT: RFC 2228, RFC 4217.
 
-use crate::front::ftp::client::{Client, Flow, LoginState};
+use crate::front::ftp::client::Client;
+use crate::front::ftp::client_state::{Flow, LoginState};
 use crate::front::ftp::handshake;
 use crate::front::ftp::reply::Reply;
 use crate::session::ClientRefusal;

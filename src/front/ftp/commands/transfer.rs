@@ -7,14 +7,15 @@ use tokio::net::TcpStream;
 
 use super::Outcome;
 use crate::data::{RelayError, Side, Sink, Source, relay};
-use crate::front::ftp::client::{Client, Flow};
+use crate::front::ftp::client::Client;
+use crate::front::ftp::client_state::Flow;
 use crate::front::ftp::control::Interruption;
 use crate::front::ftp::data_connection::{self, DataConnection, Protection, RequestedConnection};
 use crate::front::ftp::reply::Reply;
 use crate::front::ftp::shared::Shared;
 use crate::net::tls::{ControlTls, Direction};
 use crate::op::{Failure, FailureKind, Fault, RemotePath, Representation, WriteMode};
-use crate::session::{Download, SessionEnd, Upload};
+use crate::session::{Channel, Download, SessionEnd, Upload};
 use crate::wire::ftp::command::Store;
 
 /// For the end of the data connection of a client whose control connection has ended.
@@ -238,7 +239,13 @@ pub(super) fn establish<'a>(
     let protection = tls.map(|tls| Protection { tls, require_resumed });
     let limit = shared.gateway.limits.data_connect_timeout;
     // Boxed: a session that only waits for commands does not need its 12 KiB.
-    Box::pin(data_connection::establish(requested, direction, protection, limit))
+    Box::pin(async move {
+        let established =
+            data_connection::establish(requested, direction, protection, limit).await?;
+        let (gateway, listener) = (&shared.gateway, &shared.settings.name);
+        gateway.tls_established(listener, Channel::Data, &established.stream);
+        Ok(established)
+    })
 }
 
 /// Ends the data as complete. The client's own end is not awaited: some clients end only after they

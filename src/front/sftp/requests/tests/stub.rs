@@ -265,7 +265,7 @@ pub(in crate::front::sftp) fn gateway(stub: &Arc<Stub>) -> Gateway {
         policy_limits: Default::default(),
         expected: Default::default(),
         limits: Limits::default(),
-        metrics: Metrics::register(&Registry::new()).unwrap(),
+        metrics: Arc::new(Metrics::register(&Registry::new()).unwrap()),
         audit: Default::default(),
     }
 }

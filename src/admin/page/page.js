@@ -1,0 +1,179 @@
+// Asks the gateway every two seconds while the page is visible, and shows what it answered.
+
+const INTERVAL = 2000;
+// What changes seldom is asked for every so many times.
+const SELDOM = 15;
+const TIMEOUT = 8000;
+
+const page = { sections: null, timer: null, running: false, again: false, round: 0, last: null, texts: {} };
+
+class LoginNeeded extends Error {}
+
+async function get(path) {
+  const response = await fetch(path, { signal: AbortSignal.timeout(TIMEOUT) });
+  if (response.status === 401) throw new LoginNeeded();
+  const answer = await response.json();
+  if (!response.ok) throw new Error(answer.error);
+  return answer;
+}
+
+// Now, unless it runs already; then once more after it.
+async function refresh() {
+  if (page.running) {
+    page.again = true;
+    return;
+  }
+  clearTimeout(page.timer);
+  page.running = true;
+  const started = performance.now();
+  let goesOn = true;
+  try {
+    await update();
+    page.last = Date.now();
+    connected();
+  } catch (error) {
+    if (error instanceof LoginNeeded) {
+      goesOn = false;
+      showLogin("");
+    } else {
+      lost();
+    }
+  }
+  page.running = false;
+  const took = performance.now() - started;
+  if (page.again) {
+    page.again = false;
+    refresh();
+  } else if (goesOn && !document.hidden) {
+    // A busy gateway is asked less often.
+    page.timer = setTimeout(refresh, Math.max(INTERVAL, 4 * took));
+  }
+}
+
+async function update() {
+  const seldom = page.round % SELDOM === 0;
+  const status = await get("/status");
+  page.round += 1;
+  const often = ["sessions", "transfers", "ports", "backends", "bans", "failures", "throughput", "expected"];
+  const paths = seldom ? [...often, "configuration"] : often;
+  const answers = await Promise.all(paths.map((path) => get(`/${path}`)));
+  const all = Object.fromEntries(paths.map((path, index) => [path, answers[index]]));
+  $("login").hidden = true;
+  $("data").hidden = false;
+  $("actions").hidden = false;
+  page.sections ??= makeSections();
+  show(status, all);
+}
+
+function show(status, { sessions, transfers, ports, backends, bans, failures, throughput, expected, ...seldom }) {
+  const { sections } = page;
+  setText($("version"), status.version);
+  showTiles(status, expected.expected);
+  sections.chart.update(throughput);
+  showFiltered("transfers", transfers.transfers, transfers.running, (row) => [row.path, row.user, row.client, row.backend, row.direction, row.protocol]);
+  showFiltered("sessions", sessions.sessions, sessions.open, (row) => [String(row.session), row.user, row.client.address, row.state, row.protocol, row.listener, row.backend?.name]);
+  showFiltered("failures", numbered(failures.failures), failures.failures.length, (row) => [row.operation, row.path, row.to, row.user, row.client, row.fault, row.rule, row.reason, row.outcome]);
+  sections.backends.update(backends.servers);
+  setText($("backends-count"), plural(backends.servers.length, "server"));
+  sections.ports.update(ports.pools);
+  sections.bans.update(bans.bans);
+  setText($("bans-count"), bans.bans.length ? plural(bans.bans.length, "address").replace("addresss", "addresses") : "");
+  sections.listeners.update(status.listeners);
+  sections.expected.update(expected.expected);
+  showDrain(status.drain);
+  if (seldom.configuration) showConfiguration(seldom.configuration);
+}
+
+// An identity for what has none: how many there were of the same.
+function numbered(failures) {
+  const seen = new Map();
+  return [...failures].reverse().map((failure) => {
+    const same = `${failure.time} ${failure.session} ${failure.operation} ${failure.path}`;
+    seen.set(same, (seen.get(same) ?? 0) + 1);
+    return { ...failure, number: `${same} ${seen.get(same)}` };
+  }).reverse();
+}
+
+function showFiltered(name, rows, all, text) {
+  const words = $(`${name}-filter`).value;
+  const found = filtered(rows, words, text);
+  page.texts[name] = () => showFiltered(name, rows, all, text);
+  const note = words && rows.length > 0 ? "None has all of these words." : page.sections[name].empty;
+  page.sections[name].update(found, note);
+  setText($(`${name}-count`), words ? `${found.length} of ${all}` : all > 0 ? String(all) : "");
+}
+
+function showDrain({ phase, seconds_left: left }) {
+  const wait = left === null ? "" : ` (${duration(left)} left)`;
+  const text = {
+    serving: "Serving",
+    accepting: `Draining: still accepting${wait}`,
+    draining: `Draining: no new sessions${wait}`,
+    aborting: "Draining: cutting transfers",
+  }[phase];
+  showState(phase === "serving" ? "good" : "warn", text ?? phase);
+  $("drain").disabled = phase !== "serving";
+}
+
+function showConfiguration({ file, in_force_since: time, needs_restart: keys, configuration }) {
+  setText($("configuration-about"), `${file ?? "no file"}, since ${clock(time)}`);
+  $("configuration-restart").hidden = keys.length === 0;
+  setText($("configuration-restart"), keys.length ? `The file has changed in ${keys.join(", ")}, which applies after a restart.` : "");
+  setText($("configuration"), JSON.stringify(configuration, null, 2));
+}
+
+function showState(kind, text) {
+  setAttribute($("state"), "data-state", kind);
+  setText($("state"), text);
+}
+
+function connected() {
+  if (!$("lost").hidden) {
+    $("lost").hidden = true;
+    $("lost").textContent = "";
+    notify("The gateway answers again.", "good");
+    page.round = 0;
+  }
+  document.body.classList.remove("stale");
+  document.title = `lockgate on ${location.host}`;
+  setText($("updated"), `as of ${clock(page.last)}`);
+}
+
+function lost() {
+  document.body.classList.add("stale");
+  document.title = "No answer: lockgate";
+  showState("bad", "No answer");
+  const text = page.last === null
+    ? "The gateway does not answer. It is asked again every two seconds."
+    : `The gateway does not answer. What you see is as of ${clock(page.last)}.`;
+  $("lost").hidden = false;
+  // Read aloud once, as it does not change.
+  setText($("lost"), text);
+}
+
+function showLogin(problem) {
+  clearTimeout(page.timer);
+  $("data").hidden = true;
+  $("actions").hidden = true;
+  $("lost").hidden = true;
+  document.body.classList.remove("stale");
+  document.title = "Log in: lockgate";
+  setText($("updated"), "");
+  setText($("version"), "");
+  setText($("notice"), "");
+  showState("wait", "Not logged in");
+  $("login").hidden = false;
+  setText($("login-error"), problem);
+  setAttribute($("token"), "aria-invalid", String(problem !== ""));
+  $("token").focus();
+}
+
+connectActions();
+for (const name of ["transfers", "sessions", "failures"]) {
+  $(`${name}-filter`).addEventListener("input", () => page.texts[name]?.());
+}
+document.addEventListener("visibilitychange", () => {
+  clearTimeout(page.timer);
+  if (!document.hidden && $("login").hidden) refresh();
+});
+refresh();

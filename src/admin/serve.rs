@@ -1,0 +1,32 @@
+//! Serves operators: the socket and the address, with what both need.
+
+use std::sync::Arc;
+
+use tokio_util::sync::CancellationToken;
+
+use super::api::Api;
+use super::control::Control;
+use super::endpoint::AdminEndpoint;
+use super::socket::AdminSocket;
+use crate::net::task;
+
+/// Serves until `stop`, on each of them that there is.
+pub fn serve_operators(
+    socket: Option<AdminSocket>,
+    endpoint: Option<AdminEndpoint>,
+    control: Arc<dyn Control>,
+    stop: &CancellationToken,
+) {
+    if socket.is_none() && endpoint.is_none() {
+        return;
+    }
+    let rates = control.lasting().live.keep_rates();
+    task::spawn(stop.clone().run_until_cancelled_owned(rates));
+    let api = Api { control };
+    if let Some(socket) = socket {
+        socket.serve(api.clone(), stop.clone());
+    }
+    if let Some(endpoint) = endpoint {
+        endpoint.serve(api, stop.clone());
+    }
+}

@@ -1,0 +1,372 @@
+//! The metrics of clients, sessions, operations and transfers.
+
+mod live;
+mod users;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use prometheus::{HistogramVec, IntCounter, IntCounterVec, IntGauge, Registry};
+
+use super::client_refusal::ClientRefusal;
+use super::counted_users::{CountedUsers, ShownUsers, UserOutcome};
+use super::limits::Limits;
+use super::live::{ByteCounters, LiveSessions};
+use super::outages::Outages;
+use super::session_info::SessionInfo;
+use crate::metrics::{self, Labels};
+use crate::net::{Protection, Stream};
+use crate::op::Direction;
+
+/// From a password that the gateway knows to `limits.login_timeout`.
+const LOGIN_SECONDS: [f64; 10] = [0.005, 0.025, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0];
+
+/// From small files in a data centre to the last night's backup.
+const TRANSFER_SECONDS: [f64; 11] =
+    [0.01, 0.05, 0.25, 1.0, 5.0, 15.0, 60.0, 300.0, 1800.0, 7200.0, 21600.0];
+
+/// A backend on the same machine needs one millisecond; clients give up after a minute.
+const FIRST_BYTE_SECONDS: [f64; 9] = [0.001, 0.005, 0.025, 0.1, 0.25, 1.0, 5.0, 15.0, 60.0];
+
+/// The label of what is not known.
+const UNKNOWN: &str = "unknown";
+
+/// Sessions, logins, operations, transfers and bytes. Labels are names of the configuration and
+/// constants, never data of a client, but for the users that `metrics` shows.
+pub struct Metrics {
+    logins: IntCounterVec,
+    login_seconds: HistogramVec,
+    operations: IntCounterVec,
+    transfers: IntCounterVec,
+    bytes: IntCounterVec,
+    transfer_seconds: HistogramVec,
+    first_byte_seconds: HistogramVec,
+    proxy_refused: IntCounterVec,
+    clients_refused: IntCounterVec,
+    without_login: IntCounterVec,
+    tls_handshakes: IntCounterVec,
+    ssh_key_exchanges: IntCounterVec,
+    sessions_limit: IntGauge,
+    sessions_per_address_limit: IntGauge,
+    pub(super) outages: Outages,
+    users: CountedUsers,
+    scope: Mutex<Scope>,
+}
+
+#[derive(Default)]
+struct Scope {
+    in_force: MetricsScope,
+    /// Series may be left of listeners or backends that are no longer in force.
+    has_left: bool,
+}
+
+/// What the configuration in force has series of.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct MetricsScope {
+    /// The protocols that clients of each listener may speak: `ftp`, `ftps`, `sftp`.
+    pub listeners: BTreeMap<String, &'static [&'static str]>,
+    /// By name.
+    pub backends: BTreeSet<String>,
+}
+
+/// A connection of a client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Channel {
+    /// A control connection.
+    Control,
+    /// A data connection.
+    Data,
+}
+
+/// A transfer that has ended, or was refused.
+pub(super) struct EndedTransfer<'a> {
+    pub(super) direction: Direction,
+    /// As in its record.
+    pub(super) outcome: &'a str,
+    /// Whether it moved a byte, or ended well.
+    pub(super) began: bool,
+    pub(super) duration: Duration,
+    /// To the first byte, if there was one.
+    pub(super) first_byte: Option<Duration>,
+}
+
+impl Metrics {
+    /// Creates the metrics and registers them, once per registry.
+    pub fn register(registry: &Registry) -> Result<Self, prometheus::Error> {
+        let counters = |name: &str, help: &str, labels: &[&str]| {
+            metrics::counters(registry, name, help, labels)
+        };
+        Ok(Self {
+            outages: Outages::register(registry)?,
+            logins: counters(
+                "lockgate_logins_total",
+                "Logins that ended, and public keys that were refused",
+                &["listener", "protocol", "method", "outcome"],
+            )?,
+            login_seconds: metrics::histograms(
+                registry,
+                "lockgate_login_duration_seconds",
+                "Time from what proves the user to the answer, waits and the backend included",
+                &["protocol", "outcome"],
+                &LOGIN_SECONDS,
+            )?,
+            operations: counters(
+                "lockgate_operations_total",
+                "Operations at backends, transfers included",
+                &["protocol", "backend", "operation", "outcome", "fault"],
+            )?,
+            transfers: counters(
+                "lockgate_transfers_total",
+                "File transfers that ended",
+                &["listener", "protocol", "backend", "direction", "outcome"],
+            )?,
+            bytes: counters(
+                "lockgate_transfer_bytes_total",
+                "Bytes of files, counted while they are transferred",
+                &["listener", "protocol", "backend", "direction"],
+            )?,
+            transfer_seconds: metrics::histograms(
+                registry,
+                "lockgate_transfer_duration_seconds",
+                "Time from the command to the end of transfers that moved bytes or ended well",
+                &["protocol", "backend", "direction"],
+                &TRANSFER_SECONDS,
+            )?,
+            first_byte_seconds: metrics::histograms(
+                registry,
+                "lockgate_transfer_first_byte_seconds",
+                "Time from the command to the first byte that was forwarded",
+                &["protocol", "backend", "direction"],
+                &FIRST_BYTE_SECONDS,
+            )?,
+            clients_refused: counters(
+                "lockgate_clients_refused_total",
+                "Clients refused before a login",
+                &["listener", "reason"],
+            )?,
+            without_login: counters(
+                "lockgate_connections_without_login_total",
+                "Client connections that ended before a login and were not refused",
+                &["listener"],
+            )?,
+            proxy_refused: counters(
+                "lockgate_proxy_protocol_refused_total",
+                "Connections closed because they came from no trusted proxy, or without a valid header",
+                &["listener"],
+            )?,
+            tls_handshakes: counters(
+                "lockgate_tls_handshakes_total",
+                "TLS handshakes with clients that succeeded",
+                &["listener", "channel", "version", "key_exchange", "resumed"],
+            )?,
+            ssh_key_exchanges: counters(
+                "lockgate_ssh_key_exchanges_total",
+                "First SSH key exchanges of clients that then tried to log in",
+                &["listener", "key_exchange", "cipher"],
+            )?,
+            sessions_limit: metrics::gauge(
+                registry,
+                "lockgate_sessions_limit",
+                "Sessions that may be open (limits.sessions)",
+            )?,
+            sessions_per_address_limit: metrics::gauge(
+                registry,
+                "lockgate_sessions_per_address_limit",
+                "Sessions that one client address may have (limits.sessions_per_address)",
+            )?,
+            users: CountedUsers::default(),
+            scope: Mutex::default(),
+        })
+    }
+
+    /// Goes on with another configuration: series that are known exist from the start.
+    pub fn put_in_force(&self, limits: &Limits, shown: ShownUsers, scope: MetricsScope) {
+        self.sessions_limit.set(limits.sessions as i64);
+        self.sessions_per_address_limit.set(limits.sessions_per_address as i64);
+        self.users.show(shown);
+        for (listener, protocols) in &scope.listeners {
+            self.without_login.with_label_values(&[listener]);
+            let is_possible = |kind: &&ClientRefusal| kind.is_possible(protocols);
+            for kind in ClientRefusal::ALL.iter().filter(is_possible) {
+                self.clients_refused.with_label_values(&[listener, kind.as_str()]);
+            }
+        }
+        let mut known = self.scope();
+        let MetricsScope { listeners, backends } = &known.in_force;
+        known.has_left |= listeners.keys().any(|name| !scope.listeners.contains_key(name))
+            || !backends.is_subset(&scope.backends);
+        known.in_force = scope;
+    }
+
+    /// Ends the series of listeners and backends that neither the configuration nor a session has any more.
+    pub fn forget_ended(&self, live: &LiveSessions) {
+        let mut scope = self.scope();
+        if !std::mem::take(&mut scope.has_left) {
+            return;
+        }
+        let (mut listeners, mut backends) = (BTreeSet::new(), BTreeSet::new());
+        for session in live.all() {
+            listeners.insert(session.listener().to_owned());
+            backends.insert(session.summary().backend);
+        }
+        let MetricsScope { listeners: in_force, backends: of_routes } = &scope.in_force;
+        let is_left = |name: &str| !in_force.contains_key(name) && !listeners.contains(name);
+        let is_left_backend =
+            |name: &str| !name.is_empty() && !of_routes.contains(name) && !backends.contains(name);
+        let is_gone = |labels: &Labels<'_>| {
+            labels.get("listener").is_some_and(|name| is_left(name))
+                || labels.get("backend").is_some_and(|name| is_left_backend(name))
+        };
+        for counters in [
+            &self.logins,
+            &self.operations,
+            &self.transfers,
+            &self.bytes,
+            &self.proxy_refused,
+            &self.clients_refused,
+            &self.without_login,
+            &self.tls_handshakes,
+            &self.ssh_key_exchanges,
+            self.outages.counters(),
+        ] {
+            metrics::remove(counters, is_gone);
+        }
+        for histograms in [&self.transfer_seconds, &self.first_byte_seconds] {
+            metrics::remove(histograms, is_gone);
+        }
+        let still_open = listeners.iter().any(|name| !in_force.contains_key(name))
+            || backends.iter().any(|name| !name.is_empty() && !of_routes.contains(name));
+        scope.has_left = still_open;
+    }
+
+    /// Counts connections refused because of their PROXY protocol header.
+    pub(super) fn proxy_refused(&self, listener: &str) -> IntCounter {
+        self.proxy_refused.with_label_values(&[listener])
+    }
+
+    /// Counts a refused client.
+    pub(super) fn client_refused(&self, listener: &str, kind: ClientRefusal) {
+        self.clients_refused.with_label_values(&[listener, kind.as_str()]).inc();
+    }
+
+    /// Counts a connection that ended before a login and was not refused.
+    pub(super) fn ended_without_login(&self, listener: &str) {
+        self.without_login.with_label_values(&[listener]).inc();
+    }
+
+    /// Counts the TLS handshake of a connection; nothing if it is in clear.
+    pub(super) fn tls_handshake(&self, listener: &str, channel: Channel, stream: &Stream) {
+        let Some(protection) = stream.protection() else { return };
+        let version = match protection.version {
+            Some("1.3") => "TLSv1.3",
+            Some("1.2") => "TLSv1.2",
+            _ => UNKNOWN,
+        };
+        let channel = match channel {
+            Channel::Control => "control",
+            Channel::Data => "data",
+        };
+        // A session of TLS 1.2 that is resumed has none.
+        let key_exchange = protection.key_exchange.as_deref().unwrap_or("none");
+        let resumed = if stream.resumed_tls() { "true" } else { "false" };
+        let labels = [listener, channel, version, key_exchange, resumed];
+        self.tls_handshakes.with_label_values(&labels).inc();
+    }
+
+    /// Counts the first key exchange of an SSH connection.
+    pub(super) fn ssh_key_exchange(&self, listener: &str, protection: &Protection) {
+        let key_exchange = protection.key_exchange.as_deref().unwrap_or(UNKNOWN);
+        let cipher = protection.cipher.as_deref().unwrap_or(UNKNOWN);
+        self.ssh_key_exchanges.with_label_values(&[listener, key_exchange, cipher]).inc();
+    }
+
+    /// Counts a public key that was refused; it ends no login.
+    pub(super) fn key_offer(&self, info: &SessionInfo, outcome: &str) {
+        self.login(info, outcome);
+    }
+
+    /// Counts a login that ended after `duration`, with its outcome in the record.
+    pub(super) fn login_ended(&self, info: &SessionInfo, outcome: &str, duration: Duration) {
+        self.login(info, outcome);
+        let counted = match outcome {
+            "ok" => self.users.logged_in(info.user()),
+            _ => self.users.get(info.user()),
+        };
+        let outcome = UserOutcome::of(outcome);
+        counted.into_iter().for_each(|user| user.logins().count(outcome));
+        // The rest of the login follows.
+        if outcome != UserOutcome::Partial {
+            let labels = [info.protocol, outcome.as_str()];
+            self.login_seconds.with_label_values(&labels).observe(duration.as_secs_f64());
+        }
+    }
+
+    #[cfg(test)]
+    pub(super) fn logins(
+        &self,
+        listener: &str,
+        protocol: &str,
+        method: &str,
+        outcome: &str,
+    ) -> u64 {
+        self.logins.with_label_values(&[listener, protocol, method, outcome]).get()
+    }
+
+    fn login(&self, info: &SessionInfo, outcome: &str) {
+        let labels = [&info.listener, info.protocol, &info.login.method, outcome];
+        self.logins.with_label_values(&labels).inc();
+    }
+
+    /// Counts an operation or a transfer that ended.
+    pub(super) fn operation(
+        &self,
+        info: &SessionInfo,
+        operation: &str,
+        outcome: &str,
+        fault: &str,
+    ) {
+        let labels = [info.protocol, info.backend(), operation, outcome, fault];
+        self.operations.with_label_values(&labels).inc();
+    }
+
+    /// What counts the bytes of a transfer.
+    pub(super) fn bytes(&self, info: &SessionInfo) -> ByteCounters {
+        let of = |direction: Direction| self.bytes_in(info, direction);
+        ByteCounters {
+            uploaded: of(Direction::Upload),
+            downloaded: of(Direction::Download),
+            user: self.users.get(info.user()),
+        }
+    }
+
+    /// What counts bytes in one direction; those of copies within a backend do not pass through here.
+    pub(super) fn bytes_in(&self, info: &SessionInfo, direction: Direction) -> IntCounter {
+        let labels = [&info.listener, info.protocol, info.backend(), direction.as_str()];
+        self.bytes.with_label_values(&labels)
+    }
+
+    /// Counts a transfer.
+    pub(super) fn transfer(&self, info: &SessionInfo, ended: &EndedTransfer<'_>) {
+        let direction = ended.direction.as_str();
+        let labels = [&info.listener, info.protocol, info.backend(), direction, ended.outcome];
+        self.transfers.with_label_values(&labels).inc();
+        let labels = [info.protocol, info.backend(), direction];
+        if ended.began {
+            let seconds = ended.duration.as_secs_f64();
+            self.transfer_seconds.with_label_values(&labels).observe(seconds);
+        }
+        if let Some(time) = ended.first_byte {
+            self.first_byte_seconds.with_label_values(&labels).observe(time.as_secs_f64());
+        }
+        if let Some(user) = self.users.get(info.user())
+            && let Some(transfers) = user.transfers(ended.direction)
+        {
+            transfers.count(UserOutcome::of(ended.outcome));
+        }
+    }
+
+    fn scope(&self) -> MutexGuard<'_, Scope> {
+        self.scope.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,195 @@
+"""A gateway with clients that the status page shows: slow transfers, names that attack a page, denials, a dead server."""
+
+import contextlib
+import ftplib
+import io
+import json
+import os
+import signal
+import socket
+import subprocess
+import threading
+import time
+
+TOKEN = "page-test-" + "0123456789abcdef" * 3
+PASSWORD = "a password, 4711"
+# Each sets window.attacked if the page takes it for markup or script.
+ATTACKS = [
+    "<img src=x onerror=window.attacked=1>.csv",
+    "\"'><script>window.attacked=1</script>",
+    "</td></tr></table><svg onload=window.attacked=1>",
+    "javascript:window.attacked=1",
+    "${window.attacked=1}{{window.attacked=1}}`",
+    "\x1b[2J\x1b]0;attacked\x07 \u202egpj.exe \u200b",
+    "&lt;b&gt; &amp; %3Cscript%3E",
+    "long-" + "x" * 246 + ".bin",
+]
+
+
+class Gateway:
+    """The program with a configuration of its own in `folder`."""
+
+    def __init__(self, program, folder):
+        self.folder = folder
+        self.program = program
+        self.ports = {name: free_port() for name in ["front", "other", "admin", "dead"]}
+        (folder / "files/in").mkdir(parents=True)
+        (folder / "files/in/orders.csv").write_text("1;2;3\n")
+        with open(folder / "files/big.bin", "wb") as file:
+            file.truncate(64 * 1024 * 1024)
+        self.write_token(TOKEN)
+        made = subprocess.run([program, "hash-password"], input=PASSWORD + "\n", capture_output=True, text=True, check=True)
+        self.hash = made.stdout.strip()
+        self.file = folder / "lockgate.yaml"
+        self.file.write_text(self.configuration())
+        self.process = None
+        self.start()
+
+    def write_token(self, token):
+        file = self.folder / "token"
+        file.write_text(token)
+        file.chmod(0o600)
+
+    def configuration(self):
+        users = {name: {"password_hash": self.hash} for name in ["alice", "bob", "<b>carol</b>"]}
+        listener = lambda name, pool: {"protocol": "ftp", "address": f"127.0.0.1:{self.ports[name]}", "data_ports": pool}
+        first = self.ports["front"] + 1000 if self.ports["front"] < 60000 else 20000
+        pools = {"public": (first, first + 119), "internal": (first + 200, first + 203)}
+        # JSON is YAML, too.
+        return json.dumps({
+            "listeners": {"front": listener("front", "public"), "other": listener("other", "internal")},
+            "data_ports": {name: {"range": f"{a}-{b}", "listen": ["127.0.0.1"]} for name, (a, b) in pools.items()},
+            "backends": {
+                "files": {"protocol": "local", "folder": str(self.folder / "files")},
+                "warehouse": {"protocol": "ftp", "address": [f"127.0.0.1:{self.ports['dead']}", f"127.0.0.1:{self.ports['front']}"],
+                              "check": {"interval": "1s"}},
+            },
+            "users": users,
+            "routes": [
+                {"match": {"listeners": ["front"]}, "authenticate": "gateway", "backend": "files"},
+                {"authenticate": "backend", "backend": "warehouse"},
+            ],
+            "policy": {"rules": [
+                {"name": "nothing-is-deleted", "match": {"paths": ["/in/**"]}, "deny": ["delete"]},
+                {"name": "rest", "allow": "all"},
+            ]},
+            "expect": [
+                {"name": "orders", "path": "/in/*.csv", "at_least": 2, "by": "24:00"},
+                {"name": "statements", "path": "/never/*", "from": "00:00", "by": "00:01"},
+            ],
+            "state_dir": str(self.folder),
+            "drain": {"accept_for": "0s", "timeout": "0s"},
+            "admin": {"address": f"127.0.0.1:{self.ports['admin']}", "token_file": "token"},
+        }, indent=1)
+
+    @property
+    def url(self):
+        return f"http://127.0.0.1:{self.ports['admin']}"
+
+    def start(self):
+        log = open(self.folder / "log", "a")
+        self.process = subprocess.Popen([self.program, "run", "-c", self.file], stderr=log, stdin=subprocess.DEVNULL)
+        end = time.monotonic() + 20
+        while not answers(self.ports["admin"]):
+            if self.process.poll() is not None or time.monotonic() > end:
+                raise RuntimeError("the gateway does not start:\n" + (self.folder / "log").read_text()[-3000:])
+            time.sleep(0.05)
+
+    def stop(self):
+        self.process.send_signal(signal.SIGTERM)
+        try:
+            self.process.wait(10)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+
+def free_port():
+    """Below the ephemeral range, as nothing else takes it meanwhile."""
+    for _ in range(1000):
+        port = 10000 + int.from_bytes(os.urandom(2), "big") % 18000
+        if not answers(port):
+            return port
+    raise RuntimeError("no free port")
+
+
+def answers(port):
+    with contextlib.closing(socket.socket()) as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+class Clients:
+    """FTP clients; each of its transfers goes on until they are closed."""
+
+    def __init__(self, port):
+        self.port = port
+        self.open = []
+        self.closing = threading.Event()
+        self.threads = []
+
+    def connect(self, user="alice", password=PASSWORD, source="127.0.0.1"):
+        ftp = ftplib.FTP(encoding="utf-8")
+        ftp.connect("127.0.0.1", self.port, timeout=30, source_address=(source, 0))
+        ftp.login(user, password)
+        self.open.append(ftp)
+        return ftp
+
+    def refused(self, ftp, command):
+        try:
+            ftp.sendcmd(command)
+        except ftplib.error_perm as error:
+            return str(error)
+        raise RuntimeError(f"{command} was not refused")
+
+    def refused_or_closed(self, ftp):
+        """The gateway's last words to a session that it has ended."""
+        try:
+            return ftp.getresp()
+        except (ftplib.Error, EOFError, OSError) as error:
+            return str(error)
+
+    def login_refused(self, user, source="127.0.0.1"):
+        with contextlib.suppress(ftplib.error_perm, EOFError, OSError):
+            self.connect(user, "wrong", source)
+            raise RuntimeError(f"{user} was not refused")
+
+    def upload(self, name, user="alice"):
+        """Ten times a second a little."""
+        self.begin(lambda ftp: ftp.storbinary(f"STOR {name}", Trickle(self.closing)), user)
+
+    def download(self, name, user="alice"):
+        def slowly(block):
+            self.closing.wait(0.02)
+            if self.closing.is_set():
+                raise EOFError
+        self.begin(lambda ftp: ftp.retrbinary(f"RETR {name}", slowly, 4096), user)
+
+    def begin(self, transfer, user):
+        ftp = self.connect(user)
+
+        def run():
+            # The end is the test's, or a kick.
+            with contextlib.suppress(EOFError, OSError, ftplib.Error):
+                transfer(ftp)
+        thread = threading.Thread(target=run, daemon=True)
+        thread.start()
+        self.threads.append(thread)
+
+    def close(self):
+        self.closing.set()
+        for ftp in self.open:
+            ftp.close()
+        for thread in self.threads:
+            thread.join(10)
+
+
+class Trickle(io.RawIOBase):
+    """A file that never ends before its time."""
+
+    def __init__(self, closing):
+        super().__init__()
+        self.closing = closing
+
+    def read(self, size=-1):
+        self.closing.wait(0.1)
+        return b"" if self.closing.is_set() else b"x" * 20_000
