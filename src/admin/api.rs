@@ -99,6 +99,7 @@ impl Api {
             pools: &pools.iter().map(|pool| pool.view()).collect::<Vec<_>>(),
             servers: &servers.view(),
             bans: explainer.gateway.guard.bans().len(),
+            expected: &lasting.expected.views(Timestamp::now()),
         })
     }
 

@@ -13,7 +13,7 @@ use super::error::{Answer, ApiError};
 use crate::backend::group::{Group, Servers};
 use crate::data::Pool;
 use crate::expected::ExpectedFiles;
-use crate::net::Drain;
+use crate::net::{CertificateEnd, Drain};
 use crate::session::LiveSessions;
 
 /// What the configuration in force consists of.
@@ -28,6 +28,8 @@ pub struct InForce {
     pub connects_limits: Vec<(String, usize)>,
     /// Its gateway and listeners.
     pub explainer: Explainer,
+    /// When the certificates end that it names.
+    pub certificate_ends: Vec<CertificateEnd>,
     /// Every bound address by listener name.
     pub addresses: Vec<(String, SocketAddr)>,
     /// Since when it is in force.

@@ -123,7 +123,7 @@ mod tests {
         NAME             DUE                             ARRIVED     STATE     LAST FILE
         bank-statements  2026-12-01 06:00 Europe/Berlin  0 of 3      waiting   -
         orders           2026-12-01 06:00 Europe/Berlin  2 of 3      overdue   2026-12-01 05:59 /in/<b>\u{1b}[2J\n\u{202e}x\xff.csv
-        prices           2026-12-01 06:00 Europe/Berlin  3 of 3      late      2026-12-01 05:59 /in/xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx…
+        prices           2026-12-01 06:00 Europe/Berlin  3 of 3      late      2026-12-01 05:59 /in/xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx…
         stock            2026-12-01 06:00 Europe/Berlin  10000 of 3  complete  2026-12-01 05:59 /in/Bestände.csv
         ");
         assert_eq!(expected_table(&json(&[])), "no files are expected (expect)\n");
@@ -152,7 +152,7 @@ mod tests {
                 );
             }
         }
-        for state in [State::Waiting, State::Complete, State::Overdue, State::Late] {
+        for state in State::ALL {
             assert!(docs.contains(&format!("| `{}` |", state.as_str())), "{state:?}");
         }
     }

@@ -2,7 +2,6 @@
 
 mod access;
 mod api;
-mod at_scrape;
 mod backends;
 mod bans;
 mod client;

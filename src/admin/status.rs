@@ -16,6 +16,7 @@ use super::explain::ListenerKind;
 use super::text::{bytes, columns, duration, list, number, percent, text_of, time};
 use crate::backend::group::ServerView;
 use crate::data::PoolView;
+use crate::expected::{ExpectedView, State};
 use crate::net::Drain;
 use crate::op::escape::printable;
 use crate::policy::Protocol;
@@ -37,6 +38,7 @@ pub(super) struct Snapshot<'a> {
     pub(super) pools: &'a [PoolView],
     pub(super) servers: &'a [ServerView],
     pub(super) bans: usize,
+    pub(super) expected: &'a [ExpectedView],
 }
 
 pub(super) fn json(now: &Snapshot<'_>) -> Value {
@@ -49,6 +51,7 @@ pub(super) fn json(now: &Snapshot<'_>) -> Value {
     });
     let sum = |of: fn(&SessionView) -> u64| sessions.iter().map(of).sum::<u64>();
     let count = |is: fn(&ServerView) -> bool| servers.iter().filter(|server| is(server)).count();
+    let expected = |state| now.expected.iter().filter(|view| view.state == state).count();
     json!({
         "version": env!("CARGO_PKG_VERSION"),
         "process": std::process::id(),
@@ -75,6 +78,8 @@ pub(super) fn json(now: &Snapshot<'_>) -> Value {
             "drained": count(|server| server.drained),
         },
         "bans": now.bans,
+        "expected": State::ALL.map(|state| (state.as_str(), expected(state)))
+            .into_iter().collect::<BTreeMap<_, _>>(),
     })
 }
 
@@ -115,10 +120,12 @@ pub fn status_text(response: &Value) -> String {
         _ => text_of(configuration, "file"),
     };
     let (sessions, servers) = (&response["sessions"], &response["servers"]);
-    let states = sessions["states"].as_object().into_iter().flatten();
-    let states = states.filter(|(_, count)| count.as_u64() > Some(0)).map(|(state, count)| {
-        format!("{} {}", count.as_u64().unwrap_or(0), printable(state.as_bytes()))
-    });
+    let states = counts(&sessions["states"]);
+    let states = if states.is_empty() { states } else { format!(": {states}") };
+    let expected = match counts(&response["expected"]) {
+        none if none.is_empty() => none,
+        counts => format!("expected files: {counts}\n"),
+    };
     let _ = write!(
         text,
         "lockgate {}, process {}, since {} ({})\n{drain}\
@@ -126,7 +133,7 @@ pub fn status_text(response: &Value) -> String {
          sessions: {} of at most {} (limits.sessions){}\n\
          transfers: {}; up {}/s, down {}/s\n\
          backend servers: {} up, {} down, {} drained\n\
-         banned addresses: {}\n",
+         banned addresses: {}\n{expected}",
         text_of(response, "version"),
         number(response, "process"),
         text_of(response, "started"),
@@ -134,10 +141,7 @@ pub fn status_text(response: &Value) -> String {
         text_of(configuration, "in_force_since"),
         number(sessions, "open"),
         number(sessions, "max"),
-        states.fold(String::new(), |all, state| format!(
-            "{all}{}{state}",
-            if all.is_empty() { ": " } else { ", " }
-        )),
+        states,
         number(sessions, "transfers"),
         bytes(number(sessions, "upload_rate")),
         bytes(number(sessions, "download_rate")),
@@ -176,6 +180,15 @@ pub fn status_text(response: &Value) -> String {
         let _ = write!(text, "\n{}", columns(&pools));
     }
     text
+}
+
+/// `2 before-login, 1 idle`, without those that are zero.
+fn counts(of: &Value) -> String {
+    let counts = of.as_object().into_iter().flatten();
+    let counts = counts.filter_map(|(name, count)| Some((name, count.as_u64()?)));
+    let counts = counts.filter(|(_, count)| *count > 0);
+    let counts = counts.map(|(name, count)| format!("{count} {}", printable(name.as_bytes())));
+    counts.collect::<Vec<_>>().join(", ")
 }
 
 /// Requests the state of a running gateway, for the command line.

@@ -4,6 +4,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
 use serde_json::json;
 
 use super::explain::ListenerKind;
@@ -12,6 +14,7 @@ use super::sessions_table::sessions_table;
 use super::status::{self, Snapshot, status_text};
 use crate::backend::group::ServerView;
 use crate::data::{PoolView, PortView};
+use crate::expected::{ExpectedView, State};
 use crate::net::{Drain, Endpoints};
 use crate::op::Direction;
 use crate::policy::Protocol;
@@ -147,6 +150,16 @@ fn the_status_sums_up_the_gateway() {
         [("public", Protocol::Ftp), ("other", Protocol::Sftp)].map(|(name, protocol)| {
             ListenerKind { name: name.into(), protocol, can_encrypt: false, must_encrypt: false }
         });
+    let expected = [State::Overdue, State::Waiting, State::Overdue].map(|state| ExpectedView {
+        name: "a".into(),
+        state,
+        at_least: 1,
+        arrived: 0,
+        start: Timestamp::UNIX_EPOCH,
+        due: Timestamp::UNIX_EPOCH,
+        zone: TimeZone::UTC,
+        last: None,
+    });
     let mut answer = status::json(&Snapshot {
         started: at,
         file: Some(Path::new("/etc/lock\ngate.yaml")),
@@ -159,6 +172,7 @@ fn the_status_sums_up_the_gateway() {
         pools: &[pool],
         servers: &servers,
         bans: 4,
+        expected: &expected,
     });
     assert_eq!(answer["process"], std::process::id());
     for varying in ["process", "seconds"] {
@@ -173,6 +187,7 @@ fn the_status_sums_up_the_gateway() {
     transfers: 0; up 0 B/s, down 0 B/s
     backend servers: 1 up, 1 down, 1 drained
     banned addresses: 4
+    expected files: 2 overdue, 1 waiting
 
     LISTENER  PROTOCOL  SESSIONS  ADDRESSES
     public    ftp       2         0.0.0.0:21, [::]:21

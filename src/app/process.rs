@@ -17,8 +17,10 @@ use crate::backend::group::{GroupMetrics, KnownServers};
 use crate::backend::{IgnoredAttributes, KnownLeases};
 use crate::data::{PoolMetrics, Pools};
 use crate::expected::{self, ExpectedFiles};
-use crate::net::ssh::KeyExchangeLimiter;
+use crate::metrics::{self, live_gauge};
+use crate::net::ssh::{EXCHANGES_MAX, KeyExchangeLimiter};
 use crate::net::{Connectors, Drain, Sockets};
+use crate::policy::KnownRules;
 use crate::policy::limits::{Counters, LimitMetrics};
 use crate::session::{Admission, Limits, LiveSessions, Metrics};
 
@@ -47,6 +49,7 @@ pub(super) struct Process {
     pub(super) audit: Audit,
     pub(super) ignored: IgnoredAttributes,
     pub(super) limit_metrics: LimitMetrics,
+    pub(super) rules: KnownRules,
     pub(super) hook_metrics: HookMetrics,
     pub(super) session_metrics: Arc<Metrics>,
     pub(super) users_reload: UsersReloadMetrics,
@@ -59,6 +62,8 @@ pub(super) struct Process {
 impl Process {
     /// Starts without users and sessions; registers all metrics.
     pub(super) fn new(registry: &Registry, audit: Audit) -> Result<Self, StartError> {
+        let exchanges = Arc::<KeyExchangeLimiter>::default();
+        register_exchanges(registry, &exchanges)?;
         let passwords = PasswordCheck::new(UserTable::default()).with_metrics(registry)?;
         let (live, admission) = (LiveSessions::new(), Admission::new(&Limits::default()));
         let session_metrics = Arc::new(Metrics::register(registry)?);
@@ -78,13 +83,14 @@ impl Process {
             connectors: Connectors::register(registry)?,
             admission,
             live,
-            exchanges: Arc::default(),
+            exchanges,
             passwords: Arc::new(passwords),
             guard: LoginGuard::new(GuardSettings::default(), registry)?,
             counters: Arc::default(),
             audit,
             ignored: IgnoredAttributes::register(registry)?,
             limit_metrics: LimitMetrics::register(registry)?,
+            rules: KnownRules::default(),
             hook_metrics: HookMetrics::register(registry)?,
             session_metrics,
             users_reload: UsersReloadMetrics::register(registry)?,
@@ -105,5 +111,27 @@ impl Process {
         self.servers.forget_ended();
         self.session_metrics.forget_ended(&self.live);
         self.connectors.forget_ended();
+        self.limit_metrics.forget_ended();
+        self.rules.forget_ended();
     }
+}
+
+fn register_exchanges(
+    registry: &Registry,
+    exchanges: &Arc<KeyExchangeLimiter>,
+) -> Result<(), prometheus::Error> {
+    let of = exchanges.clone();
+    live_gauge(
+        registry,
+        "lockgate_ssh_key_exchanges_busiest_address",
+        "SSH key exchanges before a login of the address that has most, of late",
+        move || f64::from(of.used_most()),
+    )?;
+    let limit = metrics::gauge(
+        registry,
+        "lockgate_ssh_key_exchanges_per_address_limit",
+        "SSH key exchanges before a login that an address gets at once",
+    )?;
+    limit.set(EXCHANGES_MAX.into());
+    Ok(())
 }

@@ -47,6 +47,19 @@ impl PasswordCheck {
             "Logins that wait for the check of their password",
             move || queue.waiting() as f64,
         )?;
+        let queue = self.queue.clone();
+        metrics::live_gauge(
+            registry,
+            "lockgate_password_checks_in_progress",
+            "Password checks that run",
+            move || queue.taken() as f64,
+        )?;
+        let places = metrics::gauge(
+            registry,
+            "lockgate_password_checks_limit",
+            "Password checks at once: one for each core",
+        )?;
+        places.set(self.queue.places() as i64);
         Ok(self)
     }
 

@@ -2,7 +2,7 @@
 //! of one address do not delay the logins of others.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::oneshot;
 
@@ -13,7 +13,10 @@ const PURGE_LENGTH: usize = 64;
 
 /// Gives places to password checks. Waiting ones are as many as logins, which `limits.sessions` and
 /// `limits.sessions_per_address` bound.
-pub(super) struct PasswordQueue(Mutex<State>);
+pub(super) struct PasswordQueue {
+    places: usize,
+    state: Mutex<State>,
+}
 
 #[derive(Default)]
 struct State {
@@ -29,14 +32,15 @@ pub struct Place(Option<Arc<PasswordQueue>>);
 impl PasswordQueue {
     /// With `places` checks at a time.
     pub(super) fn new(places: usize) -> Arc<Self> {
-        Arc::new(Self(Mutex::new(State { free: places, ..State::default() })))
+        let state = Mutex::new(State { free: places, ..State::default() });
+        Arc::new(Self { places, state })
     }
 
     /// Waits for a place. Of checks of one source, the first comes first. Dropped, it no longer waits.
     pub(super) async fn place(self: &Arc<Self>, source: Source) -> Place {
         loop {
             let place = {
-                let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+                let mut state = self.lock();
                 if state.free > 0 {
                     state.free -= 1;
                     return Place(Some(self.clone()));
@@ -50,9 +54,23 @@ impl PasswordQueue {
         }
     }
 
+    /// Checks that may run at a time.
+    pub(super) fn places(&self) -> usize {
+        self.places
+    }
+
+    /// Checks that run.
+    pub(super) fn taken(&self) -> usize {
+        self.places - self.lock().free
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Checks that wait for a place.
     pub(super) fn waiting(&self) -> usize {
-        let state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let state = self.lock();
         let of_source = |queue: &VecDeque<oneshot::Sender<Place>>| {
             queue.iter().filter(|waiting| !waiting.is_closed()).count()
         };
@@ -64,7 +82,7 @@ impl PasswordQueue {
         let mut place = Place(Some(self.clone()));
         loop {
             let next = {
-                let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+                let mut state = self.lock();
                 let next = state.next();
                 if next.is_none() {
                     state.free += 1;
@@ -155,7 +173,7 @@ mod tests {
         let guesses: Vec<_> = (0..400).map(|_| wait(&queue, 1)).collect();
         let honest = wait(&queue, 2);
         let second = wait(&queue, 2);
-        assert_eq!(queue.waiting(), 402);
+        assert_eq!((queue.waiting(), queue.taken(), queue.places()), (402, 1, 1));
         let mut guesses = guesses.into_iter();
         // Before the honest login, one guess is checked, and between it and the next, one.
         for honest in [honest, second] {
@@ -207,7 +225,7 @@ mod tests {
         for _ in 0..10_000 {
             drop(wait(&queue, 2));
         }
-        let kept = queue.0.lock().unwrap().waiting.values().map(VecDeque::len).sum::<usize>();
+        let kept = queue.lock().waiting.values().map(VecDeque::len).sum::<usize>();
         assert!(kept <= 64, "{kept}");
     }
 }

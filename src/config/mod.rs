@@ -13,7 +13,7 @@ use crate::auth::{GuardSettings, UserTable};
 use crate::backend::group::{self, ServerSettings};
 use crate::data::PoolSettings;
 use crate::front::ftp::ListenerSettings;
-use crate::net::DrainSettings;
+use crate::net::{CertificateEnd, DrainSettings};
 use crate::policy::RuleSet;
 use crate::route::RouteTable;
 use crate::session::{Limits, ShownUsers};
@@ -92,6 +92,8 @@ pub struct Compiled {
     pub metrics: Option<SocketAddr>,
     /// Which users the metrics show.
     pub shown_users: ShownUsers,
+    /// When the certificates end that the configuration names.
+    pub certificate_ends: Vec<CertificateEnd>,
     /// Whether `/ready` needs a backend with a server that is up.
     pub ready_needs_backend: bool,
     /// The operators' Unix socket.

@@ -3,9 +3,10 @@
 use std::time::Instant;
 
 use prometheus::{
-    Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
-    Registry,
+    Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Registry,
 };
+
+use crate::metrics;
 
 /// Upper bounds of waits for a port, in seconds. The default of `wait` is 10 seconds.
 const WAIT_BUCKETS: [f64; 9] = [0.01, 0.05, 0.1, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
@@ -99,27 +100,9 @@ pub(super) struct Handles {
 impl PoolMetrics {
     /// Creates the metrics and registers them, once per registry; `pool` is their only label.
     pub fn register(registry: &Registry) -> Result<Self, prometheus::Error> {
-        let gauge = |name: &str, help: &str| -> Result<IntGaugeVec, prometheus::Error> {
-            let gauge = IntGaugeVec::new(Opts::new(name, help), &["pool"])?;
-            registry.register(Box::new(gauge.clone()))?;
-            Ok(gauge)
-        };
-        let counter = |name: &str, help: &str| -> Result<IntCounterVec, prometheus::Error> {
-            let counter = IntCounterVec::new(Opts::new(name, help), &["pool"])?;
-            registry.register(Box::new(counter.clone()))?;
-            Ok(counter)
-        };
-        let wait = HistogramVec::new(
-            HistogramOpts::new(
-                "lockgate_data_ports_wait_seconds",
-                "How long requests for a data port waited for one",
-            )
-            .buckets(WAIT_BUCKETS.to_vec()),
-            &["pool", "outcome"],
-        )?;
-        registry.register(Box::new(wait.clone()))?;
+        let gauge = |name, help| metrics::gauges(registry, name, help, &["pool"]);
+        let counter = |name, help| metrics::counters(registry, name, help, &["pool"]);
         Ok(Self {
-            wait,
             size: gauge("lockgate_data_ports", "Passive data ports that listen")?,
             reserved: gauge(
                 "lockgate_data_ports_reserved",
@@ -129,6 +112,13 @@ impl PoolMetrics {
             queued: gauge(
                 "lockgate_data_ports_queued",
                 "Requests for a data port that wait for one to become free",
+            )?,
+            wait: metrics::histograms(
+                registry,
+                "lockgate_data_ports_wait_seconds",
+                "How long requests for a data port waited for one",
+                &["pool", "outcome"],
+                &WAIT_BUCKETS,
             )?,
             exhausted: counter(
                 "lockgate_data_ports_exhausted_total",

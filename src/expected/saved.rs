@@ -7,8 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::file_key::FileKey;
 use super::schedule::Window;
-use super::tally::{FILES_MAX, Tally};
-use super::view::LastFile;
+use super::tally::{FILES_MAX, LastFile, Tally};
 
 /// What an entry has counted, with what tells whether another one counts the same.
 #[derive(Debug, Clone, PartialEq)]

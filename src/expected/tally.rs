@@ -7,7 +7,6 @@ use jiff::Timestamp;
 
 use super::file_key::FileKey;
 use super::schedule::{Schedule, Window};
-use super::view::LastFile;
 
 /// The most files of a window that are told apart; further ones are not counted.
 pub const FILES_MAX: usize = 10_000;
@@ -28,6 +27,9 @@ pub enum State {
 }
 
 impl State {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Waiting, Self::Complete, Self::Overdue, Self::Late];
+
     /// As in `lockgate expected`.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -37,6 +39,15 @@ impl State {
             Self::Late => "late",
         }
     }
+}
+
+/// A file that has arrived.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LastFile {
+    /// When.
+    pub at: Timestamp,
+    /// As the client sees it.
+    pub path: Vec<u8>,
 }
 
 /// Files that were due and have not arrived, to be told once.
@@ -75,6 +86,10 @@ impl Tally {
 
     /// Goes on under another schedule with what has arrived since its window began.
     pub(super) fn reschedule(&mut self, schedule: &Schedule, now: Timestamp) {
+        if self.is_ahead {
+            *self = Self { last: self.last.take(), ..Self::begin(schedule, now) };
+            return;
+        }
         self.window = schedule.current(now);
         self.arrivals.retain(|_, at| *at >= self.window.start);
         (self.told, self.is_ahead) = (false, false);

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
-use super::tally::State;
+use super::tally::{LastFile, State};
 
 /// An entry of `expect` with its present window.
 #[derive(Debug, Clone)]
@@ -24,13 +24,4 @@ pub struct ExpectedView {
     pub zone: TimeZone,
     /// The last file that arrived, in this window or an earlier one.
     pub last: Option<LastFile>,
-}
-
-/// A file that has arrived.
-#[derive(Debug, Clone, PartialEq)]
-pub struct LastFile {
-    /// When.
-    pub at: Timestamp,
-    /// As the client sees it.
-    pub path: Vec<u8>,
 }

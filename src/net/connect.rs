@@ -7,7 +7,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use prometheus::{IntGauge, IntGaugeVec, Opts, Registry};
+use prometheus::{IntGauge, IntGaugeVec, Registry};
 use socket2::SockRef;
 use tokio::net::{TcpSocket, TcpStream, lookup_host};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -15,6 +15,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use super::connect_time::{ConnectTimes, Connecting, TimesOfBackend};
 use super::{WeakMap, task};
+use crate::metrics;
 
 /// An established connection may still be in the server's backlog. It holds its slot until the server's
 /// first byte, at most for so long.
@@ -77,11 +78,7 @@ struct GaugeGuard(IntGauge);
 impl Connectors {
     /// Starts without queues. Registers their metrics, once per registry; `backend` is the only label.
     pub fn register(registry: &Registry) -> Result<Self, prometheus::Error> {
-        let gauge = |name: &str, help: &str| -> Result<IntGaugeVec, prometheus::Error> {
-            let gauge = IntGaugeVec::new(Opts::new(name, help), &["backend"])?;
-            registry.register(Box::new(gauge.clone()))?;
-            Ok(gauge)
-        };
+        let gauge = |name, help| metrics::gauges(registry, name, help, &["backend"]);
         let metrics = Metrics {
             waiting: gauge(
                 "lockgate_backend_connects_waiting",

@@ -2,8 +2,9 @@
 
 use std::time::Instant;
 
-use prometheus::{Histogram, HistogramOpts, HistogramVec, Registry};
+use prometheus::{Histogram, HistogramVec, Registry};
 
+use crate::metrics;
 use crate::op::{Failure, Outage};
 
 /// Upper bounds, in seconds.
@@ -66,12 +67,13 @@ impl ConnectEnd {
 
 impl ConnectTimes {
     pub(super) fn register(registry: &Registry) -> Result<Self, prometheus::Error> {
-        let options = HistogramOpts::new(
+        let times = metrics::histograms(
+            registry,
             "lockgate_backend_connect_duration_seconds",
             "TCP, TLS or SSH, until the server is ready for a login, waits for connects_at_once included",
-        );
-        let times = HistogramVec::new(options.buckets(BUCKETS.to_vec()), &["backend", "outcome"])?;
-        registry.register(Box::new(times.clone()))?;
+            &["backend", "outcome"],
+            &BUCKETS,
+        )?;
         Ok(Self(times))
     }
 

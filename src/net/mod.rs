@@ -3,6 +3,7 @@
 mod accept;
 mod bind;
 mod buffered;
+mod certificate_end;
 mod connect;
 mod connect_time;
 mod drain;
@@ -25,6 +26,7 @@ mod weak_map;
 
 pub use accept::accept;
 pub use bind::{bind, listen};
+pub use certificate_end::{CertificateEnd, CertificateKind};
 pub use connect::{Connector, Connectors, connect_from};
 pub use connect_time::{ConnectEnd, Connecting};
 pub use drain::{Drain, DrainPhase, DrainSettings};

@@ -1,6 +1,6 @@
 //! Judges one path of an operation: the first rule that matches decides; without one it is denied.
 
-use std::cell::OnceCell;
+use std::cell::{OnceCell, RefCell};
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -61,6 +61,8 @@ pub(super) struct Judge<'a> {
     /// Whether it travels encrypted.
     encrypted: bool,
     matches: OnceCell<PathMatches>,
+    /// Rules in dry run that would have denied an effect.
+    counted: RefCell<Vec<Arc<str>>>,
     now: Timestamp,
 }
 
@@ -84,7 +86,8 @@ impl<'a> Judge<'a> {
         now: Timestamp,
     ) -> Self {
         let folded = policy.names.fold(path);
-        Self { policy, path, folded, encrypted, matches: OnceCell::new(), now }
+        let (matches, counted) = (OnceCell::new(), RefCell::default());
+        Self { policy, path, folded, encrypted, matches, counted, now }
     }
 
     /// Decides one effect: first the rules, then the entries of `policy.uploads`. Logs what rules in dry run
@@ -99,8 +102,18 @@ impl<'a> Judge<'a> {
         self.decide_by_rules(effect, &mut |rule, why| {
             if why == PassedOver::DryRun {
                 dry_run::log_rule(rule, effect.as_str(), Some(self.path));
+                self.count_dry_run(rule);
             }
         })
+    }
+
+    /// Counts a rule once, however many effects of the operation it would have denied.
+    fn count_dry_run(&self, rule: &Rule) {
+        let mut counted = self.counted.borrow_mut();
+        if rule.verdict != Verdict::Allow && !counted.contains(&rule.name) {
+            counted.push(rule.name.clone());
+            self.policy.counts().dry_run(Some(&rule.name));
+        }
     }
 
     /// Decides by the rules alone; tells `note` of each that is passed over.

@@ -2,6 +2,7 @@
 //! [`Permit`].
 
 mod conditions;
+mod counts;
 mod decision;
 mod denial;
 mod dry_run;
@@ -24,6 +25,7 @@ mod tests;
 mod time_window;
 
 pub use conditions::SessionConditions;
+pub use counts::{KnownRules, RuleCount};
 pub use decision::{Decision, FileState, Permit, Question, Terms};
 pub use denial::{Denial, Reason};
 pub use explain::Explanation;
@@ -51,7 +53,10 @@ pub fn decide<A: Subject>(
         return action.judge(policy, creates_exclusively);
     }
     match action.clone().judge(policy, creates_exclusively) {
-        Decision::Denied(denial) => dry_run::log_denial("", &denial),
+        Decision::Denied(denial) => {
+            policy.counts().dry_run(denial.rule());
+            dry_run::log_denial("", &denial);
+        }
         Decision::Allowed(permit) => {
             let terms = permit.terms();
             for denial in [&terms.if_exists, &terms.if_absent].into_iter().flatten() {

@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
+use jiff::Timestamp;
+
 use super::decision::{Permit, Terms};
 use super::denial::{Denial, Reason};
 use super::dry_run;
-use super::judge::End;
+use super::judge::{End, Judge, Ruling};
 use super::session_policy::{CommandDenial, SessionPolicy};
 use crate::op::{Action, Effect, Failure, RemotePath};
 use crate::wire::ftp::relayed::{Data, RelayedCommand};
@@ -54,9 +56,11 @@ pub fn decide_relayed(
     command: RelayedCommand,
 ) -> Result<Permit<RelayedCommand>, RelayRefusal> {
     let Some(policy) = policy else { return Ok(Permit::internal(command)) };
-    match judge(policy, &command) {
+    let by_effect = |judge: &Judge<'_>, effect| judge.decide(effect, End::Any);
+    match judge(policy, &command, SessionPolicy::decide_named_command, by_effect) {
         Ok(rule) => Ok(Permit::new(command, Terms { rule, ..Terms::default() })),
         Err(refusal) if policy.is_dry_run() => {
+            policy.counts().dry_run(refusal.rule());
             refusal.log(&command);
             Ok(Permit::internal(command))
         }
@@ -64,45 +68,48 @@ pub fn decide_relayed(
     }
 }
 
-/// Whether a command would be allowed.
+/// Whether a command would be allowed. Nothing is logged or counted.
 pub fn may_relay(policy: Option<&SessionPolicy>, command: &RelayedCommand) -> bool {
-    policy.is_none_or(|policy| policy.is_dry_run() || judge(policy, command).is_ok())
+    let by_name =
+        |policy: &SessionPolicy, name: &str| policy.explain_named_command(name, Timestamp::now());
+    let by_effect = |judge: &Judge<'_>, effect| {
+        let ruling = judge.decide_by_rules(effect, &mut |_, _| {})?;
+        judge.check_uploads(effect, End::Any).map(|()| ruling)
+    };
+    policy.is_none_or(|policy| {
+        policy.is_dry_run() || judge(policy, command, by_name, by_effect).is_ok()
+    })
 }
 
-/// The last of the rules that allow it.
+/// The last of the rules that allow it. `by_name` and `by_effect` decide each part.
 fn judge(
     policy: &SessionPolicy,
     command: &RelayedCommand,
+    by_name: impl Fn(&SessionPolicy, &str) -> Result<Arc<str>, CommandDenial>,
+    by_effect: impl Fn(&Judge<'_>, Effect) -> Ruling,
 ) -> Result<Option<Arc<str>>, RelayRefusal> {
     let mut allowing = None;
     for name in command.names() {
-        match policy.decide_named_command(&name) {
+        match by_name(policy, &name) {
             Ok(rule) => allowing = Some(rule),
             // What a known command does is decided below.
             Err(CommandDenial { rule: None, .. }) if !command.needs_named_rule() => {}
             Err(denial) => return Err(RelayRefusal::Command(name, denial)),
         }
     }
-    for effect in command.known_effects().iter() {
-        allowing = Some(judge_effect(policy, command, effect)?);
-    }
-    Ok(allowing)
-}
-
-fn judge_effect(
-    policy: &SessionPolicy,
-    command: &RelayedCommand,
-    effect: Effect,
-) -> Result<Arc<str>, RelayRefusal> {
-    let refused =
-        |reason| RelayRefusal::Effect(Denial { effect, path: command.path().to_vec(), reason });
-    // `check` refuses such rules for these sessions: what they would decide is not known.
-    if policy.reads_names() {
-        return Err(refused(Reason::NoRule));
-    }
     let anywhere = RemotePath::root();
     let judge = policy.judge(&anywhere, command.data() != Data::None);
-    judge.decide(effect, End::Any).map_err(|denial| refused(denial.reason))
+    for effect in command.known_effects().iter() {
+        let refused =
+            |reason| RelayRefusal::Effect(Denial { effect, path: command.path().to_vec(), reason });
+        // `check` refuses such rules for these sessions: what they would decide is not known.
+        if policy.reads_names() {
+            return Err(refused(Reason::NoRule));
+        }
+        let ruling = by_effect(&judge, effect);
+        allowing = Some(ruling.map_err(|denial| refused(denial.reason))?);
+    }
+    Ok(allowing)
 }
 
 #[cfg(test)]

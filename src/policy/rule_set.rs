@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use globset::{GlobSet, GlobSetBuilder};
 
+use super::counts::{KnownRules, RuleCount, RuleCounts};
 use super::facts::SessionFacts;
 use super::path_index::PathIndex;
 use super::path_pattern::PathPattern;
@@ -16,6 +17,7 @@ pub struct RuleSet {
     uploads: Vec<UploadRule>,
     /// Whether nothing is refused: what would be is logged.
     dry_run: bool,
+    counts: RuleCounts,
     exact: PathMatcher,
     /// For names of Windows: everything in lower case.
     folded: PathMatcher,
@@ -132,7 +134,24 @@ impl RuleSet {
             || rules.iter().map(|rule| &rule.scope).chain(uploads.iter().map(|it| &it.scope));
         let exact = PathMatcher::new(scopes(), false)?;
         let folded = PathMatcher::new(scopes(), true)?;
-        Ok(Self { rules, uploads, dry_run, exact, folded })
+        Ok(Self { rules, uploads, dry_run, counts: RuleCounts::default(), exact, folded })
+    }
+
+    /// Counts what its rules deny, and goes on with the counts of another configuration.
+    pub fn counted(self, known: &KnownRules) -> Self {
+        let names = self.rules.iter().map(|rule| rule.name.clone());
+        let entries = self.uploads.iter().map(|entry| entry.name.clone());
+        let counts = known.counts(names.chain(entries));
+        Self { counts, ..self }
+    }
+
+    /// What each rule has denied, by name.
+    pub fn denials(&self) -> impl Iterator<Item = RuleCount> {
+        self.counts.all()
+    }
+
+    pub(super) fn counts(&self) -> &RuleCounts {
+        &self.counts
     }
 
     /// In order.

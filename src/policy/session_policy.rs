@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use jiff::Timestamp;
 
+use super::counts::RuleCounts;
 use super::dry_run;
 use super::facts::{Protocol, SessionFacts};
 use super::names::Names;
@@ -49,6 +50,15 @@ impl SessionPolicy {
         self.rules.is_dry_run()
     }
 
+    /// Counts an operation or a command that was refused. `rule`: `None` where no rule allows it.
+    pub fn count_denied(&self, rule: Option<&Arc<str>>) {
+        self.counts().denied(rule);
+    }
+
+    pub(super) fn counts(&self) -> &RuleCounts {
+        self.rules.counts()
+    }
+
     /// Whether a request or what it moves travels encrypted. `on_data_connection`: file contents or a listing,
     /// for FTP on a data connection.
     pub(super) fn is_encrypted(&self, on_data_connection: bool) -> bool {
@@ -68,10 +78,10 @@ impl SessionPolicy {
     /// Decides whether an FTP command may be used, by its name and that of a SITE command ("SITE CHMOD").
     /// A command that no rule names is allowed: what it does is decided as an operation.
     pub fn decide_command(&self, command: &str) -> Result<(), CommandDenial> {
-        let log = &mut |rule: &Rule| dry_run::log_rule(rule, command, None);
-        match self.command_rule(command, Timestamp::now(), log) {
+        let note = &mut |rule: &Rule| self.note_command(rule, command);
+        match self.command_rule(command, Timestamp::now(), note) {
             Some(rule) if self.is_dry_run() && rule.verdict != Verdict::Allow => {
-                log(rule);
+                self.note_command(rule, command);
                 Ok(())
             }
             rule => CommandDenial::by(rule),
@@ -81,8 +91,16 @@ impl SessionPolicy {
     /// As [`SessionPolicy::decide_command`], without `policy.dry_run`, for a command of which nothing else is
     /// decided: one that no rule names is denied.
     pub fn decide_named_command(&self, command: &str) -> Result<Arc<str>, CommandDenial> {
-        let log = &mut |rule: &Rule| dry_run::log_rule(rule, command, None);
-        CommandDenial::unless_allowed(self.command_rule(command, Timestamp::now(), log))
+        let note = &mut |rule: &Rule| self.note_command(rule, command);
+        CommandDenial::unless_allowed(self.command_rule(command, Timestamp::now(), note))
+    }
+
+    /// Logs and counts what a rule in dry run would have done with a command.
+    fn note_command(&self, rule: &Rule, command: &str) {
+        dry_run::log_rule(rule, command, None);
+        if rule.verdict != Verdict::Allow {
+            self.counts().dry_run(Some(&rule.name));
+        }
     }
 
     /// As [`SessionPolicy::decide_named_command`] at a moment, for `lockgate explain`.
@@ -90,8 +108,8 @@ impl SessionPolicy {
         &self,
         command: &str,
         now: Timestamp,
-    ) -> Result<(), CommandDenial> {
-        CommandDenial::unless_allowed(self.command_rule(command, now, &mut |_| {})).map(drop)
+    ) -> Result<Arc<str>, CommandDenial> {
+        CommandDenial::unless_allowed(self.command_rule(command, now, &mut |_| {}))
     }
 
     /// Whether a rule or an entry of `policy.uploads` depends on names of files.

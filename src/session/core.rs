@@ -16,7 +16,9 @@ use super::session_record::SessionRecord;
 use crate::backend::BackendSession;
 use crate::op::{Action, Answer, Direction, Failure, FailureKind, Greeting, Operation};
 use crate::policy::limits::SessionLimits;
-use crate::policy::{self, Decision, FileState, Permit, Question, Subject, Terms};
+use crate::policy::{
+    self, Decision, Denial, FileState, Permit, Question, SessionPolicy, Subject, Terms,
+};
 use crate::route::Target;
 
 pub(super) struct SessionCore {
@@ -92,6 +94,9 @@ impl SessionCore {
         match decided {
             Ok(permit) => self.target(record, permit),
             Err(denial) => {
+                if let Some(policy) = policy {
+                    policy.count_denied(denial.rule());
+                }
                 record.set_rule(denial.rule().cloned());
                 refused(record, denial.failure())
             }
@@ -146,6 +151,14 @@ impl SessionCore {
     }
 }
 
+/// Counts what the rules deny of bytes that are written; returns the failure for the client.
+pub(super) fn refuse(denial: &Denial, policy: Option<&SessionPolicy>) -> Failure {
+    if let Some(policy) = policy {
+        policy.count_denied(denial.rule());
+    }
+    denial.failure()
+}
+
 /// Writes the record of an operation that was refused before the backend was called.
 pub(super) fn refused<T>(record: Record, failure: Failure) -> Result<T, Failure> {
     record.failed(&failure);
@@ -163,7 +176,7 @@ pub(super) fn failed(record: Record, root: &Root, failure: Failure) -> Failure {
 /// own.
 pub(super) fn failed_or_denied(
     mut record: Record,
-    root: &Root,
+    core: &SessionCore,
     failure: Failure,
     terms: &Terms,
 ) -> Failure {
@@ -172,7 +185,10 @@ pub(super) fn failed_or_denied(
         FailureKind::NotFound => &terms.if_absent,
         _ => &None,
     };
-    let Some(denial) = denial else { return failed(record, root, failure) };
+    let Some(denial) = denial else { return failed(record, &core.root, failure) };
+    if let Some(policy) = core.rules.get() {
+        policy.count_denied(denial.rule());
+    }
     record.set_rule(denial.rule().cloned());
     let denied = denial.failure();
     record.failed(&denied);

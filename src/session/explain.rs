@@ -196,7 +196,7 @@ fn explain_command(
 ) -> Result<(), CommandDenial> {
     match RelayedCommand::parse(command.as_bytes()) {
         Ok(Some(relayed)) if is_opaque && relayed.needs_named_rule() => {
-            policy.explain_named_command(command, now)
+            policy.explain_named_command(command, now).map(drop)
         }
         _ => policy.explain_command(command, now),
     }

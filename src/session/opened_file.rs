@@ -62,7 +62,7 @@ impl OpenedFile {
         let (appends, writes) = (mode.append, mode.writes());
         let throttles = [Direction::Download, Direction::Upload].map(|it| record.throttle(it));
         let (record, reads) = (Mutex::new(Some(record)), Arc::default());
-        let limit = WriteLimit::new(path.clone(), terms, appends);
+        let limit = WriteLimit::new(path.clone(), terms, session.rules.get(), appends);
         Self {
             session,
             path,

@@ -67,7 +67,8 @@ impl Session {
                 // Only the server knows it.
                 let path = RemotePath::root();
                 let root = self.core.root.clone();
-                Ok((Upload { transfer, record, root, path, terms }, reply))
+                let policy = self.core.rules.get();
+                Ok((Upload { transfer, record, root, path, terms, policy }, reply))
             }
             Err(failure) => Err(failed(record, &self.core.root, failure)),
         }
@@ -84,9 +85,13 @@ impl SessionCore {
             let message = "commands are relayed only to servers with `dialect: opaque`";
             return refused(record, Failure::gateway(FailureKind::Internal, message));
         };
-        match decide_relayed(self.rules.get().as_deref(), command) {
+        let policy = self.rules.get();
+        match decide_relayed(policy.as_deref(), command) {
             Ok(permit) => Ok((self.target(record, permit)?, relay)),
             Err(refusal) => {
+                if let Some(policy) = policy {
+                    policy.count_denied(refusal.rule());
+                }
                 record.set_rule(refusal.rule().cloned());
                 refused(record, refusal.failure())
             }

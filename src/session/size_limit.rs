@@ -5,14 +5,17 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use futures_util::future::BoxFuture;
 
+use super::core::refuse;
 use crate::data::Throttle;
 use crate::op::{Failure, RemotePath};
-use crate::policy::Terms;
+use crate::policy::{SessionPolicy, Terms};
 
 /// Ends a transfer before its file becomes larger than its permit allows; the session's limits apply, too.
 pub(super) struct SizeLimit {
     path: RemotePath,
     terms: Terms,
+    /// Counts a refusal.
+    policy: Option<Arc<SessionPolicy>>,
     moved: AtomicU64,
     other: Option<Arc<dyn Throttle>>,
 }
@@ -23,12 +26,13 @@ impl SizeLimit {
         other: Option<Arc<dyn Throttle>>,
         path: &RemotePath,
         terms: &Terms,
+        policy: Option<&Arc<SessionPolicy>>,
     ) -> Option<Arc<dyn Throttle>> {
         if terms.max_size.is_none() {
             return other;
         }
         let (path, terms, moved) = (path.clone(), terms.clone(), AtomicU64::new(0));
-        Some(Arc::new(Self { path, terms, moved, other }))
+        Some(Arc::new(Self { path, terms, policy: policy.cloned(), moved, other }))
     }
 }
 
@@ -41,7 +45,9 @@ impl Throttle for SizeLimit {
         let bytes = bytes as u64;
         let moved = self.moved.fetch_add(bytes, Ordering::Relaxed).saturating_add(bytes);
         let size = self.terms.size_before.saturating_add(moved);
-        self.terms.check_size(&self.path, size).map_err(|denial| denial.failure())?;
+        self.terms
+            .check_size(&self.path, size)
+            .map_err(|denial| refuse(&denial, self.policy.as_deref()))?;
         self.other.as_ref().map_or(Ok(()), |other| other.count(bytes as usize))
     }
 
@@ -63,12 +69,12 @@ mod tests {
         let path = RemotePath::root();
         let terms =
             Terms { max_size: Some((100, "small".into())), size_before: 40, ..Terms::default() };
-        let limit = SizeLimit::over(None, &path, &terms).unwrap();
+        let limit = SizeLimit::over(None, &path, &terms, None).unwrap();
         limit.count(59).unwrap();
         limit.count(1).unwrap();
         let refused = limit.count(1).unwrap_err();
         assert_eq!(refused.kind, FailureKind::QuotaExceeded);
         assert!(refused.detail.unwrap().contains("\"small\""));
-        assert!(SizeLimit::over(None, &path, &Terms::default()).is_none());
+        assert!(SizeLimit::over(None, &path, &Terms::default(), None).is_none());
     }
 }

@@ -11,7 +11,7 @@ use super::size_limit::SizeLimit;
 use crate::backend::{Listing, ReadTransfer, WriteTransfer};
 use crate::data::{Progress, Sink, Source, Throttle};
 use crate::op::{Direction, Entry, Failure, Fault, PeerReply, RemotePath};
-use crate::policy::Terms;
+use crate::policy::{SessionPolicy, Terms};
 
 /// A download of a file.
 pub struct Download {
@@ -31,6 +31,8 @@ pub struct Upload {
     pub(super) path: RemotePath,
     /// Of its permit.
     pub(super) terms: Terms,
+    /// Counts what it refuses.
+    pub(super) policy: Option<Arc<SessionPolicy>>,
 }
 
 /// A listing of a folder.
@@ -112,7 +114,7 @@ impl Upload {
     /// The limits on the transfer's bytes; `None` if there are none.
     pub fn throttle(&self) -> Option<Arc<dyn Throttle>> {
         let of_session = self.record.throttle(Direction::Upload);
-        SizeLimit::over(of_session, &self.path, &self.terms)
+        SizeLimit::over(of_session, &self.path, &self.terms, self.policy.as_ref())
     }
 
     /// The file's name as the client sees it.

@@ -96,7 +96,7 @@ impl Session {
                     record.done();
                     Ok(answer)
                 }
-                None => Err(failed_or_denied(record, &self.core.root, failure, &terms)),
+                None => Err(failed_or_denied(record, &self.core, failure, &terms)),
             },
         }
     }
@@ -150,9 +150,10 @@ impl Session {
             Ok(transfer) => {
                 let path = self.core.root.strip(transfer.path()).unwrap_or_else(RemotePath::root);
                 record.set_path(&path);
-                Ok(Upload { transfer, record, path, terms, root: self.core.root.clone() })
+                let (root, policy) = (self.core.root.clone(), self.core.rules.get());
+                Ok(Upload { transfer, record, path, terms, root, policy })
             }
-            Err(failure) => Err(failed_or_denied(record, &self.core.root, failure, &terms)),
+            Err(failure) => Err(failed_or_denied(record, &self.core, failure, &terms)),
         }
     }
 
@@ -189,7 +190,7 @@ impl Session {
                 }
                 Ok(OpenedFile::new(self.core.clone(), path, mode, file, record, terms))
             }
-            Err(failure) => Err(failed_or_denied(record, &self.core.root, failure, &terms)),
+            Err(failure) => Err(failed_or_denied(record, &self.core, failure, &terms)),
         }
     }
 
@@ -202,6 +203,7 @@ impl Session {
     pub fn check_command(&self, command: &str) -> Result<(), Failure> {
         let Some(policy) = self.core.rules.get() else { return Ok(()) };
         policy.decide_command(command).map_err(|denial| {
+            policy.count_denied(denial.rule.as_ref());
             let failure = denial.failure(command);
             record_line!(
                 (tracing::Level::INFO, "command", self.core.info, Some(&failure)),

@@ -2,14 +2,17 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::core::refuse;
 use crate::op::{Failure, RemotePath};
-use crate::policy::Terms;
+use crate::policy::{SessionPolicy, Terms};
 
 /// Checks the WRITEs of a file against its permit. Once it has refused one, the file is incomplete.
 #[derive(Clone)]
 pub(super) struct WriteLimit {
     path: RemotePath,
     terms: Terms,
+    /// Counts a refusal.
+    policy: Option<Arc<SessionPolicy>>,
     appends: bool,
     state: Arc<Mutex<State>>,
 }
@@ -22,8 +25,13 @@ struct State {
 
 impl WriteLimit {
     /// `appends`: the backend writes every byte at the end, whatever its offset is.
-    pub(super) fn new(path: RemotePath, terms: Terms, appends: bool) -> Self {
-        Self { path, terms, appends, state: Arc::default() }
+    pub(super) fn new(
+        path: RemotePath,
+        terms: Terms,
+        policy: Option<Arc<SessionPolicy>>,
+        appends: bool,
+    ) -> Self {
+        Self { path, terms, policy, appends, state: Arc::default() }
     }
 
     /// Whether it can refuse anything.
@@ -48,7 +56,10 @@ impl WriteLimit {
                 state.appended = state.appended.saturating_add(length);
                 Ok(())
             }
-            Err(denial) => Err(state.refused.get_or_insert_with(|| denial.failure()).clone()),
+            Err(denial) => {
+                let failure = || refuse(&denial, self.policy.as_deref());
+                Err(state.refused.get_or_insert_with(failure).clone())
+            }
         }
     }
 
@@ -60,9 +71,10 @@ impl WriteLimit {
     /// Refuses a size that the permit does not include. The file stays complete.
     pub(super) fn check_size(&self, size: u64) -> Result<(), Failure> {
         if size < self.terms.kept_bytes {
-            return Err(self.terms.shortens(&self.path).failure());
+            return Err(refuse(&self.terms.shortens(&self.path), self.policy.as_deref()));
         }
-        self.terms.check_size(&self.path, size).map_err(|denial| denial.failure())
+        let checked = self.terms.check_size(&self.path, size);
+        checked.map_err(|denial| refuse(&denial, self.policy.as_deref()))
     }
 
     /// Why the file is incomplete.

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 mod messages;
+mod monitoring;
 mod pages;
 
 use messages::Messages;
@@ -185,8 +186,11 @@ fn links_lead_somewhere() {
 #[test]
 fn metrics_in_pages_exist() {
     let sources = messages::source_texts("src");
-    let exists =
-        |metric: &str| sources.iter().any(|(_, text)| text.contains(&format!("\"{metric}\"")));
+    let rules = read("deploy/prometheus/rules.yaml");
+    let exists = |metric: &str| {
+        sources.iter().any(|(_, text)| text.contains(&format!("\"{metric}\"")))
+            || rules.contains(&format!("record: instance:{metric}:"))
+    };
     let mut wrong = String::new();
     for page in pages::all() {
         for metric in pages::words(&page.text, "lockgate_") {

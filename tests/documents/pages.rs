@@ -63,7 +63,7 @@ impl Page {
 
 /// All pages, by the folders that have some.
 pub(crate) fn all() -> Vec<Page> {
-    let folders = [".", "docs", "deploy", "tests", "tests/bench"];
+    let folders = [".", "docs", "deploy", "deploy/prometheus", "tests", "tests/bench"];
     let mut pages = Vec::new();
     for folder in folders {
         for entry in fs::read_dir(super::root().join(folder)).expect("a folder").flatten() {

@@ -159,6 +159,43 @@ def check_monitors(documents):
         expect(endpoint["port"] in [port["name"] for port in selected[0]["spec"]["ports"]], "a port that it has not")
 
 
+def check_prometheus_rules(documents, values):
+    """The rules of deploy/prometheus, without those that are disabled, and the user's own."""
+    for document in of_kind(documents, "PrometheusRule"):
+        rendered = document["spec"]["groups"]
+        groups = yaml.safe_load((ROOT / "deploy/prometheus/rules.yaml").read_text())["groups"]
+        disabled = values.get("disabled", [])
+        for group in groups:
+            group["rules"] = [rule for rule in group["rules"] if rule.get("alert") not in disabled]
+        own = [{"name": document["metadata"]["name"], "rules": values["rules"]}] if "rules" in values else []
+        expect(rendered == groups + own, "not the rules of deploy/prometheus/rules.yaml")
+
+
+def check_dashboard(documents, values):
+    """Grafana's sidecar finds the dashboard of deploy/prometheus by a label, and its folder by an annotation."""
+    for document in (it for it in of_kind(documents, "ConfigMap") if it["metadata"]["name"].endswith("-dashboard")):
+        [text] = document["data"].values()
+        source = json.loads((ROOT / "deploy/prometheus/dashboard.json").read_text())
+        expect(json.loads(text) == source, "not deploy/prometheus/dashboard.json")
+        expect(document["metadata"]["labels"]["grafana_dashboard"] == "1", "no label for the sidecar")
+        expect(document["metadata"].get("annotations", {}) == values.get("annotations", {}), "other annotations")
+        # kubectl apply keeps the object in an annotation of at most 256 KiB.
+        expect(len(json.dumps(document)) < 200_000, f"{len(json.dumps(document))} bytes")
+
+
+def check_monitoring(documents, *paths):
+    """What the values enable is rendered, and nothing else of it."""
+    metrics = {}
+    for path in paths:
+        metrics |= yaml.safe_load(path.read_text()).get("metrics", {})
+    rendered = [document["kind"] for document in documents]
+    for kind, key in (("PrometheusRule", "prometheusRule"), ("ConfigMap", "dashboard")):
+        enabled = metrics.get(key, {}).get("enabled", False)
+        expect((kind in rendered) == enabled, f"{kind}: {kind in rendered}, metrics.{key}.enabled: {enabled}")
+    check_prometheus_rules(documents, metrics.get("prometheusRule", {}))
+    check_dashboard(documents, metrics.get("dashboard", {}))
+
+
 def check_autoscaler(documents):
     """It may start as many replicas as there are slices of the data ports, and is alone in deciding their number."""
     for scaler in of_kind(documents, "HorizontalPodAutoscaler"):
@@ -250,6 +287,7 @@ def check_example(helm, lockgate, path, folder):
         documents = helm.render(path, version=version)
         validate(documents, version)
     check_rendered(documents, lockgate, folder)
+    check_monitoring(documents, path)
 
 
 def check_variation(helm, lockgate, example, values, folder):
@@ -258,6 +296,7 @@ def check_variation(helm, lockgate, example, values, folder):
     documents = helm.render(EXAMPLES / f"{example}.yaml", path)
     validate(documents, VERSIONS[-1])
     check_rendered(documents, lockgate, folder)
+    check_monitoring(documents, EXAMPLES / f"{example}.yaml", path)
     if example == "nodeport" or values.get("dataPorts", {}).get("hostIP"):
         check_host_address(documents)
 

@@ -61,6 +61,8 @@ REFUSALS = [
      "autoscaling.minReplicas is 6, more than maxReplicas (5)"),
     ("two monitors", "metallb", {"metrics": {"podMonitor": {"enabled": True}, "serviceMonitor": {"enabled": True}}},
      "enable podMonitor or serviceMonitor, not both"),
+    ("an alert that does not exist", "monitoring", {"metrics": {"prometheusRule": {"disabled": ["LockgateGone"]}}},
+     "metrics.prometheusRule.disabled: there is no alert LockgateGone"),
     ("the node's address and another", "host-network", {"dataPorts": {"hostIP": True, "address": "203.0.113.1"}},
      "set hostIP, address or addresses"),
     ("the node's address without its ports", "metallb", {"dataPorts": {"hostIP": True, "addresses": None}},

@@ -64,6 +64,12 @@ VARIATIONS = [
     ("a ServiceMonitor", "metallb", {
         "metrics": {"serviceMonitor": {"enabled": True, "interval": "15s", "labels": {"release": "prometheus"}}},
     }),
+    ("rules and a dashboard with labels", "nodeport", {
+        "fullnameOverride": "ftp-gateway",
+        "metrics": {"serviceMonitor": {"enabled": True},
+                    "prometheusRule": {"enabled": True, "labels": {"release": "prometheus"}},
+                    "dashboard": {"enabled": True, "labels": {"team": "network"}}},
+    }),
     ("hostNetwork behind a shared address", "host-network", {"dataPorts": {"hostIP": True}}),
     ("an autoscaler up to the last slice", "nodeport", {
         "replicaCount": 2, "autoscaling": {"enabled": True, "minReplicas": 2, "maxReplicas": 4},

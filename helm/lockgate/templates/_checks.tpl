@@ -5,7 +5,7 @@ all are shown at once.
 
 {{- define "lockgate.checks" -}}
 {{- $problems := list -}}
-{{- range list "configuration" "credentials" "ports" "addresses" "source" "provider" "replicas" -}}
+{{- range list "configuration" "credentials" "ports" "addresses" "source" "provider" "replicas" "rules" -}}
 {{- $problems = concat $problems (fromYamlArray (include (printf "lockgate.checks.%s" .) $)) -}}
 {{- end -}}
 {{- if $problems -}}
@@ -276,6 +276,22 @@ all are shown at once.
 {{- end -}}
 {{- if and (eq .Values.exposure "hostNetwork") .Values.networkPolicy.enabled -}}
 {{- $problems = append $problems "networkPolicy has no effect on pods with hostNetwork: use the firewall of the nodes, and disable it" -}}
+{{- end -}}
+{{- toYaml $problems -}}
+{{- end -}}
+
+{{- define "lockgate.checks.rules" -}}
+{{- $problems := list -}}
+{{- $alerts := list -}}
+{{- range (fromYaml (.Files.Get "files/rules.yaml")).groups -}}
+{{- range .rules -}}
+{{- $alerts = append $alerts .alert -}}
+{{- end -}}
+{{- end -}}
+{{- range .Values.metrics.prometheusRule.disabled -}}
+{{- if not (has . $alerts) -}}
+{{- $problems = append $problems (printf "metrics.prometheusRule.disabled: there is no alert %s in deploy/prometheus/rules.yaml" .) -}}
+{{- end -}}
 {{- end -}}
 {{- toYaml $problems -}}
 {{- end -}}

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use prometheus::{IntCounter, IntCounterVec, Registry};
 
-use super::LoginGuard;
+use super::{BANS_MAX, LoginGuard, SOURCES_MAX};
 use crate::metrics;
 
 const BY_ADDRESS: &str = "address";
@@ -68,5 +68,20 @@ pub(super) fn register_gauges(
         "lockgate_failed_login_addresses",
         "Client addresses with failed logins that count towards a ban",
         move || counted.sources() as f64,
-    )
+    )?;
+    for (name, help, max) in [
+        (
+            "lockgate_banned_addresses_limit",
+            "Bans at a time; beyond, those that end soonest are lifted",
+            BANS_MAX,
+        ),
+        (
+            "lockgate_failed_login_addresses_limit",
+            "Client addresses whose failed logins are counted; beyond, the oldest are forgotten",
+            SOURCES_MAX,
+        ),
+    ] {
+        metrics::gauge(registry, name, help)?.set(max as i64);
+    }
+    Ok(())
 }

@@ -76,6 +76,16 @@ impl LoginHook {
         &self.settings.name
     }
 
+    /// Requests that run.
+    pub fn requests_running(&self) -> usize {
+        self.queue.taken()
+    }
+
+    /// The most requests at once.
+    pub fn requests_at_once(&self) -> usize {
+        self.queue.places()
+    }
+
     /// Asks about a login. Waits for a slot as long as the caller does; may be dropped at any time.
     /// `accept` checks an answer against the configuration and makes of it what the login needs; an answer
     /// that it does not accept, with its reason, is as malformed as one that is no JSON.

@@ -1,6 +1,8 @@
 //! Metrics of servers; the only label is the server's name in the configuration.
 
-use prometheus::{IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
+use prometheus::{IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Registry};
+
+use crate::metrics;
 
 /// Of all servers.
 pub struct GroupMetrics {
@@ -21,19 +23,7 @@ pub(super) struct ServerMetrics {
 impl GroupMetrics {
     /// Once per registry.
     pub fn register(registry: &Registry) -> Result<Self, prometheus::Error> {
-        let gauge = |name: &str, help: &str| -> Result<IntGaugeVec, prometheus::Error> {
-            let gauge = IntGaugeVec::new(Opts::new(name, help), &["server"])?;
-            registry.register(Box::new(gauge.clone()))?;
-            Ok(gauge)
-        };
-        let ejections = IntCounterVec::new(
-            Opts::new(
-                "lockgate_server_ejections_total",
-                "Times that a checked server stopped getting sessions since it failed",
-            ),
-            &["server"],
-        )?;
-        registry.register(Box::new(ejections.clone()))?;
+        let gauge = |name, help| metrics::gauges(registry, name, help, &["server"]);
         Ok(Self {
             up: gauge(
                 "lockgate_server_up",
@@ -41,7 +31,12 @@ impl GroupMetrics {
             )?,
             drained: gauge("lockgate_server_drained", "1 if a backend's server is drained")?,
             sessions: gauge("lockgate_server_sessions", "Sessions at a backend's server")?,
-            ejections,
+            ejections: metrics::counters(
+                registry,
+                "lockgate_server_ejections_total",
+                "Times that a checked server stopped getting sessions since it failed",
+                &["server"],
+            )?,
         })
     }
 

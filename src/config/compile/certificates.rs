@@ -1,6 +1,9 @@
-//! Warnings about certificates that have expired, expire soon, or are not valid yet.
+//! When certificates end: for the metrics, and warnings about those that have expired, expire soon, or are not
+//! valid yet.
 
 use std::path::Path;
+
+use russh::keys::Certificate;
 
 use super::{entries, listener_tls, value};
 use crate::config::leaf::Leaf;
@@ -9,6 +12,8 @@ use crate::config::report::Problems;
 use crate::config::schema::File;
 use crate::config::values::{BackendTlsMode, FileName, ListenerTlsMode};
 use crate::net::tls::{CertificateSummary, Crl, calendar_date, certificate_summaries};
+use crate::net::{CertificateEnd, CertificateKind};
+use crate::op::escape::printable;
 
 const DAY: i64 = 24 * 60 * 60;
 /// Warns this long before a certificate expires.
@@ -22,42 +27,121 @@ enum Role {
     OwnForServer,
     ServersAuthority,
     ClientsAuthority,
+    ClientsCrl,
+    HooksAuthority,
+    /// Of a syslog receiver.
+    ReceiversAuthority,
+    /// The certificate of an SSH host key.
+    OwnHost,
+}
+
+impl Role {
+    fn kind(self) -> CertificateKind {
+        match self {
+            Self::Own => CertificateKind::Certificate,
+            Self::OwnForServer => CertificateKind::ClientCertificate,
+            Self::ServersAuthority
+            | Self::ClientsAuthority
+            | Self::HooksAuthority
+            | Self::ReceiversAuthority => CertificateKind::Authority,
+            Self::ClientsCrl => CertificateKind::Crl,
+            Self::OwnHost => CertificateKind::HostCertificate,
+        }
+    }
+}
+
+/// A file that the configuration names, with its owner.
+struct Named<'a> {
+    leaf: &'a Leaf<FileName>,
+    role: Role,
+    used_by: String,
 }
 
 pub(super) fn warn(file: &File, folder: &Path, machine: &Machine, problems: &mut Problems) {
     let now = machine.now;
-    for (_, listener) in entries(&file.listeners) {
+    for Named { leaf, role, .. } in named(file) {
+        match role {
+            Role::ClientsCrl => warn_of_crl(leaf, folder, now, problems),
+            // The host certificates of listeners are checked where they are read.
+            Role::OwnHost => {}
+            _ => warn_of_file(leaf, role, folder, now, problems),
+        }
+    }
+}
+
+/// When each of them ends. A file without an end is left out.
+pub(super) fn ends(file: &File, folder: &Path) -> Vec<CertificateEnd> {
+    let ends = named(file).into_iter().filter_map(|Named { leaf, role, used_by }| {
+        let name = &leaf.value.as_ref()?.0;
+        let file = printable(name.as_os_str().as_encoded_bytes()).to_string();
+        let until = end(&folder.join(name), role)?;
+        Some(CertificateEnd { kind: role.kind(), used_by, file, until })
+    });
+    ends.collect()
+}
+
+/// The first end in a file.
+fn end(path: &Path, role: Role) -> Option<i64> {
+    match role {
+        Role::ClientsCrl => Crl::load(path).ok()?.iter().filter_map(|crl| crl.due).min(),
+        Role::OwnHost => {
+            let text = std::fs::read_to_string(path).ok()?;
+            let certificate = Certificate::from_openssh(text.trim()).ok()?;
+            // The largest number of seconds: for ever.
+            i64::try_from(certificate.valid_before()).ok()
+        }
+        _ => certificate_summaries(path).ok()?.iter().map(|it| it.until).min(),
+    }
+}
+
+/// All files with certificates of X.509 and of SSH host keys, and with lists of revoked ones.
+fn named(file: &File) -> Vec<Named<'_>> {
+    let mut all = Vec::new();
+    for (name, listener) in entries(&file.listeners) {
+        let used_by = format!("listeners.{name}");
+        let mut add = |leaf, role| all.push(Named { leaf, role, used_by: used_by.clone() });
         if let Some(tls) = &listener.tls
             && value(&tls.mode).is_some_and(|mode| *mode != ListenerTlsMode::None)
         {
-            for (certificate, _) in listener_tls::files(tls) {
-                if let Some(leaf) = certificate {
-                    warn_of_file(leaf, Role::Own, folder, now, problems);
-                }
-            }
-            for leaf in tls.client_ca.iter().flat_map(|files| &files.items) {
-                warn_of_file(leaf, Role::ClientsAuthority, folder, now, problems);
-            }
-            for leaf in tls.client_crl.iter().flat_map(|files| &files.items) {
-                warn_of_crl(leaf, folder, now, problems);
-            }
+            let own = listener_tls::files(tls).filter_map(|(certificate, _)| certificate);
+            own.for_each(|leaf| add(leaf, Role::Own));
+            let authorities = tls.client_ca.iter().flat_map(|files| &files.items);
+            authorities.for_each(|leaf| add(leaf, Role::ClientsAuthority));
+            let crls = tls.client_crl.iter().flat_map(|files| &files.items);
+            crls.for_each(|leaf| add(leaf, Role::ClientsCrl));
         }
+        let of_host = listener.host_certificates.iter().flat_map(|files| &files.items);
+        of_host.for_each(|leaf| add(leaf, Role::OwnHost));
     }
     if let Some(leaf) = file.admin.as_ref().and_then(|admin| admin.certificate.as_ref()) {
-        warn_of_file(leaf, Role::Own, folder, now, problems);
+        all.push(Named { leaf, role: Role::Own, used_by: "admin".to_owned() });
     }
-    for (_, backend) in entries(&file.backends) {
+    for (name, backend) in entries(&file.backends) {
+        let used_by = format!("backends.{name}");
+        let mut add = |leaf, role| all.push(Named { leaf, role, used_by: used_by.clone() });
         if let Some(tls) = &backend.tls
             && value(&tls.mode).is_some_and(|mode| *mode != BackendTlsMode::None)
         {
-            if let Some(leaf) = &tls.ca {
-                warn_of_file(leaf, Role::ServersAuthority, folder, now, problems);
-            }
-            if let Some(leaf) = &tls.certificate {
-                warn_of_file(leaf, Role::OwnForServer, folder, now, problems);
-            }
+            tls.ca.iter().for_each(|leaf| add(leaf, Role::ServersAuthority));
+            tls.certificate.iter().for_each(|leaf| add(leaf, Role::OwnForServer));
         }
     }
+    for (name, hook) in entries(&file.login_hooks) {
+        let used_by = format!("login_hooks.{name}");
+        all.extend(hook.ca.iter().map(|leaf| Named {
+            leaf,
+            role: Role::HooksAuthority,
+            used_by: used_by.clone(),
+        }));
+    }
+    let outputs = file.audit.iter().flat_map(|outputs| &outputs.items);
+    let authorities = outputs.filter_map(|output| output.syslog.as_ref()?.ca.as_ref());
+    all.extend(authorities.map(|leaf| Named {
+        leaf,
+        role: Role::ReceiversAuthority,
+        used_by: "audit".to_owned(),
+    }));
+    all
 }
 
 fn warn_of_file(
@@ -100,15 +184,22 @@ fn warn_of_crl(leaf: &Leaf<FileName>, folder: &Path, now: i64, problems: &mut Pr
 fn expiry_warning(certificate: &CertificateSummary, role: Role, now: i64) -> Option<String> {
     let subject = certificate.display_name().escape_debug();
     let (refusal, remedy) = match role {
-        Role::Own => ("clients refuse it", "replace it and restart the gateway"),
+        Role::Own | Role::OwnHost => ("clients refuse it", "replace it and restart the gateway"),
         Role::OwnForServer => ("the server may refuse it", "replace it and restart the gateway"),
-        Role::ClientsAuthority => (
+        Role::ClientsAuthority | Role::ClientsCrl => (
             "the certificates that it issued should be renewed",
             "get the authority's new certificate",
         ),
         Role::ServersAuthority => (
             "certificates signed by it may be refused",
             "get the authority's new certificate from the server's operator",
+        ),
+        Role::HooksAuthority => {
+            ("the login hook's certificate may be refused", "get the authority's new certificate")
+        }
+        Role::ReceiversAuthority => (
+            "the syslog receiver's certificate may be refused",
+            "get the authority's new certificate",
         ),
     };
     let days = (certificate.until - now) / DAY;

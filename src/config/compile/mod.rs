@@ -102,6 +102,7 @@ pub(super) fn compile(
         }
         own_address::warn(file, &names, machine, problems);
     }
+    let certificate_ends = certificates::ends(file, folder);
     let warnings = Report::new("", "", Problems::default());
     Compiled {
         listeners,
@@ -127,6 +128,7 @@ pub(super) fn compile(
         login_guard,
         metrics,
         shown_users: shown_users(file),
+        certificate_ends,
         ready_needs_backend: ready_needs_backend.copied().unwrap_or_default(),
         admin_socket,
         admin_address,

@@ -55,6 +55,16 @@ impl KeyExchangeLimiter {
         take(buckets.others.get_or_insert(now), now)
     }
 
+    /// Exchanges of the address that has used most of its own, of [`EXCHANGES_MAX`].
+    pub fn used_most(&self) -> u32 {
+        let now = Instant::now();
+        let buckets = self.lock();
+        let all = buckets.by_address.values().chain(&buckets.others);
+        let last =
+            all.max().map_or(Duration::ZERO, |full_at| full_at.saturating_duration_since(now));
+        last.div_duration_f64(EXCHANGE_INTERVAL).ceil() as u32
+    }
+
     /// Whether to log a refused client now: the number of those that were not logged since the last one.
     pub fn next_log_line(&self) -> Option<u64> {
         let mut last_logged = self.last_logged.lock().unwrap_or_else(PoisonError::into_inner);
@@ -115,11 +125,14 @@ mod tests {
         let exchanges = KeyExchangeLimiter::default();
         let taken = |address: &str| (0..100).take_while(|_| exchanges.take(ip(address))).count();
         assert_eq!(taken("192.0.2.1"), EXCHANGES_MAX as usize);
+        assert_eq!(exchanges.used_most(), EXCHANGES_MAX);
         assert_eq!(taken("192.0.2.2"), EXCHANGES_MAX as usize, "another address has its own");
         assert_eq!(taken("::ffff:192.0.2.1"), 0, "the same address in IPv6's notation");
         tokio::time::advance(EXCHANGE_INTERVAL * 3).await;
+        assert_eq!(exchanges.used_most(), EXCHANGES_MAX - 3);
         assert_eq!(taken("192.0.2.1"), 3);
         tokio::time::advance(EXCHANGE_INTERVAL * 1000).await;
+        assert_eq!(exchanges.used_most(), 0);
         assert_eq!(taken("192.0.2.1"), EXCHANGES_MAX as usize);
     }
 

@@ -20,7 +20,7 @@ const OPERATIONS_BURST_MIN: u32 = 5;
 /// A limit of the configuration.
 pub(super) struct Configured {
     pub(super) limit: Limit,
-    pub(super) metrics: OfLimit,
+    pub(super) metrics: Arc<OfLimit>,
 }
 
 /// A limit of a session; counts the session until dropped.
@@ -31,7 +31,7 @@ pub(super) struct Applied {
 
 impl Configured {
     pub(super) fn new(limit: Limit, metrics: Option<&LimitMetrics>) -> Arc<Self> {
-        let metrics = OfLimit::new(&limit, metrics);
+        let metrics = metrics.map_or_else(|| OfLimit::uncounted(&limit), |all| all.of(&limit));
         Arc::new(Self { limit, metrics })
     }
 

@@ -1,7 +1,7 @@
 //! Token buckets, kept as the time at which the next unit is due: whoever asks gets a time of its own, and
 //! nobody holds a lock while waiting for it.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -18,9 +18,22 @@ pub(super) struct Rate {
     pub(super) burst: Duration,
 }
 
-/// When the next unit is due; `None` before the first, when the whole burst may be used.
+/// Between two looks at what was used.
+const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+
+/// A token bucket.
 #[derive(Debug, Default)]
-pub(super) struct Bucket(Mutex<Option<Instant>>);
+pub(super) struct Bucket(Mutex<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    /// When the next unit is due; `None` before the first, when the whole burst may be used.
+    next: Option<Instant>,
+    /// The time that all units so far take, those that are not due yet included.
+    taken: Duration,
+    /// The last two looks: when, and the time that the units until then took.
+    looks: [Option<(Instant, Duration)>; 2],
+}
 
 impl Bucket {
     /// Takes `units`; returns when they may be used. However many they are, only what follows waits for
@@ -39,16 +52,51 @@ impl Bucket {
         rate: &Rate,
         longest: Duration,
     ) -> Result<Instant, Duration> {
-        let mut next = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.lock();
         let now = Instant::now();
+        state.look(now);
         let earliest = now.checked_sub(rate.burst).unwrap_or(now);
-        let due = next.map_or(earliest, |next| next.max(earliest));
+        let due = state.next.map_or(earliest, |next| next.max(earliest));
         let wait = due.saturating_duration_since(now);
         if wait > longest {
             return Err(wait);
         }
-        *next = Some(due + rate.time_for(units));
+        let step = rate.time_for(units);
+        state.next = Some(due + step);
+        state.taken = state.taken.saturating_add(step);
         Ok(due)
+    }
+
+    /// The part of the rate that was used in the last seconds, from 0 to 1.
+    pub(super) fn used(&self) -> f64 {
+        let mut state = self.lock();
+        let now = Instant::now();
+        state.look(now);
+        let [before, last] = state.looks;
+        let Some((at, until_then)) = before.or(last) else { return 0.0 };
+        let past = now.duration_since(at);
+        let used = state.used_until(now).saturating_sub(until_then);
+        if past.is_zero() { 0.0 } else { (used.as_secs_f64() / past.as_secs_f64()).min(1.0) }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// The time that the units until `now` took. From `now` until `next` there is no gap, as units are due one
+    /// after the other.
+    fn used_until(&self, now: Instant) -> Duration {
+        let to_come = self.next.map_or(Duration::ZERO, |next| next.saturating_duration_since(now));
+        self.taken.saturating_sub(to_come)
+    }
+
+    fn look(&mut self, now: Instant) {
+        let [_, last] = self.looks;
+        if last.is_none_or(|(at, _)| now.duration_since(at) >= LOOK_INTERVAL) {
+            self.looks = [last, Some((now, self.used_until(now)))];
+        }
     }
 }
 
@@ -102,6 +150,27 @@ mod tests {
         assert!(bucket.take_within(1, &rate, longest).unwrap_err() > longest);
         advance(Duration::from_millis(100)).await;
         assert!(bucket.take_within(1, &rate, longest).is_ok());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_used_is_known_as_a_part_of_the_rate() {
+        let (bucket, rate) = (Bucket::default(), per_second(1000));
+        assert_eq!(bucket.used(), 0.0);
+        for _ in 0..50 {
+            sleep_until(bucket.take(50, &rate)).await;
+            advance(Duration::from_millis(100)).await;
+        }
+        assert!((0.3..0.7).contains(&bucket.used()), "{}", bucket.used());
+        // One large request fills the rate until its end.
+        bucket.take(10_000, &rate);
+        for _ in 0..4 {
+            advance(Duration::from_secs(2)).await;
+            assert!(bucket.used() > 0.95, "{}", bucket.used());
+        }
+        advance(Duration::from_secs(60)).await;
+        assert!(bucket.used() < 0.1);
+        advance(Duration::from_secs(2)).await;
+        assert_eq!(bucket.used(), 0.0);
     }
 
     #[tokio::test(start_paused = true)]

@@ -111,6 +111,14 @@ impl Counters {
         table.counters.get(key).map(|entry| (entry.sessions, entry.counter.clone()))
     }
 
+    /// Calls `see` with each counter: its limit, and the open sessions.
+    pub(super) fn for_each(&self, mut see: impl FnMut(&Arc<str>, usize, &Counter)) {
+        let table = self.lock();
+        for (Key { limit, .. }, entry) in &table.counters {
+            see(limit, entry.sessions, &entry.counter);
+        }
+    }
+
     /// What was used today, for each counter that has any.
     pub(super) fn used(&self, today: Day) -> Vec<(Key, Used)> {
         let table = self.lock();

@@ -13,6 +13,7 @@ mod setting;
 #[cfg(test)]
 mod tests;
 mod throttle;
+mod usage;
 
 use std::sync::Arc;
 
@@ -21,6 +22,7 @@ pub use metrics::LimitMetrics;
 pub use quota_file::QuotaFile;
 pub use session::{SessionLimits, TransferPermit};
 pub use setting::{Limit, OperationPeriod, OperationRate, Per};
+pub use usage::LimitUse;
 
 use super::SessionFacts;
 use crate::op::Failure;

@@ -74,6 +74,11 @@ impl Limit {
         self.bytes_per_day.is_some() || self.files_per_day.is_some()
     }
 
+    /// Whether it limits a bandwidth.
+    pub(super) fn has_bandwidth(&self) -> bool {
+        self.bandwidth.or(self.upload_bandwidth).or(self.download_bandwidth).is_some()
+    }
+
     /// Its values as in the configuration, such as `bandwidth 20MiB/s, transfers 4`.
     pub(super) fn values(&self) -> String {
         let rate = |rate: u64| BytesPerSecond(rate).to_string();

@@ -1,0 +1,221 @@
+"""Two gateways with one configuration, as replicas are, in front of a third one that is their FTP and SFTP server; and
+a login hook. All on 127.0.0.0/8."""
+
+import datetime
+import json
+import pathlib
+import random
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import urllib.request
+
+import yaml
+
+from checks import ROOT, expect, run, wait_for
+
+PASSWORD = "Secret.123"
+HOOK = ROOT / "docs/examples/login_hook.py"
+SESSIONS_MAX = 40
+DATA_PORTS = 4
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def free_range(count):
+    """Ports below those of outgoing connections."""
+    for _ in range(200):
+        first = random.randrange(11000, 31000)
+        try:
+            for port in range(first, first + count):
+                with socket.socket() as probe:
+                    probe.bind(("127.0.0.1", port))
+            return f"{first}-{first + count - 1}"
+        except OSError:
+            continue
+    raise AssertionError("no free ports")
+
+
+def due_time():
+    """The next full minute that leaves time for uploads before it, and when it comes."""
+    now = datetime.datetime.now(datetime.timezone.utc)
+    due = (now + datetime.timedelta(seconds=75)).replace(second=0, microsecond=0)
+    if (due - now).total_seconds() > 72:
+        due -= datetime.timedelta(minutes=1)
+    return due
+
+
+class Gateway:
+    """One process, with its ports."""
+
+    def __init__(self, lockgate, folder, name, config):
+        self.folder, self.name, self.config = folder, name, config
+        self.path = folder / f"{name}.yaml"
+        self.write()
+        self.log_path = folder / f"{name}.log"
+        self.log = open(self.log_path, "w")
+        self.process = subprocess.Popen([lockgate, "run", "-c", self.path], stdout=self.log, stderr=self.log)
+        self.metrics = config["metrics"]["address"]
+        wait_for(f"gateway {name}", self.is_ready)
+
+    def write(self):
+        self.path.write_text(yaml.safe_dump(self.config))
+
+    def is_ready(self):
+        expect(self.process.poll() is None, f"{self.name} has ended: {self.log_path.read_text()[-1500:]}")
+        try:
+            return urllib.request.urlopen(f"http://{self.metrics}/ready", timeout=2).status == 200
+        except OSError:
+            return False
+
+    def port(self, listener):
+        return int(self.config["listeners"][listener]["address"].rsplit(":", 1)[1])
+
+    def scrape(self):
+        return urllib.request.urlopen(f"http://{self.metrics}/metrics", timeout=5).read().decode()
+
+    def stop(self):
+        self.process.kill()
+        self.process.wait()
+        self.log.close()
+
+
+class Gateways:
+    def __init__(self, lockgate, folder):
+        self.lockgate, self.folder = lockgate, folder
+        self.due = due_time()
+        self.processes = []
+        self.prepare()
+        self.server = self.start("server", self.server_config())
+        self.start_hook()
+        self.dead_port = free_port()
+        self.replicas = [self.start(name, self.config(name)) for name in ("a", "b")]
+
+    def start(self, name, config):
+        gateway = Gateway(self.lockgate, self.folder, name, config)
+        self.processes.append(gateway)
+        return gateway
+
+    def stop(self):
+        for process in reversed(self.processes):
+            process.stop()
+
+    def prepare(self):
+        """Files that the configurations name."""
+        for name in ("files", "state-a", "state-b"):
+            (self.folder / name).mkdir()
+        ssl = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
+               "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"]
+        # Ends within a week.
+        run(*ssl, "-days", "5", "-keyout", "tls.key", "-out", "tls.crt", cwd=self.folder)
+        run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "test", "-f", self.folder / "host_key")
+        fingerprint = run("ssh-keygen", "-l", "-f", self.folder / "host_key.pub")
+        self.fingerprint = re.search(r"SHA256:\S+", fingerprint)[0]
+        self.hash = run("openssl", "passwd", "-6", PASSWORD).strip()
+        (self.folder / "password").write_text(PASSWORD)
+        (self.folder / "password").chmod(0o600)
+        hashed = run(sys.executable, HOOK, "hash", input=PASSWORD).strip()
+        (self.folder / "hook-users.json").write_text(json.dumps({"erin": {"scrypt": hashed}}))
+        for name in ("a", "b"):
+            (self.folder / f"users-{name}.yaml").write_text(self.users_file())
+
+    def users_file(self):
+        return yaml.safe_dump({"frank": {"password_hash": self.hash}})
+
+    def start_hook(self):
+        self.hook_socket = self.folder / "hook.sock"
+        process = subprocess.Popen([sys.executable, HOOK, "serve", self.hook_socket, self.folder / "hook-users.json"],
+                                   stderr=subprocess.DEVNULL)
+
+        class Stop:
+            def stop(self):
+                process.kill()
+                process.wait()
+
+        self.processes.append(Stop())
+        wait_for("the login hook", self.hook_socket.exists)
+
+    def server_config(self):
+        return {
+            "listeners": {
+                "ftp": {"protocol": "ftp", "address": f"127.0.0.1:{free_port()}", "data_ports": "all"},
+                "sftp": {"protocol": "sftp", "address": f"127.0.0.1:{free_port()}", "host_keys": "host_key"},
+            },
+            "data_ports": {"all": {"range": free_range(40)}},
+            "backends": {"files": {"protocol": "local", "folder": "files"}},
+            "users": {"gateway": {"password_hash": self.hash}},
+            "routes": [{"authenticate": "gateway", "backend": "files"}],
+            "metrics": {"address": f"127.0.0.1:{free_port()}"},
+            "limits": {"sessions_per_address": 1000},
+        }
+
+    def config(self, name):
+        login = {"user": "gateway", "password_file": "password"}
+        ftp = {"protocol": "ftp", "address": f"127.0.0.1:{self.server.port('ftp')}", "login": login}
+        dead = {"protocol": "ftp", "address": f"127.0.0.1:{self.dead_port}", "login": login}
+        sftp = {"protocol": "sftp", "address": f"127.0.0.1:{self.server.port('sftp')}", "login": login,
+                "host_key": self.fingerprint}
+
+        def route(user, backend, **more):
+            return {"match": {"users": user}, "authenticate": "gateway", "backend": backend, **more}
+
+        return {
+            "listeners": {
+                "ftp": {"protocol": "ftp", "address": f"127.0.0.1:{free_port()}", "data_ports": "public",
+                        "tls": {"mode": "optional", "certificate": "tls.crt", "key": "tls.key"}},
+                "sftp": {"protocol": "sftp", "address": f"127.0.0.1:{free_port()}", "host_keys": "host_key"},
+                "proxied": {"protocol": "ftp", "address": f"127.0.0.1:{free_port()}", "data_ports": "public",
+                            "proxy_protocol": "127.0.0.9"},
+            },
+            "data_ports": {"public": {"range": free_range(DATA_PORTS), "wait": "1s"}},
+            "backends": {
+                "files": {**ftp, "sessions": 20},
+                "archive": sftp,
+                "north": {**ftp, "health": {"every": "1s"}},
+                "south": {**dead, "health": {"every": "1s"}},
+                "pair": {"protocol": "group", "servers": ["south", "north"]},
+                "gone": {**dead, "health": {"every": "1s"}},
+            },
+            "users": {user: {"password_hash": self.hash} for user in ("alice", "bob", "carol", "dave")},
+            "users_file": f"users-{name}.yaml",
+            "login_hooks": {"directory": {"socket": str(self.hook_socket), "cache_max": "0s"},
+                            "broken": {"socket": str(self.folder / "nobody.sock")}},
+            "routes": [
+                route("alice", "files"), route("bob", "archive"), route(["carol", "frank"], "pair"), route("dave", "gone"),
+                {"match": {"users": "erin"}, "authenticate": "http", "login_hook": "directory", "backend": "files"},
+                {"match": {"users": "ghost"}, "authenticate": "http", "login_hook": "broken", "backend": "files"},
+                {"authenticate": "gateway", "backend": "files"},
+            ],
+            "policy": {
+                "rules": [
+                    {"name": "no-programs", "match": {"extensions": "exe"}, "deny": "all"},
+                    {"name": "no-deletes", "match": {"users": "alice"}, "deny": "delete", "dry_run": True},
+                    {"name": "partners", "match": {"users": ["alice", "bob", "carol", "erin"]}, "allow": "all"},
+                ],
+                "limits": [
+                    {"name": "uplink", "per": "all", "match": {"users": "alice"}, "bandwidth": "2MiB/s"},
+                    {"name": "partner", "match": {"users": ["bob", "carol"]}, "sessions": 12, "transfers": 3},
+                    {"name": "daily", "match": {"users": "bob"}, "files_per_day": 40},
+                ],
+            },
+            "login_guard": {"max_failures": 2, "find_time": "10m", "never_ban": "127.0.0.1"},
+            "limits": {"sessions": SESSIONS_MAX, "sessions_per_address": int(SESSIONS_MAX * 0.85)},
+            "expect": [
+                {"name": name, "path": f"/{name}-*.csv", "at_least": 2, "by": self.due.strftime("%H:%M")}
+                for name in ("bank", "orders")
+            ] + [{"name": "nightly", "path": "/nightly.zip", "by": self.soon().strftime("%H:%M")}],
+            "metrics": {"address": f"127.0.0.1:{free_port()}", "users": ["alice", "bob"]},
+            "audit": {"file": str(self.folder / f"audit-{name}.jsonl")},
+            "state_dir": f"state-{name}",
+            "admin": {"socket": f"{name}.sock"},
+        }
+
+    def soon(self):
+        """Within half an hour, and not within the test."""
+        return self.due + datetime.timedelta(minutes=20)
