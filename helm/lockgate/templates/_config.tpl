@@ -65,6 +65,12 @@
 {{- if $values.metrics.readyNeedsBackend -}}
 {{- $_ := set $metrics "ready_needs_backend" true -}}
 {{- end -}}
+{{- with $values.metrics.users -}}
+{{- $_ := set $metrics "users" . -}}
+{{- end -}}
+{{- with $values.metrics.topUsers -}}
+{{- $_ := set $metrics "top_users" (int .) -}}
+{{- end -}}
 {{- $_ := set $config "metrics" $metrics -}}
 {{- $_ := set $config "admin" (dict "socket" "/run/lockgate/admin.sock") -}}
 {{- if $values.state.enabled -}}
@@ -76,7 +82,8 @@
 {{/* What a running gateway keeps (src/config/fixed.rs): a change of anything else is read again without a restart. */}}
 {{- define "lockgate.fixedConfig" -}}
 {{- $config := fromYaml (include "lockgate.config" .) -}}
-{{- $fixed := pick $config "admin" "audit" "log" "metrics" "state_dir" -}}
+{{- $fixed := pick $config "admin" "audit" "log" "state_dir" -}}
+{{- $_ := set $fixed "metrics.address" $config.metrics.address -}}
 {{- range $name, $pool := $config.data_ports -}}
 {{- $_ := set $fixed (printf "data_ports.%s.client_match" $name) $pool.client_match -}}
 {{- end -}}

@@ -15,6 +15,10 @@ fn an_entry_that_is_new_after_the_due_time_waits_for_the_next_window() {
     let (files, acme) = one(orders("/in/*", 1, "06:00"), "2026-12-01T07:00:00Z");
     assert_eq!(view(&files, "2026-12-01T07:00:00Z").due, at("2026-12-02T06:00:00Z"));
     assert_eq!(shown(&files, "2026-12-01T07:00:00Z"), (State::Waiting, 0));
+    // Due at another time of the same day: that it waits does not change.
+    files.put_in_force(vec![orders("/in/*", 1, "06:30")], at("2026-12-01T07:00:00Z"));
+    assert_eq!(shown(&files, "2026-12-01T07:00:00Z"), (State::Waiting, 0));
+    files.put_in_force(vec![orders("/in/*", 1, "06:00")], at("2026-12-01T07:00:00Z"));
     // It counts for a day that is not looked at any more.
     acme.arrived_at(b"/in/a", at("2026-12-01T08:00:00Z"));
     assert_eq!(shown(&files, "2026-12-02T00:00:00Z"), (State::Waiting, 0));
