@@ -49,6 +49,7 @@ class Gateway:
         self.file = folder / "lockgate.yaml"
         self.file.write_text(self.configuration())
         self.process = None
+        self.tls = False
         self.start()
 
     def write_token(self, token):
@@ -92,7 +93,8 @@ class Gateway:
 
     @property
     def url(self):
-        return f"http://127.0.0.1:{self.ports['admin']}"
+        scheme = "https" if self.tls else "http"
+        return f"{scheme}://127.0.0.1:{self.ports['admin']}"
 
     def start(self):
         log = open(self.folder / "log", "a")
@@ -102,6 +104,15 @@ class Gateway:
             if self.process.poll() is not None or time.monotonic() > end:
                 raise RuntimeError("the gateway does not start:\n" + (self.folder / "log").read_text()[-3000:])
             time.sleep(0.05)
+
+    def restart_under_tls(self):
+        """The same with a certificate for the admin address, which no browser knows."""
+        self.stop()
+        settings = json.loads(self.file.read_text())
+        settings["admin"].update(certificate="new.crt", key="new.key")
+        self.file.write_text(json.dumps(settings))
+        self.tls = True
+        self.start()
 
     def stop(self):
         self.process.send_signal(signal.SIGTERM)

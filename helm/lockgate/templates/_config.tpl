@@ -62,7 +62,14 @@
 {{- end -}}
 {{- $_ := set $config "drain" (dict "accept_for" (printf "%ds" (int $values.preStopSeconds)) "timeout" (printf "%ds" (int $values.drainSeconds))) -}}
 {{- $_ := set $config "metrics" (dict "address" (include "lockgate.socket" (list (first $values.listenAddresses) $values.metrics.port))) -}}
-{{- $_ := set $config "admin" (dict "socket" "/run/lockgate/admin.sock") -}}
+{{- $admin := dict "socket" "/run/lockgate/admin.sock" -}}
+{{- with $values.statusPage -}}
+{{- if .enabled -}}
+{{- $_ := set $admin "address" (printf "127.0.0.1:%d" (int .port)) -}}
+{{- $_ := set $admin "token_file" (printf "/etc/lockgate/admin/%s" .tokenKey) -}}
+{{- end -}}
+{{- end -}}
+{{- $_ := set $config "admin" $admin -}}
 {{- if $values.state.enabled -}}
 {{- $_ := set $config "state_dir" "/var/lib/lockgate" -}}
 {{- end -}}
