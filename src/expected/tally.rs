@@ -86,6 +86,10 @@ impl Tally {
 
     /// Goes on under another schedule with what has arrived since its window began.
     pub(super) fn reschedule(&mut self, schedule: &Schedule, now: Timestamp) {
+        if self.is_ahead {
+            *self = Self { last: self.last.take(), ..Self::begin(schedule, now) };
+            return;
+        }
         self.window = schedule.current(now);
         self.arrivals.retain(|_, at| *at >= self.window.start);
         (self.told, self.is_ahead) = (false, false);

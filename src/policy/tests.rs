@@ -205,3 +205,46 @@ fn commands_are_explained_at_the_moment_that_is_asked_for() {
     assert!(policy_of(vec![rule.clone()], Vec::new(), false).decide_command("SITE CHMOD").is_err());
     assert!(policy_of(vec![rule], Vec::new(), true).decide_command("SITE CHMOD").is_ok());
 }
+
+fn counts(set: &RuleSet) -> Vec<(String, u64, u64)> {
+    set.denials().map(|it| (it.rule.to_string(), it.denied, it.dry_run)).collect()
+}
+
+#[test]
+fn a_rule_in_dry_run_counts_an_operation_once_and_explanations_count_nothing() {
+    let deny = Verdict::Deny { message: None };
+    let effects = Effects::of(&[Effect::Create, Effect::Overwrite, Effect::Rename]);
+    let mut tried = rule_of("tried", effects, &["SITE"], deny);
+    tried.dry_run = true;
+    let all = rule_of("all", Effects::all(), &[], Verdict::Allow);
+    let known = KnownRules::default();
+    let set = RuleSet::new(vec![tried.clone(), all.clone()], vec![uploads_once()], false).unwrap();
+    let set = Arc::new(set.counted(&known));
+    let facts = session(Vec::new(), 0).facts().clone();
+    let policy = SessionPolicy::new(set.clone(), facts.clone(), Names::Exact);
+    let write = || crate::op::WriteFile {
+        path: path("/x"),
+        mode: crate::op::WriteMode::From { offset: 0 },
+        representation: crate::op::Representation::Image,
+    };
+    assert!(matches!(decide(Some(&policy), write(), false), Decision::Allowed(_)));
+    policy.explain(Effect::Create, &path("/x"), End::Any, Timestamp::UNIX_EPOCH);
+    assert!(policy.decide_command("SITE CHMOD").is_ok());
+    assert!(policy.explain_command("SITE CHMOD", Timestamp::UNIX_EPOCH).is_ok());
+    let none = |name: &str| (name.to_owned(), 0, 0);
+    let expected = [none("all"), none("default"), none("once"), ("tried".to_owned(), 0, 2)];
+    assert_eq!(counts(&set), expected);
+
+    // Another configuration, in which nothing is refused: the rule goes on, the others are new.
+    let next = RuleSet::new(vec![Rule { dry_run: false, ..tried }], Vec::new(), true).unwrap();
+    let next = Arc::new(next.counted(&known));
+    let later = SessionPolicy::new(next.clone(), facts, Names::Exact);
+    assert!(matches!(decide(Some(&later), write(), false), Decision::Allowed(_)));
+    let read = crate::op::ListDirectory { path: path("/x") };
+    assert!(matches!(decide(Some(&later), read, false), Decision::Allowed(_)));
+    assert_eq!(counts(&next), [("default".to_owned(), 0, 1), ("tried".to_owned(), 0, 3)]);
+    drop((policy, later, next, set));
+    known.forget_ended();
+    let again = RuleSet::new(vec![all], Vec::new(), false).unwrap().counted(&known);
+    assert_eq!(counts(&again), [none("all"), none("default")]);
+}

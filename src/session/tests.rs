@@ -1,5 +1,6 @@
 //! Sessions of a route with a `root`, on a folder.
 
+mod expected;
 mod model;
 mod policy;
 

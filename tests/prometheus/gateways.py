@@ -3,10 +3,8 @@ a login hook. All on 127.0.0.0/8."""
 
 import datetime
 import json
-import pathlib
 import random
 import re
-import shutil
 import socket
 import subprocess
 import sys
@@ -91,6 +89,8 @@ class Gateways:
         self.lockgate, self.folder = lockgate, folder
         self.due = due_time()
         self.processes = []
+
+    def run(self):
         self.prepare()
         self.server = self.start("server", self.server_config())
         self.start_hook()
@@ -126,12 +126,12 @@ class Gateways:
             (self.folder / f"users-{name}.yaml").write_text(self.users_file())
 
     def users_file(self):
-        return yaml.safe_dump({"frank": {"password_hash": self.hash}})
+        return yaml.safe_dump({"users": {"frank": {"password_hash": self.hash}}})
 
     def start_hook(self):
         self.hook_socket = self.folder / "hook.sock"
         process = subprocess.Popen([sys.executable, HOOK, "serve", self.hook_socket, self.folder / "hook-users.json"],
-                                   stderr=subprocess.DEVNULL)
+                                   stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
         class Stop:
             def stop(self):
@@ -157,8 +157,8 @@ class Gateways:
 
     def config(self, name):
         login = {"user": "gateway", "password_file": "password"}
-        ftp = {"protocol": "ftp", "address": f"127.0.0.1:{self.server.port('ftp')}", "login": login}
-        dead = {"protocol": "ftp", "address": f"127.0.0.1:{self.dead_port}", "login": login}
+        server = {"protocol": "ftp", "address": f"127.0.0.1:{self.server.port('ftp')}"}
+        dead = {"protocol": "ftp", "address": f"127.0.0.1:{self.dead_port}"}
         sftp = {"protocol": "sftp", "address": f"127.0.0.1:{self.server.port('sftp')}", "login": login,
                 "host_key": self.fingerprint}
 
@@ -175,12 +175,12 @@ class Gateways:
             },
             "data_ports": {"public": {"range": free_range(DATA_PORTS), "wait": "1s"}},
             "backends": {
-                "files": {**ftp, "sessions": 20},
+                "files": {**server, "login": login, "sessions": 40},
                 "archive": sftp,
-                "north": {**ftp, "health": {"every": "1s"}},
+                "north": {**server, "health": {"every": "1s"}},
                 "south": {**dead, "health": {"every": "1s"}},
-                "pair": {"protocol": "group", "servers": ["south", "north"]},
-                "gone": {**dead, "health": {"every": "1s"}},
+                "pair": {"protocol": "group", "servers": ["south", "north"], "login": login},
+                "gone": {**dead, "login": login, "health": {"every": "1s"}},
             },
             "users": {user: {"password_hash": self.hash} for user in ("alice", "bob", "carol", "dave")},
             "users_file": f"users-{name}.yaml",

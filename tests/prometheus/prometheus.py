@@ -72,7 +72,7 @@ def run_load(gateways, prometheus):
         load.set_attributes(gateway)
         load.stray(gateway)
     # As a mistake of an operator does.
-    (gateways.folder / "users-b.yaml").write_text("frank: { password_hash: nothing }")
+    (gateways.folder / "users-b.yaml").write_text("users: { frank: { password_hash: nothing } }")
     other.config["listeners"]["ftp"]["protocol"] = "gopher"
     other.write()
     other.process.send_signal(signal.SIGHUP)
@@ -149,6 +149,7 @@ def test(lockgate, programs, folder, show):
     with concurrent.futures.ThreadPoolExecutor(1) as aside, contextlib.ExitStack() as started:
         gateways = Gateways(lockgate, folder)
         started.callback(gateways.stop)
+        gateways.run()
         nobody = f"127.0.0.1:{free_port()}"
         targets = [*(gateway.metrics for gateway in gateways.replicas), nobody]
         prometheus = Prometheus(programs / "prometheus", folder, free_port(), targets)

@@ -46,6 +46,5 @@ def check_texts():
     for name, rule in alerts().items():
         expect(name in tested, f"rules_test.yaml: {name} does not fire in any test")
         used = set(re.findall(r"\$labels\.(\w+)", str(rule["annotations"])))
-        optional = {"hook"} if "resource" in tested[name] else set()
-        missing = used - tested[name] - ALWAYS - optional
+        missing = used - tested[name] - ALWAYS
         expect(not missing, f"{name}: its texts have labels that it has not: {missing}")

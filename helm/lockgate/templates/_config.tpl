@@ -62,6 +62,9 @@
 {{- end -}}
 {{- $_ := set $config "drain" (dict "accept_for" (printf "%ds" (int $values.preStopSeconds)) "timeout" (printf "%ds" (int $values.drainSeconds))) -}}
 {{- $metrics := dict "address" (include "lockgate.socket" (list (first $values.listenAddresses) $values.metrics.port)) -}}
+{{- if $values.metrics.readyNeedsBackend -}}
+{{- $_ := set $metrics "ready_needs_backend" true -}}
+{{- end -}}
 {{- with $values.metrics.users -}}
 {{- $_ := set $metrics "users" . -}}
 {{- end -}}
@@ -69,7 +72,14 @@
 {{- $_ := set $metrics "top_users" (int .) -}}
 {{- end -}}
 {{- $_ := set $config "metrics" $metrics -}}
-{{- $_ := set $config "admin" (dict "socket" "/run/lockgate/admin.sock") -}}
+{{- $admin := dict "socket" "/run/lockgate/admin.sock" -}}
+{{- with $values.statusPage -}}
+{{- if .enabled -}}
+{{- $_ := set $admin "address" (printf "127.0.0.1:%d" (int .port)) -}}
+{{- $_ := set $admin "token_file" (printf "/etc/lockgate/admin/%s" .tokenKey) -}}
+{{- end -}}
+{{- end -}}
+{{- $_ := set $config "admin" $admin -}}
 {{- if $values.state.enabled -}}
 {{- $_ := set $config "state_dir" "/var/lib/lockgate" -}}
 {{- end -}}

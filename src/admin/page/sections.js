@@ -52,7 +52,7 @@ function makeSections() {
     columns: [
       { label: "Path", main: true, wide: true, text: (row) => row.path, sort: (row) => row.path },
       { label: "Direction", text: (row) => (row.direction === "upload" ? "↑ upload" : "↓ download"), sort: (row) => row.direction },
-      named("User", "user"),
+      named("User", "user", { wide: true }),
       named("Backend", "backend"),
       { label: "Moved", number: true, draw: drawProgress, sort: (row) => row.bytes },
       { label: "Rate", number: true, text: (row) => rate(row.rate), sort: (row) => row.rate },
@@ -100,7 +100,7 @@ function makeSections() {
       { label: "Time", main: true, text: (row) => clock(row.time), sort: (row) => row.time },
       { label: "What", text: (row) => row.operation, sort: (row) => row.operation },
       { label: "Path", wide: true, text: (row) => (row.to ? `${row.path} to ${row.to}` : (row.path ?? "–")), sort: (row) => row.path ?? "" },
-      named("User", "user"),
+      named("User", "user", { wide: true }),
       named("Client", "client"),
       { label: "Fault", draw: drawFault, sort: (row) => row.fault },
       named("Rule", "rule"),
@@ -138,14 +138,25 @@ function makeSections() {
       { ...named("Name", "name"), main: true },
       { label: "State", draw: drawExpectedState, sort: (row) => row.state },
       { label: "Arrived", number: true, text: (row) => `${row.arrived} of ${row.at_least}`, sort: (row) => row.arrived / row.at_least },
-      { label: "Due", text: (row) => `${row.due_local} ${row.zone}`, sort: (row) => row.due },
-      { label: "", text: untilDue },
+      { label: "Due", wide: true, text: (row) => `${row.due_local} ${row.zone}${untilDue(row)}`, sort: (row) => row.due },
       { label: "Last file", wide: true, text: (row) => (row.last_file ? `${clock(row.last_file.at)} ${row.last_file.path}` : "–") },
+    ],
+  });
+  const certificates = new Table($("certificates"), {
+    caption: "Certificates that the configuration names",
+    key: (row) => `${row.used_by} ${row.kind} ${row.file}`,
+    empty: "The configuration names no certificate.",
+    columns: [
+      { ...named("File", "file"), main: true, wide: true },
+      named("Kind", "kind"),
+      named("Used by", "used_by"),
+      { label: "Ends", text: (row) => (row.until ? day(row.until) : "–"), sort: (row) => row.seconds_left },
+      { label: "Left", draw: drawLeft, sort: (row) => row.seconds_left },
     ],
   });
   const chart = new Chart($("throughput"));
   const ports = new PortMap($("ports-legend"), $("ports"));
-  return { transfers, sessions, backends, failures, bans, listeners, expected, chart, ports };
+  return { transfers, sessions, backends, failures, bans, listeners, expected, certificates, chart, ports };
 }
 
 function drawState(cell, session) {
@@ -167,10 +178,18 @@ function drawExpectedState(cell, entry) {
   setBadge(cell.firstChild, kind, entry.state);
 }
 
+// As `lockgate check` warns.
+function drawLeft(cell, { seconds_left: left }) {
+  if (!cell.firstChild) cell.append(element("span"));
+  const days = Math.floor(left / 86400);
+  const kind = left < 0 ? "bad" : days < 30 ? "warn" : "good";
+  setBadge(cell.firstChild, kind, left < 0 ? "has ended" : plural(days, "day"));
+}
+
 function untilDue({ state, due }) {
   const left = (Date.parse(due) - Date.now()) / 1000;
-  if (state === "overdue") return `for ${duration(-left)}`;
-  return state === "waiting" && left > 0 ? `in ${duration(left)}` : "";
+  if (state === "overdue") return `, ${duration(-left)} ago`;
+  return state === "waiting" && left > 0 ? `, in ${duration(left)}` : "";
 }
 
 function drawServerButton(cell, server) {

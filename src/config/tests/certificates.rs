@@ -143,3 +143,31 @@ fn server_names_where_no_listener_has_tls_are_warnings() {
     let message = "7:3: warning: listeners.sftp: no route matches clients of this listener";
     assert!(output.contains(message) && output.ends_with("\n1 warning"), "{output}");
 }
+
+#[test]
+fn the_end_of_each_file_is_known() {
+    let clients =
+        "client_certificate: optional, client_ca: partners-ca.crt, client_crl: partners.crl";
+    let server =
+        "tls: { mode: required, ca: exchange-ca.crt, certificate: gateway.crt, key: gateway.key }";
+    let text = base().replacen(PAIR, &format!("{PAIR}, {clients}"), 1);
+    let text =
+        text.replacen("login: pass-through", &format!("login: pass-through\n    {server}"), 1);
+    let audit = "audit: { syslog: { address: log.example.com, ca: partners-ca.crt } }\n";
+    let compiled = compiled(&format!("{text}{audit}"));
+    let ends = compiled.certificate_ends.iter();
+    let found: Vec<_> =
+        ends.map(|it| (it.kind.as_str(), &*it.used_by, &*it.file, it.until)).collect();
+    let in_2120 = rcgen::date_time_ymd(2120, 1, 1).unix_timestamp();
+    // What rcgen chooses where nothing is said.
+    let in_4096 = rcgen::date_time_ymd(4096, 1, 1).unix_timestamp();
+    let expected = [
+        ("certificate", "listeners.public", "tls.crt", in_4096),
+        ("ca", "listeners.public", "partners-ca.crt", in_2120),
+        ("crl", "listeners.public", "partners.crl", in_2120),
+        ("ca", "backends.server", "exchange-ca.crt", in_4096),
+        ("client-certificate", "backends.server", "gateway.crt", in_4096),
+        ("ca", "audit", "partners-ca.crt", in_2120),
+    ];
+    assert_eq!(found, expected);
+}

@@ -15,6 +15,10 @@ fn an_entry_that_is_new_after_the_due_time_waits_for_the_next_window() {
     let (files, acme) = one(orders("/in/*", 1, "06:00"), "2026-12-01T07:00:00Z");
     assert_eq!(view(&files, "2026-12-01T07:00:00Z").due, at("2026-12-02T06:00:00Z"));
     assert_eq!(shown(&files, "2026-12-01T07:00:00Z"), (State::Waiting, 0));
+    // Due at another time of the same day: that it waits does not change.
+    files.put_in_force(vec![orders("/in/*", 1, "06:30")], at("2026-12-01T07:00:00Z"));
+    assert_eq!(shown(&files, "2026-12-01T07:00:00Z"), (State::Waiting, 0));
+    files.put_in_force(vec![orders("/in/*", 1, "06:00")], at("2026-12-01T07:00:00Z"));
     // It counts for a day that is not looked at any more.
     acme.arrived_at(b"/in/a", at("2026-12-01T08:00:00Z"));
     assert_eq!(shown(&files, "2026-12-02T00:00:00Z"), (State::Waiting, 0));
@@ -130,6 +134,25 @@ async fn what_has_arrived_survives_a_restart() {
     let other = expectation("/x", 1, schedule("00:00", "06:00", &every_day(), "UTC"));
     let (files, _) = process(folder.path(), other, at("2026-12-01T07:00:00Z"));
     assert_eq!(view(&files, "2026-12-01T07:00:00Z").due, at("2026-12-02T06:00:00Z"));
+}
+
+#[tokio::test]
+async fn a_gateway_that_expects_nothing_writes_no_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let orders = orders("/in/*", 1, "06:00");
+    let now = at("2026-12-01T01:00:00Z");
+    let (files, state) = process(folder.path(), orders.clone(), now);
+    files.put_in_force(Vec::new(), now);
+    state.clone().save().await;
+    assert!(names(folder.path()).is_empty());
+    // What was saved before is not kept for entries that are no more.
+    files.put_in_force(vec![orders], now);
+    session(&files, "acme").arrived_at(b"/in/a", now);
+    state.clone().save().await;
+    files.put_in_force(Vec::new(), now);
+    state.save().await;
+    let content = fs::read_to_string(folder.path().join("expected.json")).unwrap();
+    assert_eq!(content, "{\"version\":1,\"expected\":[]}\n");
 }
 
 #[tokio::test]

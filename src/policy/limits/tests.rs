@@ -340,3 +340,62 @@ fn explain_shows_the_limits_of_such_a_session() {
         ]
     );
 }
+
+#[tokio::test(start_paused = true)]
+async fn each_value_has_the_use_of_who_is_nearest_to_it() {
+    let partners = Limit {
+        sessions: Some(4),
+        transfers: Some(2),
+        bandwidth: Some(1 << 20),
+        upload_bandwidth: Some(1 << 20),
+        operations: Some(OperationRate { count: 60, period: OperationPeriod::Minute }),
+        bytes_per_day: Some(10 << 20),
+        files_per_day: Some(10),
+        ..named("partners")
+    };
+    let limits = limits([partners, Limit { sessions: Some(9), per: Per::All, ..named("all") }]);
+    let sessions = ["a", "b", "b"].map(|user| session(&limits, user));
+    let (permit, throttle) = download(&sessions[0]);
+    move_bytes(&*throttle, 3 << 20).await;
+    let uses =
+        || limits.uses().into_iter().map(|it| (it.kind, it.max, it.used)).collect::<Vec<_>>();
+    let now = uses();
+    let [bandwidth, rest @ ..] = &now[..] else { panic!() };
+    assert_eq!((bandwidth.0, bandwidth.1), ("bandwidth", f64::from(1 << 20)));
+    assert!((0.9..=1.0).contains(&(bandwidth.2 / bandwidth.1)), "{bandwidth:?}");
+    let expected = [
+        ("upload_bandwidth", f64::from(1 << 20), 0.0),
+        ("sessions", 4.0, 2.0),
+        ("transfers", 2.0, 1.0),
+        ("operations", 1.0, 0.0),
+        ("bytes_per_day", f64::from(10 << 20), f64::from(3 << 20)),
+        ("files_per_day", 10.0, 1.0),
+        ("sessions", 9.0, 3.0),
+    ];
+    assert_eq!(rest, expected);
+    assert_eq!(limits.uses()[7].limit, "all");
+    // What was used today outlives the sessions.
+    drop((permit, throttle, sessions));
+    let used: Vec<_> = uses().iter().map(|(_, _, used)| *used).collect();
+    assert_eq!(used, [0.0, 0.0, 0.0, 0.0, 0.0, f64::from(3 << 20), 1.0, 0.0]);
+    assert!(limits.values().iter().all(|it| it.used == 0.0));
+}
+
+#[test]
+fn the_series_of_a_limit_go_on_with_its_name_and_end_with_it() {
+    let registry = Registry::new();
+    let metrics = LimitMetrics::register(&registry).unwrap();
+    let limit = Limit { sessions: Some(1), bandwidth: Some(1 << 20), ..named("partners") };
+    let before = Limits::new(vec![limit.clone()], Arc::default(), &metrics);
+    let session = session(&before, "a");
+    assert!(before.open_session(&facts("a"), 7, None).is_err());
+    let page = || TextEncoder::new().encode_to_string(&registry.gather()).unwrap();
+    let refused = "lockgate_limit_refused_total{kind=\"sessions\",limit=\"partners\"} 1";
+    let after = Limits::new(vec![limit], Arc::default(), &metrics);
+    drop((before, session));
+    metrics.forget_ended();
+    assert!(page().contains(refused), "{}", page());
+    drop(after);
+    metrics.forget_ended();
+    assert!(!page().contains("partners"), "{}", page());
+}

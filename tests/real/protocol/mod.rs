@@ -33,6 +33,7 @@ mod sftp_logins;
 mod sftp_openssh;
 mod sftp_rekey;
 mod slices;
+mod state_metrics;
 mod tls_versions;
 mod users;
 
