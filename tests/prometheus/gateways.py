@@ -17,7 +17,7 @@ from checks import ROOT, expect, run, wait_for
 PASSWORD = "Secret.123"
 HOOK = ROOT / "docs/examples/login_hook.py"
 SESSIONS_MAX = 40
-DATA_PORTS = 4
+DATA_PORTS = 8
 
 
 def free_port():
@@ -120,6 +120,8 @@ class Gateways:
         self.hash = run("openssl", "passwd", "-6", PASSWORD).strip()
         (self.folder / "password").write_text(PASSWORD)
         (self.folder / "password").chmod(0o600)
+        (self.folder / "token").write_text("0123456789abcdef" * 3)
+        (self.folder / "token").chmod(0o600)
         hashed = run(sys.executable, HOOK, "hash", input=PASSWORD).strip()
         (self.folder / "hook-users.json").write_text(json.dumps({"erin": {"scrypt": hashed}}))
         for name in ("a", "b"):
@@ -175,7 +177,7 @@ class Gateways:
             },
             "data_ports": {"public": {"range": free_range(DATA_PORTS), "wait": "1s"}},
             "backends": {
-                "files": {**server, "login": login, "sessions": 40},
+                "files": {**server, "login": login, "sessions": 40, "unsupported_attributes": "ignore"},
                 "archive": sftp,
                 "north": {**server, "health": {"every": "1s"}},
                 "south": {**dead, "health": {"every": "1s"}},
@@ -213,7 +215,7 @@ class Gateways:
             "metrics": {"address": f"127.0.0.1:{free_port()}", "users": ["alice", "bob"]},
             "audit": {"file": str(self.folder / f"audit-{name}.jsonl")},
             "state_dir": f"state-{name}",
-            "admin": {"socket": f"{name}.sock"},
+            "admin": {"socket": f"{name}.sock", "address": f"127.0.0.1:{free_port()}", "token_file": "token"},
         }
 
     def soon(self):
