@@ -48,6 +48,8 @@ pub(super) enum Attribute {
 }
 
 impl Attribute {
+    const ALL: [Self; 3] = [Self::Times, Self::Permissions, Self::Owner];
+
     /// The label `attribute` of `lockgate_attributes_ignored_total`.
     fn as_str(self) -> &'static str {
         match self {
@@ -75,6 +77,12 @@ impl AttributePolicy {
         ignored: &IgnoredAttributes,
     ) -> Self {
         let (ignored, logged) = (ignored.clone(), Arc::default());
+        if policy == UnsupportedAttributes::Ignore {
+            // From the start, so that the first one is visible as an increase.
+            for attribute in Attribute::ALL {
+                ignored.0.with_label_values(&[backend, attribute.as_str()]);
+            }
+        }
         Self { policy, backend: backend.into(), ignored, logged }
     }
 

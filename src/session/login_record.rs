@@ -16,7 +16,7 @@ impl Metrics {
     /// a failed login.
     pub(super) fn key_refused(&self, info: &SessionInfo, failure: &Failure) {
         let outcome = "key-refused";
-        self.key_offer(info, outcome);
+        self.key_offer(&info.labels(), &info.login.method, outcome);
         record_line!(
             (tracing::Level::INFO, "key-offer", info, Some(failure)),
             {
@@ -58,7 +58,7 @@ impl LoginRecord {
             Err(_) => "failed",
         };
         let duration = self.started.elapsed();
-        self.metrics.login_ended(info, outcome_name, duration);
+        self.metrics.login_ended(&info.labels(), &info.login.method, outcome_name, duration);
         let (login, seconds) = (&info.login, duration.as_secs_f64());
         let protection = login.protection.as_ref();
         macro_rules! at {

@@ -44,11 +44,11 @@ pub use explain::{Explained, ExplainedLogin, ExplainedPolicy, Query};
 pub use gateway::{BANNED, Gateway, PasswordNeed};
 pub use limits::Limits;
 pub use live::{
-    LiveAccount, LiveSession, LiveSessions, Moved, RecentFailure, Registered, RunningView,
-    SessionState, SessionView, THROUGHPUT_INTERVAL, Throughput,
+    ByteCounters, LiveAccount, LiveSession, LiveSessions, Moved, RecentFailure, Registered,
+    RunningView, SessionState, SessionView, THROUGHPUT_INTERVAL, Throughput,
 };
 pub use login_hooks::LoginHooks;
-pub use metrics::{Channel, Metrics, MetricsScope};
+pub use metrics::{Channel, EndedTransfer, Metrics, MetricsScope, SessionLabels};
 pub use opened_file::OpenedFile;
 pub use proof::{Password, Proof};
 pub use relayed::RelayedDownload;

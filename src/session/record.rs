@@ -59,7 +59,7 @@ impl Record {
             _ => Progress::default(),
         };
         let (progress, read_back) = (Arc::new(progress), Arc::<Progress>::default());
-        let counters = is_file.then(|| metrics.bytes(&info));
+        let counters = is_file.then(|| metrics.bytes(&info.labels()));
         let running = Running::new(action, progress.clone(), read_back.clone(), counters);
         let running = info.live.begin(running);
         Self {
@@ -164,8 +164,8 @@ impl Record {
             Outcome::Failed(failure) => (failure.kind.as_str(), Some(failure), None),
         };
         let fault = failure.map_or("none", |f| f.fault.as_str());
-        let (operation, duration) = (self.operation, self.started.elapsed());
-        self.metrics.operation(info, operation, outcome, fault);
+        let (labels, duration) = (info.labels(), self.started.elapsed());
+        self.metrics.operation(&labels, self.operation, outcome, fault);
         if let Some(direction) = self.direction {
             let read_back = self.read_back.bytes();
             if read_back > 0 {
@@ -175,7 +175,7 @@ impl Record {
             match direction {
                 Direction::Upload if transferred => info.totals.add_upload(bytes),
                 Direction::Download if transferred => info.totals.add_download(bytes),
-                Direction::Copy => self.metrics.bytes_in(info, direction).inc_by(bytes),
+                Direction::Copy => self.metrics.bytes_in(&labels, direction).inc_by(bytes),
                 _ => {}
             }
             let first_byte = self.progress.first_byte();
@@ -186,7 +186,7 @@ impl Record {
                 duration,
                 first_byte: first_byte.map(|first| first.saturating_duration_since(self.started)),
             };
-            self.metrics.transfer(info, &ended);
+            self.metrics.transfer(&labels, &ended);
         }
         let seconds = duration.as_secs_f64();
         let event = if self.direction.is_some() { "transfer" } else { "operation" };

@@ -10,6 +10,7 @@ use tracing::Span;
 use super::client_info::ClientInfo;
 use super::end::EndSlot;
 use super::live::{LiveAccount, LiveSession, RecentFailure};
+use super::metrics::SessionLabels;
 use super::proof::Proof;
 use crate::audit::{self, Audit};
 use crate::auth::{CertificateSummary, PresentedKey};
@@ -157,6 +158,12 @@ impl SessionInfo {
     /// The backend's name in the configuration; empty without a route.
     pub(super) fn backend(&self) -> &str {
         self.granted.get().map_or(&self.route_backend, |granted| &granted.backend)
+    }
+
+    /// For metrics.
+    pub(super) fn labels(&self) -> SessionLabels<'_> {
+        let Self { listener, protocol, .. } = self;
+        SessionLabels { listener, protocol, backend: self.backend(), user: self.user() }
     }
 
     /// As [`ClientInfo::span`], with the user and the backend.

@@ -23,7 +23,7 @@ MANY = {
     "volumeMounts": [{"name": "exchange", "mountPath": "/srv/exchange"}],
     "config": {"policy": {"limits": [{"name": "daily", "bytes_per_day": "1GiB"}]}},
     "state": {"enabled": True, "size": "1Gi", "storageClass": "fast"},
-    "metrics": {"port": 9100, "podMonitor": {"enabled": True, "interval": "15s", "labels": {"release": "prometheus"}}},
+    "metrics": {"port": 9100, "users": ["acme"], "topUsers": 5, "podMonitor": {"enabled": True, "interval": "15s", "labels": {"release": "prometheus"}}},
     "networkPolicy": {
         "enabled": True,
         "metrics": [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}}}],
@@ -96,6 +96,7 @@ RELOADED = [
     ("a listener's greeting", {"listeners": {"ftp": {"settings": {"greeting": "closed on Sunday"}}}}),
     ("TLS", {"tls": {"dataSessions": "resumed"}}),
     ("more data ports", {"dataPorts": {"perReplica": 20, "settings": {"wait": "3s"}}}),
+    ("users with metrics", {"metrics": {"users": ["acme"], "topUsers": 5}}),
     ("the PROXY protocol", {"proxyProtocol": {"networks": ["10.0.0.0/8"]}}),
 ]
 

@@ -62,7 +62,7 @@ class Gateway:
             "backends": {
                 "files": {"protocol": "local", "folder": str(self.folder / "files")},
                 "warehouse": {"protocol": "ftp", "address": [f"127.0.0.1:{self.ports['dead']}", f"127.0.0.1:{self.ports['front']}"],
-                              "check": {"interval": "1s"}},
+                              "health": {"every": "1s"}},
             },
             "users": users,
             "routes": [
@@ -74,8 +74,8 @@ class Gateway:
                 {"name": "rest", "allow": "all"},
             ]},
             "expect": [
-                {"name": "orders", "path": "/in/*.csv", "at_least": 2, "by": "24:00"},
-                {"name": "statements", "path": "/never/*", "from": "00:00", "by": "00:01"},
+                {"name": "orders", "path": "/in/*.csv", "at_least": 2, "from": hours(-3), "by": hours(3)},
+                {"name": "statements", "path": "/never/*", "from": hours(-3), "by": hours(1)},
             ],
             "state_dir": str(self.folder),
             "drain": {"accept_for": "0s", "timeout": "0s"},
@@ -102,6 +102,11 @@ class Gateway:
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
+
+
+def hours(later):
+    """The time of day in UTC, so many hours from now."""
+    return time.strftime("%H:%M", time.gmtime(time.time() + later * 3600))
 
 
 def free_port():
@@ -177,10 +182,10 @@ class Clients:
 
     def close(self):
         self.closing.set()
-        for ftp in self.open:
-            ftp.close()
         for thread in self.threads:
             thread.join(10)
+        for ftp in self.open:
+            ftp.close()
 
 
 class Trickle(io.RawIOBase):

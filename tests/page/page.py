@@ -159,6 +159,8 @@ class Page:
 
     def keyboard_and_names(self):
         browser = self.browser
+        # Nothing moves while it is looked at.
+        browser.emulate(1400, 1000, reduced_motion=True)
         browser.run("document.activeElement.blur(); scrollTo(0, 0)")
         browser.run(f"{element('main')}.parentElement.setAttribute('tabindex', '-1'); document.body.focus(); document.body.removeAttribute('tabindex')")
         seen = []
@@ -226,6 +228,22 @@ class Page:
         self.shot("dark", dark=True)
         self.shot("phone", PHONE)
 
+    def large_pools_are_grouped(self):
+        """What no test can have: a pool of 5,000 ports."""
+        made = self.browser.run("""
+            const ports = Array.from({ length: 5000 }, (_, index) => ({
+                port: 20000 + index, active: index % 7 === 0 ? 1 : 0, reserved: 0, quarantined: index === 4999, owners: [],
+            }));
+            page.sections.ports.update([{ pool: 'large', queued: 3, ports }]);
+            const map = document.querySelector('#ports svg.map');
+            const names = [...map.querySelectorAll('title')].map((it) => it.textContent);
+            return [names.length, names[0], map.querySelector('desc').textContent, map.getAttribute('aria-label'),
+                map.getBoundingClientRect().right <= innerWidth];
+        """)
+        expect(made[:3] == [1000, "Ports 20000 to 20004: 1 in use, 0 reserved", "Each square stands for 5 ports"], f"{made}")
+        expect("5,000 ports: 715 in use" in made[3] and "3 sessions waiting" in made[3] and made[4], f"{made}")
+        wait_for_update(self.browser)
+
     def asks_nobody_else(self):
         for url in self.browser.requests():
             expect(url.startswith((self.gateway.url + "/", "data:", "chrome:", "about:")), f"the page asked {url}")
@@ -246,7 +264,7 @@ class Page:
         wait_for_update(browser)
         wait_for_update(browser)
         number = max(int(row[0]) for row in rows(browser, "sessions"))
-        click = f"[...document.querySelectorAll('#sessions button')].find((it) => it.getAttribute('aria-label').startsWith('End session {number} ')).click()"
+        click = f"[...document.querySelectorAll('#sessions button.small')].find((it) => it.getAttribute('aria-label').startsWith('End session {number} ')).click()"
         browser.run(click)
         browser.wait(f"{element('confirm')}.open", "the question")
         expect(browser.run("return document.activeElement.id") == "confirm-no", "the focus is not on Cancel")
@@ -319,7 +337,7 @@ def main():
         clients = Clients(gateway.ports["front"])
         page = Page(browser, gateway, clients, arguments.axe, arguments.shots)
         steps = [page.log_in, page.shows_clients, page.attacks_are_text, page.filters_and_sorts, page.keyboard_and_names,
-                 page.fits, page.accessible, page.accessible_in_the_dark, page.rests_while_hidden, page.ends_a_session, page.drains_a_server_and_lifts_a_ban]
+                 page.fits, page.large_pools_are_grouped, page.accessible, page.accessible_in_the_dark, page.rests_while_hidden, page.ends_a_session, page.drains_a_server_and_lifts_a_ban]
         last = [page.reloads, page.console_is_quiet, page.asks_nobody_else, page.says_that_the_gateway_is_gone]
         try:
             for step in steps + last:

@@ -27,6 +27,7 @@ mod log;
 mod login_hook;
 mod matrix;
 mod memory;
+mod metrics;
 mod policy;
 mod protocol;
 mod reload;

@@ -61,7 +61,14 @@
 {{- $_ := set $config "data_ports" (dict "data" (mergeOverwrite $pool (deepCopy $values.dataPorts.settings))) -}}
 {{- end -}}
 {{- $_ := set $config "drain" (dict "accept_for" (printf "%ds" (int $values.preStopSeconds)) "timeout" (printf "%ds" (int $values.drainSeconds))) -}}
-{{- $_ := set $config "metrics" (dict "address" (include "lockgate.socket" (list (first $values.listenAddresses) $values.metrics.port))) -}}
+{{- $metrics := dict "address" (include "lockgate.socket" (list (first $values.listenAddresses) $values.metrics.port)) -}}
+{{- with $values.metrics.users -}}
+{{- $_ := set $metrics "users" . -}}
+{{- end -}}
+{{- with $values.metrics.topUsers -}}
+{{- $_ := set $metrics "top_users" (int .) -}}
+{{- end -}}
+{{- $_ := set $config "metrics" $metrics -}}
 {{- $_ := set $config "admin" (dict "socket" "/run/lockgate/admin.sock") -}}
 {{- if $values.state.enabled -}}
 {{- $_ := set $config "state_dir" "/var/lib/lockgate" -}}
@@ -72,7 +79,8 @@
 {{/* What a running gateway keeps (src/config/fixed.rs): a change of anything else is read again without a restart. */}}
 {{- define "lockgate.fixedConfig" -}}
 {{- $config := fromYaml (include "lockgate.config" .) -}}
-{{- $fixed := pick $config "admin" "audit" "log" "metrics" "state_dir" -}}
+{{- $fixed := pick $config "admin" "audit" "log" "state_dir" -}}
+{{- $_ := set $fixed "metrics.address" $config.metrics.address -}}
 {{- range $name, $pool := $config.data_ports -}}
 {{- $_ := set $fixed (printf "data_ports.%s.client_match" $name) $pool.client_match -}}
 {{- end -}}

@@ -52,7 +52,7 @@ function makeSections() {
     columns: [
       { label: "Path", main: true, wide: true, text: (row) => row.path, sort: (row) => row.path },
       { label: "Direction", text: (row) => (row.direction === "upload" ? "↑ upload" : "↓ download"), sort: (row) => row.direction },
-      named("User", "user"),
+      named("User", "user", { wide: true }),
       named("Backend", "backend"),
       { label: "Moved", number: true, draw: drawProgress, sort: (row) => row.bytes },
       { label: "Rate", number: true, text: (row) => rate(row.rate), sort: (row) => row.rate },
@@ -100,7 +100,7 @@ function makeSections() {
       { label: "Time", main: true, text: (row) => clock(row.time), sort: (row) => row.time },
       { label: "What", text: (row) => row.operation, sort: (row) => row.operation },
       { label: "Path", wide: true, text: (row) => (row.to ? `${row.path} to ${row.to}` : (row.path ?? "–")), sort: (row) => row.path ?? "" },
-      named("User", "user"),
+      named("User", "user", { wide: true }),
       named("Client", "client"),
       { label: "Fault", draw: drawFault, sort: (row) => row.fault },
       named("Rule", "rule"),
@@ -138,8 +138,7 @@ function makeSections() {
       { ...named("Name", "name"), main: true },
       { label: "State", draw: drawExpectedState, sort: (row) => row.state },
       { label: "Arrived", number: true, text: (row) => `${row.arrived} of ${row.at_least}`, sort: (row) => row.arrived / row.at_least },
-      { label: "Due", text: (row) => `${row.due_local} ${row.zone}`, sort: (row) => row.due },
-      { label: "", text: untilDue },
+      { label: "Due", wide: true, text: (row) => `${row.due_local} ${row.zone}${untilDue(row)}`, sort: (row) => row.due },
       { label: "Last file", wide: true, text: (row) => (row.last_file ? `${clock(row.last_file.at)} ${row.last_file.path}` : "–") },
     ],
   });
@@ -169,8 +168,8 @@ function drawExpectedState(cell, entry) {
 
 function untilDue({ state, due }) {
   const left = (Date.parse(due) - Date.now()) / 1000;
-  if (state === "overdue") return `for ${duration(-left)}`;
-  return state === "waiting" && left > 0 ? `in ${duration(left)}` : "";
+  if (state === "overdue") return `, ${duration(-left)} ago`;
+  return state === "waiting" && left > 0 ? `, in ${duration(left)}` : "";
 }
 
 function drawServerButton(cell, server) {

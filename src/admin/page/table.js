@@ -20,7 +20,7 @@ class Table {
       this.body,
     );
     this.note = element("p", { class: "empty" }, empty);
-    const scroll = element("div", { class: "scroll", role: "region", tabindex: "0", "aria-label": caption }, this.table);
+    const scroll = element("div", { class: "scroll", role: "group", tabindex: "0", "aria-label": caption }, this.table);
     this.scroll = scroll;
     place.replaceChildren(scroll, this.note);
     this.showOrder();

@@ -25,7 +25,7 @@ impl Value for TimeOfDay {
         });
         let message = format!("\"{text}\" is not a time of day such as \"06:00\"");
         match parts {
-            Some((hour @ 0..24, minute @ 0..60)) | Some((hour @ 24, minute @ 0)) => {
+            Some((hour @ 0..24, minute @ 0..60) | (hour @ 24, minute @ 0)) => {
                 if text.len() < "06:00".len() {
                     return Invalid::with_suggestion(message, format!("0{text}"));
                 }

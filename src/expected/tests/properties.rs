@@ -62,7 +62,7 @@ proptest! {
         let mut before: Option<ExpectedView> = None;
         for event in events {
             match event {
-                Event::Clock(minutes) => now = now + jiff::SignedDuration::from_mins(minutes),
+                Event::Clock(minutes) => now += jiff::SignedDuration::from_mins(minutes),
                 Event::Arrived(number) => acme.arrived_at(&path(number), now),
                 Event::Renamed(from, to) => acme.renamed_at(&path(from), &path(to), now),
                 Event::Reload(count) => {

@@ -17,10 +17,10 @@ mod view;
 pub use account::LiveAccount;
 pub use failures::RecentFailure;
 pub use registry::{LiveSessions, Registered};
-pub use running::Moved;
+pub use running::{ByteCounters, Moved};
 pub use session::LiveSession;
 pub use throughput::{THROUGHPUT_INTERVAL, Throughput};
 pub use view::{RunningView, SessionState, SessionView};
 
-pub(super) use running::{ByteCounters, Running};
+pub(super) use running::Running;
 pub(super) use session::{Connection, RunningGuard};

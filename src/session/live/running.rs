@@ -32,7 +32,7 @@ pub(in crate::session) struct Running {
 }
 
 /// The counters that a transfer's bytes are added to, now and then and at its end.
-pub(in crate::session) struct ByteCounters {
+pub struct ByteCounters {
     pub(in crate::session) uploaded: IntCounter,
     pub(in crate::session) downloaded: IntCounter,
     /// The user, if metrics show it.
@@ -109,9 +109,7 @@ impl Running {
         let moved = self.moved();
         let up = moved.up.saturating_sub(self.counted.up);
         let down = moved.down.saturating_sub(self.counted.down);
-        counters.uploaded.inc_by(up);
-        counters.downloaded.inc_by(down);
-        counters.user.iter().for_each(|user| user.add_bytes(up, down));
+        counters.add(up, down);
         self.counted = moved;
     }
 
@@ -129,6 +127,15 @@ impl Running {
             bytes_read: self.read_back.bytes(),
             rate: self.rate.per_second(now, bytes),
         }
+    }
+}
+
+impl ByteCounters {
+    /// Adds bytes from and to the client.
+    pub fn add(&self, uploaded: u64, downloaded: u64) {
+        self.uploaded.inc_by(uploaded);
+        self.downloaded.inc_by(downloaded);
+        self.user.iter().for_each(|user| user.add_bytes(uploaded, downloaded));
     }
 }
 

@@ -1,23 +1,22 @@
 //! The metrics of clients, sessions, operations and transfers.
 
+mod count;
 mod live;
 mod users;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
-use prometheus::{HistogramVec, IntCounter, IntCounterVec, IntGauge, Registry};
+use prometheus::{HistogramVec, IntCounterVec, IntGauge, Registry};
 
 use super::client_refusal::ClientRefusal;
-use super::counted_users::{CountedUsers, ShownUsers, UserOutcome};
+use super::counted_users::{CountedUsers, ShownUsers};
 use super::limits::Limits;
-use super::live::{ByteCounters, LiveSessions};
+use super::live::LiveSessions;
 use super::outages::Outages;
-use super::session_info::SessionInfo;
 use crate::metrics::{self, Labels};
-use crate::net::{Protection, Stream};
-use crate::op::Direction;
+
+pub use count::{Channel, EndedTransfer, SessionLabels};
 
 /// From a password that the gateway knows to `limits.login_timeout`.
 const LOGIN_SECONDS: [f64; 10] = [0.005, 0.025, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0];
@@ -28,9 +27,6 @@ const TRANSFER_SECONDS: [f64; 11] =
 
 /// A backend on the same machine needs one millisecond; clients give up after a minute.
 const FIRST_BYTE_SECONDS: [f64; 9] = [0.001, 0.005, 0.025, 0.1, 0.25, 1.0, 5.0, 15.0, 60.0];
-
-/// The label of what is not known.
-const UNKNOWN: &str = "unknown";
 
 /// Sessions, logins, operations, transfers and bytes. Labels are names of the configuration and
 /// constants, never data of a client, but for the users that `metrics` shows.
@@ -68,27 +64,6 @@ pub struct MetricsScope {
     pub listeners: BTreeMap<String, &'static [&'static str]>,
     /// By name.
     pub backends: BTreeSet<String>,
-}
-
-/// A connection of a client.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Channel {
-    /// A control connection.
-    Control,
-    /// A data connection.
-    Data,
-}
-
-/// A transfer that has ended, or was refused.
-pub(super) struct EndedTransfer<'a> {
-    pub(super) direction: Direction,
-    /// As in its record.
-    pub(super) outcome: &'a str,
-    /// Whether it moved a byte, or ended well.
-    pub(super) began: bool,
-    pub(super) duration: Duration,
-    /// To the first byte, if there was one.
-    pub(super) first_byte: Option<Duration>,
 }
 
 impl Metrics {
@@ -238,132 +213,6 @@ impl Metrics {
         let still_open = listeners.iter().any(|name| !in_force.contains_key(name))
             || backends.iter().any(|name| !name.is_empty() && !of_routes.contains(name));
         scope.has_left = still_open;
-    }
-
-    /// Counts connections refused because of their PROXY protocol header.
-    pub(super) fn proxy_refused(&self, listener: &str) -> IntCounter {
-        self.proxy_refused.with_label_values(&[listener])
-    }
-
-    /// Counts a refused client.
-    pub(super) fn client_refused(&self, listener: &str, kind: ClientRefusal) {
-        self.clients_refused.with_label_values(&[listener, kind.as_str()]).inc();
-    }
-
-    /// Counts a connection that ended before a login and was not refused.
-    pub(super) fn ended_without_login(&self, listener: &str) {
-        self.without_login.with_label_values(&[listener]).inc();
-    }
-
-    /// Counts the TLS handshake of a connection; nothing if it is in clear.
-    pub(super) fn tls_handshake(&self, listener: &str, channel: Channel, stream: &Stream) {
-        let Some(protection) = stream.protection() else { return };
-        let version = match protection.version {
-            Some("1.3") => "TLSv1.3",
-            Some("1.2") => "TLSv1.2",
-            _ => UNKNOWN,
-        };
-        let channel = match channel {
-            Channel::Control => "control",
-            Channel::Data => "data",
-        };
-        // A session of TLS 1.2 that is resumed has none.
-        let key_exchange = protection.key_exchange.as_deref().unwrap_or("none");
-        let resumed = if stream.resumed_tls() { "true" } else { "false" };
-        let labels = [listener, channel, version, key_exchange, resumed];
-        self.tls_handshakes.with_label_values(&labels).inc();
-    }
-
-    /// Counts the first key exchange of an SSH connection.
-    pub(super) fn ssh_key_exchange(&self, listener: &str, protection: &Protection) {
-        let key_exchange = protection.key_exchange.as_deref().unwrap_or(UNKNOWN);
-        let cipher = protection.cipher.as_deref().unwrap_or(UNKNOWN);
-        self.ssh_key_exchanges.with_label_values(&[listener, key_exchange, cipher]).inc();
-    }
-
-    /// Counts a public key that was refused; it ends no login.
-    pub(super) fn key_offer(&self, info: &SessionInfo, outcome: &str) {
-        self.login(info, outcome);
-    }
-
-    /// Counts a login that ended after `duration`, with its outcome in the record.
-    pub(super) fn login_ended(&self, info: &SessionInfo, outcome: &str, duration: Duration) {
-        self.login(info, outcome);
-        let counted = match outcome {
-            "ok" => self.users.logged_in(info.user()),
-            _ => self.users.get(info.user()),
-        };
-        let outcome = UserOutcome::of(outcome);
-        counted.into_iter().for_each(|user| user.logins().count(outcome));
-        // The rest of the login follows.
-        if outcome != UserOutcome::Partial {
-            let labels = [info.protocol, outcome.as_str()];
-            self.login_seconds.with_label_values(&labels).observe(duration.as_secs_f64());
-        }
-    }
-
-    #[cfg(test)]
-    pub(super) fn logins(
-        &self,
-        listener: &str,
-        protocol: &str,
-        method: &str,
-        outcome: &str,
-    ) -> u64 {
-        self.logins.with_label_values(&[listener, protocol, method, outcome]).get()
-    }
-
-    fn login(&self, info: &SessionInfo, outcome: &str) {
-        let labels = [&info.listener, info.protocol, &info.login.method, outcome];
-        self.logins.with_label_values(&labels).inc();
-    }
-
-    /// Counts an operation or a transfer that ended.
-    pub(super) fn operation(
-        &self,
-        info: &SessionInfo,
-        operation: &str,
-        outcome: &str,
-        fault: &str,
-    ) {
-        let labels = [info.protocol, info.backend(), operation, outcome, fault];
-        self.operations.with_label_values(&labels).inc();
-    }
-
-    /// What counts the bytes of a transfer.
-    pub(super) fn bytes(&self, info: &SessionInfo) -> ByteCounters {
-        let of = |direction: Direction| self.bytes_in(info, direction);
-        ByteCounters {
-            uploaded: of(Direction::Upload),
-            downloaded: of(Direction::Download),
-            user: self.users.get(info.user()),
-        }
-    }
-
-    /// What counts bytes in one direction; those of copies within a backend do not pass through here.
-    pub(super) fn bytes_in(&self, info: &SessionInfo, direction: Direction) -> IntCounter {
-        let labels = [&info.listener, info.protocol, info.backend(), direction.as_str()];
-        self.bytes.with_label_values(&labels)
-    }
-
-    /// Counts a transfer.
-    pub(super) fn transfer(&self, info: &SessionInfo, ended: &EndedTransfer<'_>) {
-        let direction = ended.direction.as_str();
-        let labels = [&info.listener, info.protocol, info.backend(), direction, ended.outcome];
-        self.transfers.with_label_values(&labels).inc();
-        let labels = [info.protocol, info.backend(), direction];
-        if ended.began {
-            let seconds = ended.duration.as_secs_f64();
-            self.transfer_seconds.with_label_values(&labels).observe(seconds);
-        }
-        if let Some(time) = ended.first_byte {
-            self.first_byte_seconds.with_label_values(&labels).observe(time.as_secs_f64());
-        }
-        if let Some(user) = self.users.get(info.user())
-            && let Some(transfers) = user.transfers(ended.direction)
-        {
-            transfers.count(UserOutcome::of(ended.outcome));
-        }
     }
 
     fn scope(&self) -> MutexGuard<'_, Scope> {
