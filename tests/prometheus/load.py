@@ -133,9 +133,9 @@ class Steady:
 def guess(gateway, sources):
     """Wrong passwords until the address is banned."""
     for source in sources:
-        for _ in range(2):
-            refused(plain, gateway, "root", "wrong", source)
-        refused(plain, gateway, "root", "wrong", source)
+        # Each tries another name: those with failures wait longer.
+        for _ in range(3):
+            refused(plain, gateway, f"root-{source}", "wrong", source)
 
 
 def refuse_logins(gateway, count):
