@@ -93,9 +93,7 @@ pub fn start(mut config: Compiled) -> Result<Running, StartError> {
     let drain_settings = std::mem::take(&mut config.drain);
     let (audit, writers) = Audit::start(std::mem::take(&mut config.audit), &registry)?;
     let audit_writers = Arc::new(writers);
-    let mut process = Process::new(&registry, audit)?;
-    process.ready_needs_backend = config.ready_needs_backend;
-    let process = Arc::new(process);
+    let process = Arc::new(Process::new(&registry, audit)?);
     let (metrics, admin_socket) = (config.metrics.take(), config.admin_socket.take());
     let admin_address = config.admin_address.as_ref().map(|(address, _)| *address);
     let state_dir = config.state_dir.take();

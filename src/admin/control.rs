@@ -28,6 +28,8 @@ pub struct InForce {
     pub connects_limits: Vec<(String, usize)>,
     /// Its gateway and listeners.
     pub explainer: Explainer,
+    /// Whether `/ready` needs a backend with a server that is up (`metrics.ready_needs_backend`).
+    pub ready_needs_backend: bool,
     /// When the certificates end that it names.
     pub certificate_ends: Vec<CertificateEnd>,
     /// Every bound address by listener name.
@@ -54,8 +56,6 @@ pub struct Lasting {
     pub expected: Arc<ExpectedFiles>,
     /// Ends the gateway.
     pub drain: Drain,
-    /// Whether `/ready` needs a backend with a server that is up (`metrics.ready_needs_backend`).
-    pub ready_needs_backend: bool,
 }
 
 /// A running gateway.

@@ -1,6 +1,6 @@
 //! Whether the gateway should get clients: `/ready`, for load balancers and orchestrators.
 
-use super::control::{Control, Lasting};
+use super::control::Control;
 
 /// What `/ready` says. Before the gateway serves clients, nothing answers there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -14,13 +14,12 @@ pub(super) enum Readiness {
 
 impl Readiness {
     pub(super) fn of(control: &dyn Control) -> Self {
-        let Lasting { drain, ready_needs_backend, .. } = control.lasting();
-        if drain.is_announced() {
+        if control.lasting().drain.is_announced() {
             return Self::Draining;
         }
         let in_force = control.in_force();
         let has_backend = || in_force.backends.iter().any(|backend| backend.view().up > 0);
-        if ready_needs_backend && !has_backend() {
+        if in_force.ready_needs_backend && !has_backend() {
             return Self::WithoutBackend;
         }
         Self::Ready

@@ -117,6 +117,7 @@ impl Prepared {
             pools: pools.values().cloned().collect(),
             backends: backends.by_name(),
             connects_limits: backends.connectors.limits(),
+            ready_needs_backend: config.ready_needs_backend,
             certificate_ends: config.certificate_ends,
             servers: backends.servers.clone(),
             explainer: Explainer { gateway, listeners: kinds },

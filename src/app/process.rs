@@ -27,8 +27,6 @@ use crate::session::{Admission, Limits, LiveSessions, Metrics};
 /// What all configurations of a process share.
 pub(super) struct Process {
     pub(super) started: SystemTime,
-    /// `metrics.ready_needs_backend`.
-    pub(super) ready_needs_backend: bool,
     pub(super) drain: Drain,
     /// Stops data ports, metrics and the admin socket, which serve while sessions drain.
     pub(super) end: CancellationToken,
@@ -73,7 +71,6 @@ impl Process {
         Ok(Self {
             expected,
             started: SystemTime::now(),
-            ready_needs_backend: false,
             drain: Drain::new(),
             end: CancellationToken::new(),
             sockets: Sockets::default(),

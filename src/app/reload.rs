@@ -261,7 +261,7 @@ impl Control for Reloader {
     }
 
     fn lasting(&self) -> Lasting {
-        let Process { started, live, expected, drain, ready_needs_backend, .. } = &*self.process;
+        let Process { started, live, expected, drain, .. } = &*self.process;
         let file = self.file.get().cloned();
         Lasting {
             started: *started,
@@ -269,7 +269,6 @@ impl Control for Reloader {
             live: live.clone(),
             expected: expected.clone(),
             drain: drain.clone(),
-            ready_needs_backend: *ready_needs_backend,
         }
     }
 

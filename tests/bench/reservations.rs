@@ -1,5 +1,6 @@
 //! What it costs to reserve a data port and give it back, with so many reservations live: by clients
-//! of as many addresses, and by TLS sessions that share one port and one address.
+//! of as many addresses, and by TLS sessions that share one port and one address; and to see how full the pool
+//! is, as a scrape of the metrics does.
 
 #![allow(missing_docs, reason = "criterion's macros")]
 
@@ -62,6 +63,9 @@ fn by_address(criterion: &mut Criterion) {
         let client = address(live);
         group.bench_function(BenchmarkId::from_parameter(live), |bencher| {
             bencher.iter(|| drop(black_box(reserve(&runtime, &pool, request(client, None)))));
+        });
+        group.bench_function(BenchmarkId::new("fullness", live), |bencher| {
+            bencher.iter(|| black_box(pool.fullness()));
         });
         drop(held);
     }

@@ -192,6 +192,8 @@ def check_monitoring(documents, *paths):
     for kind, key in (("PrometheusRule", "prometheusRule"), ("ConfigMap", "dashboard")):
         enabled = metrics.get(key, {}).get("enabled", False)
         expect((kind in rendered) == enabled, f"{kind}: {kind in rendered}, metrics.{key}.enabled: {enabled}")
+    needs = configuration(documents)["metrics"].get("ready_needs_backend", False)
+    expect(needs == metrics.get("readyNeedsBackend", False), f"ready_needs_backend: {needs}")
     check_prometheus_rules(documents, metrics.get("prometheusRule", {}))
     check_dashboard(documents, metrics.get("dashboard", {}))
 

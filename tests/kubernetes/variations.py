@@ -97,6 +97,7 @@ RELOADED = [
     ("TLS", {"tls": {"dataSessions": "resumed"}}),
     ("more data ports", {"dataPorts": {"perReplica": 20, "settings": {"wait": "3s"}}}),
     ("users with metrics", {"metrics": {"users": ["acme"], "topUsers": 5}}),
+    ("readiness", {"metrics": {"readyNeedsBackend": True}}),
     ("the PROXY protocol", {"proxyProtocol": {"networks": ["10.0.0.0/8"]}}),
 ]
 

@@ -62,6 +62,9 @@
 {{- end -}}
 {{- $_ := set $config "drain" (dict "accept_for" (printf "%ds" (int $values.preStopSeconds)) "timeout" (printf "%ds" (int $values.drainSeconds))) -}}
 {{- $metrics := dict "address" (include "lockgate.socket" (list (first $values.listenAddresses) $values.metrics.port)) -}}
+{{- if $values.metrics.readyNeedsBackend -}}
+{{- $_ := set $metrics "ready_needs_backend" true -}}
+{{- end -}}
 {{- with $values.metrics.users -}}
 {{- $_ := set $metrics "users" . -}}
 {{- end -}}

@@ -185,13 +185,14 @@ fn rules_limits_ports_and_certificates_are_shown_as_long_as_they_are_configured(
 #[test]
 fn a_gateway_without_a_backend_is_not_ready_where_it_needs_one() {
     let (port, folder) = (ports::one(), tempfile::tempdir().expect("a folder"));
-    let gateway = Gateway::start(&format!(
+    let config = format!(
         "listeners:\n  ftp: {{ protocol: ftp, address: \"127.0.0.1:0\", active: {{ allowed: true }} }}\n\
          backends:\n  server: {{ protocol: ftp, address: \"127.0.0.1:{port}\", login: pass-through }}\n\
          routes:\n  - {{ authenticate: backend, backend: server }}\n\
          metrics: {{ address: \"127.0.0.1:0\", ready_needs_backend: true }}\n\
          admin: {{ socket: admin.sock }}\n"
-    ));
+    );
+    let gateway = Gateway::start(&config);
     let count = |outcome: &str| {
         let labels = format!("backend=\"server\",outcome=\"{outcome}\"");
         value(&gateway, &format!("lockgate_backend_connect_duration_seconds_count{{{labels}}}"))
@@ -216,7 +217,7 @@ fn a_gateway_without_a_backend_is_not_ready_where_it_needs_one() {
     assert_eq!((count("ok"), count("unreachable")), (Some(0.0), Some(1.0)));
     assert!(since().expect("a time") >= started);
 
-    let _server = Gateway::start(&format!(
+    let server = Gateway::start(&format!(
         "listeners:\n  ftp: {{ protocol: ftp, address: \"127.0.0.1:{port}\", active: {{ allowed: true }} }}\n\
          backends:\n  files: {{ protocol: local, folder: {:?} }}\n\
          users:\n  {USER}: {{ password_hash: \"{}\" }}\n\
@@ -230,6 +231,19 @@ fn a_gateway_without_a_backend_is_not_ready_where_it_needs_one() {
     expect(&gateway, "lockgate_ready", 1.0);
     assert_eq!(get(&gateway, "/ready"), (200, "ready\n".into()));
     assert_eq!(count("ok"), Some(1.0));
+
+    // Whether it needs one may change.
+    drop(server);
+    let (mut raw, _) = Raw::connect(gateway.address("ftp"));
+    raw.expect(&format!("USER {USER}"), 331);
+    raw.expect(&format!("PASS {PASSWORD}"), 421);
+    assert_eq!(get(&gateway, "/ready").0, 503);
+    let file = gateway.folder().join("lockgate.yaml");
+    std::fs::write(file, config.replacen("needs_backend: true", "needs_backend: false", 1))
+        .expect("a configuration");
+    gateway.admin(&["reload"]).expect_ok("reloading");
+    assert_eq!(get(&gateway, "/ready"), (200, "ready\n".into()));
+    expect(&gateway, up, 0.0);
 
     gateway.admin(&["drain"]).expect_ok("draining");
     assert_eq!(get(&gateway, "/ready"), (503, "draining\n".into()));
