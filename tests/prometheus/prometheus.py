@@ -31,7 +31,6 @@ EXPECTED_ALERTS = {
     ("LockgateBackendDown", "backend", "gone"),
     ("LockgateBackendServerDown", "server", "gone"),
     ("LockgateBackendServerDown", "server", "south"),
-    ("LockgateBackendDown", "backend", "south"),
     ("LockgateBackendFailures", "backend", "gone"),
     ("LockgateLoginHookFailing", "hook", "broken"),
     ("LockgateGuessingAttack", "job", "lockgate"),
