@@ -15,16 +15,17 @@ use super::http::{Page, page};
 use super::page::status_page;
 use super::status::{self, Snapshot};
 use super::{
-    backends, bans, configuration, drain, expected, failures, ports, sessions, throughput,
-    transfers,
+    backends, bans, certificates, configuration, drain, expected, failures, ports, sessions,
+    throughput, transfers,
 };
 use crate::net::task;
 use crate::op::escape::printable;
 
 /// What can be read, besides the page at `/`.
-const READ: [&str; 12] = [
+const READ: [&str; 13] = [
     "/backends",
     "/bans",
+    "/certificates",
     "/configuration",
     "/drain",
     "/expected",
@@ -67,6 +68,7 @@ impl Api {
         match path {
             "/backends" => Ok(backends::json(&servers.view())),
             "/bans" => Ok(bans::json(&explainer.gateway.guard.bans())),
+            "/certificates" => Ok(certificates::json(&in_force.certificate_ends, Timestamp::now())),
             "/configuration" => Ok(configuration::json(&in_force, &lasting)),
             "/drain" => Ok(drain::json(&lasting.drain)),
             "/expected" => Ok(expected::json(&lasting.expected.views(Timestamp::now()))),

@@ -4,6 +4,7 @@ mod access;
 mod api;
 mod backends;
 mod bans;
+mod certificates;
 mod client;
 mod configuration;
 mod control;

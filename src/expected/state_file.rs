@@ -73,6 +73,9 @@ impl ExpectedStateFile {
 
     fn write(&self) {
         let Some(saved) = self.files.take_changed() else { return };
+        if saved.is_empty() && !self.folder.join(FILE_NAME).exists() {
+            return;
+        }
         let expected = saved.iter().map(SavedEntry::from).collect();
         let content = Content { version: FORMAT_VERSION, expected };
         let written = state_file::replace(&self.folder, FILE_NAME, &content);

@@ -43,7 +43,7 @@ def _contents(key, name):
     return {
         "certificate": made["tls.crt"], "ca": made["tls.crt"], "key": made["tls.key"],
         "host_keys": made["ssh"], "private_key": made["ssh"], "authorized_keys": made["ssh.pub"],
-        "password_file": "Secret.123\n",
+        "password_file": "Secret.123\n", "token_file": "0123456789abcdef" * 2,
     }[key]
 
 

@@ -37,6 +37,7 @@ REFUSALS = [
     ("more rules than Azure has", "aks", {"dataPorts": {"perReplica": 500}}, "need 1503"),
     ("MetalLB shares no address among pods with Local", "metallb",
      {"dataService": {"annotations": {"metallb.io/allow-shared-ip": "lockgate"}}}, "only if their selectors are identical"),
+    ("a status page without a token", "nodeport", {"statusPage": {"enabled": True}}, "statusPage.tokenSecret is empty"),
     ("no certificate", "nodeport", {"tls": {"secret": ""}}, "tls.secret is empty"),
     ("two certificates", "nodeport", {"tls": {"certManager": {"enabled": True}}}, "tls: set secret or certManager, not both"),
     ("no host keys", "nodeport", {"hostKeys": {"secret": ""}}, "hostKeys.secret is empty"),

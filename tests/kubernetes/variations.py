@@ -29,6 +29,7 @@ MANY = {
         "metrics": [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}}}],
         "egress": [{"to": [{"ipBlock": {"cidr": "10.0.0.0/8"}}], "ports": [{"protocol": "TCP", "port": 22}]}],
     },
+    "statusPage": {"enabled": True, "port": 9700, "tokenSecret": "admin", "tokenKey": "admin.token"},
     "podDisruptionBudget": {"maxUnavailable": "34%"},
     "serviceAccount": {"name": "gateway", "annotations": {"example.com/role": "ftp"}},
     "podAnnotations": {"example.com/note": "true"},

@@ -13,6 +13,8 @@ import time
 
 TOKEN = "page-test-" + "0123456789abcdef" * 3
 PASSWORD = "a password, 4711"
+# Of the listener, and how long they last.
+CERTIFICATES = {"new": 300, "old": 10}
 # Each sets window.attacked if the page takes it for markup or script.
 ATTACKS = [
     "<img src=x onerror=window.attacked=1>.csv",
@@ -37,12 +39,17 @@ class Gateway:
         (folder / "files/in/orders.csv").write_text("1;2;3\n")
         with open(folder / "files/big.bin", "wb") as file:
             file.truncate(64 * 1024 * 1024)
+        for name, days in CERTIFICATES.items():
+            subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
+                            "-days", str(days), "-keyout", f"{name}.key", "-out", f"{name}.crt", "-subj", f"/CN={name}",
+                            "-addext", f"subjectAltName=DNS:{name}.example.com"], cwd=folder, check=True, capture_output=True)
         self.write_token(TOKEN)
         made = subprocess.run([program, "hash-password"], input=PASSWORD + "\n", capture_output=True, text=True, check=True)
         self.hash = made.stdout.strip()
         self.file = folder / "lockgate.yaml"
         self.file.write_text(self.configuration())
         self.process = None
+        self.tls = False
         self.start()
 
     def write_token(self, token):
@@ -56,8 +63,10 @@ class Gateway:
         first = self.ports["front"] + 1000 if self.ports["front"] < 60000 else 20000
         pools = {"public": (first, first + 119), "internal": (first + 200, first + 203)}
         # JSON is YAML, too.
+        front = {**listener("front", "public"), "tls": {"mode": "optional", "certificates": [
+            {"certificate": f"{name}.crt", "key": f"{name}.key"} for name in CERTIFICATES]}}
         return json.dumps({
-            "listeners": {"front": listener("front", "public"), "other": listener("other", "internal")},
+            "listeners": {"front": front, "other": listener("other", "internal")},
             "data_ports": {name: {"range": f"{a}-{b}", "listen": ["127.0.0.1"]} for name, (a, b) in pools.items()},
             "backends": {
                 "files": {"protocol": "local", "folder": str(self.folder / "files")},
@@ -84,7 +93,8 @@ class Gateway:
 
     @property
     def url(self):
-        return f"http://127.0.0.1:{self.ports['admin']}"
+        scheme = "https" if self.tls else "http"
+        return f"{scheme}://127.0.0.1:{self.ports['admin']}"
 
     def start(self):
         log = open(self.folder / "log", "a")
@@ -94,6 +104,15 @@ class Gateway:
             if self.process.poll() is not None or time.monotonic() > end:
                 raise RuntimeError("the gateway does not start:\n" + (self.folder / "log").read_text()[-3000:])
             time.sleep(0.05)
+
+    def restart_under_tls(self):
+        """The same with a certificate for the admin address, which no browser knows."""
+        self.stop()
+        settings = json.loads(self.file.read_text())
+        settings["admin"].update(certificate="new.crt", key="new.key")
+        self.file.write_text(json.dumps(settings))
+        self.tls = True
+        self.start()
 
     def stop(self):
         self.process.send_signal(signal.SIGTERM)

@@ -55,6 +55,9 @@ all are shown at once.
 {{- if and $tls (not (include "lockgate.tlsSecret" .)) -}}
 {{- $problems = append $problems (printf "tls.secret is empty, but the listeners with TLS (%s) need a certificate: name a Secret of type kubernetes.io/tls, or enable tls.certManager; the chart creates no keys" (join ", " $tls)) -}}
 {{- end -}}
+{{- if and .Values.statusPage.enabled (not .Values.statusPage.tokenSecret) -}}
+{{- $problems = append $problems "statusPage.tokenSecret is empty: kubectl create secret generic lockgate-admin --from-literal=token=$(openssl rand -hex 32); the chart creates no secrets" -}}
+{{- end -}}
 {{- if and .Values.tls.certManager.enabled (not (and .Values.tls.certManager.issuerRef.name .Values.tls.certManager.dnsNames)) -}}
 {{- $problems = append $problems "tls.certManager needs issuerRef.name and dnsNames" -}}
 {{- end -}}

@@ -72,7 +72,14 @@
 {{- $_ := set $metrics "top_users" (int .) -}}
 {{- end -}}
 {{- $_ := set $config "metrics" $metrics -}}
-{{- $_ := set $config "admin" (dict "socket" "/run/lockgate/admin.sock") -}}
+{{- $admin := dict "socket" "/run/lockgate/admin.sock" -}}
+{{- with $values.statusPage -}}
+{{- if .enabled -}}
+{{- $_ := set $admin "address" (printf "127.0.0.1:%d" (int .port)) -}}
+{{- $_ := set $admin "token_file" (printf "/etc/lockgate/admin/%s" .tokenKey) -}}
+{{- end -}}
+{{- end -}}
+{{- $_ := set $config "admin" $admin -}}
 {{- if $values.state.enabled -}}
 {{- $_ := set $config "state_dir" "/var/lib/lockgate" -}}
 {{- end -}}

@@ -55,7 +55,7 @@ async function update() {
   const status = await get("/status");
   page.round += 1;
   const often = ["sessions", "transfers", "ports", "backends", "bans", "failures", "throughput", "expected"];
-  const paths = seldom ? [...often, "configuration"] : often;
+  const paths = seldom ? [...often, "certificates", "configuration"] : often;
   const answers = await Promise.all(paths.map((path) => get(`/${path}`)));
   const all = Object.fromEntries(paths.map((path, index) => [path, answers[index]]));
   $("login").hidden = true;
@@ -81,6 +81,7 @@ function show(status, { sessions, transfers, ports, backends, bans, failures, th
   sections.listeners.update(status.listeners);
   sections.expected.update(expected.expected);
   showDrain(status.drain);
+  if (seldom.certificates) sections.certificates.update(seldom.certificates.certificates);
   if (seldom.configuration) showConfiguration(seldom.configuration);
 }
 

@@ -142,9 +142,21 @@ function makeSections() {
       { label: "Last file", wide: true, text: (row) => (row.last_file ? `${clock(row.last_file.at)} ${row.last_file.path}` : "–") },
     ],
   });
+  const certificates = new Table($("certificates"), {
+    caption: "Certificates that the configuration names",
+    key: (row) => `${row.used_by} ${row.kind} ${row.file}`,
+    empty: "The configuration names no certificate.",
+    columns: [
+      { ...named("File", "file"), main: true, wide: true },
+      named("Kind", "kind"),
+      named("Used by", "used_by"),
+      { label: "Ends", text: (row) => (row.until ? day(row.until) : "–"), sort: (row) => row.seconds_left },
+      { label: "Left", draw: drawLeft, sort: (row) => row.seconds_left },
+    ],
+  });
   const chart = new Chart($("throughput"));
   const ports = new PortMap($("ports-legend"), $("ports"));
-  return { transfers, sessions, backends, failures, bans, listeners, expected, chart, ports };
+  return { transfers, sessions, backends, failures, bans, listeners, expected, certificates, chart, ports };
 }
 
 function drawState(cell, session) {
@@ -164,6 +176,14 @@ function drawExpectedState(cell, entry) {
   if (!cell.firstChild) cell.append(element("span"));
   const kind = { complete: "good", overdue: "bad", late: "warn" }[entry.state] ?? "plain";
   setBadge(cell.firstChild, kind, entry.state);
+}
+
+// As `lockgate check` warns.
+function drawLeft(cell, { seconds_left: left }) {
+  if (!cell.firstChild) cell.append(element("span"));
+  const days = Math.floor(left / 86400);
+  const kind = left < 0 ? "bad" : days < 30 ? "warn" : "good";
+  setBadge(cell.firstChild, kind, left < 0 ? "has ended" : plural(days, "day"));
 }
 
 function untilDue({ state, due }) {

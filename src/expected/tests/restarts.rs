@@ -137,6 +137,25 @@ async fn what_has_arrived_survives_a_restart() {
 }
 
 #[tokio::test]
+async fn a_gateway_that_expects_nothing_writes_no_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let orders = orders("/in/*", 1, "06:00");
+    let now = at("2026-12-01T01:00:00Z");
+    let (files, state) = process(folder.path(), orders.clone(), now);
+    files.put_in_force(Vec::new(), now);
+    state.clone().save().await;
+    assert!(names(folder.path()).is_empty());
+    // What was saved before is not kept for entries that are no more.
+    files.put_in_force(vec![orders], now);
+    session(&files, "acme").arrived_at(b"/in/a", now);
+    state.clone().save().await;
+    files.put_in_force(Vec::new(), now);
+    state.save().await;
+    let content = fs::read_to_string(folder.path().join("expected.json")).unwrap();
+    assert_eq!(content, "{\"version\":1,\"expected\":[]}\n");
+}
+
+#[tokio::test]
 async fn a_broken_file_is_kept_and_does_not_stop_the_start() {
     let entry = r#"{"name":"orders","counts":"/in/*","schedule":"","window_start":1,"due":2,"told":false,"arrived":[["00",1]],"last":null}"#;
     let with_entry = format!("{{\"version\":1,\"expected\":[{entry}]}}");

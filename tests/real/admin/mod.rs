@@ -436,6 +436,7 @@ fn what_failed_and_what_moved_is_shown_without_secrets() {
         "/backends",
         "/failures",
         "/bans",
+        "/certificates",
         "/configuration",
         "/drain",
         "/expected",

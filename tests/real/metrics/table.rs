@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::process::{Command, Stdio};
+use std::time::SystemTime;
 
 use crate::support::backend_fixture::host_keys;
 use crate::support::clients::SftpSite;
@@ -80,10 +81,10 @@ fn lint(page: &str) {
 fn table() -> BTreeMap<String, Metric> {
     let page = include_str!("../../../docs/metrics.md");
     let rows = page.lines().filter_map(|line| {
-        let cells: Vec<_> = line.strip_prefix("| `")?.split(" | ").collect();
+        let cells: Vec<_> = line.strip_prefix("| `")?.split('|').map(str::trim).collect();
         let (name, kind) = (cells[0].trim_end_matches('`'), *cells.get(1)?);
         matches!(kind, "gauge" | "counter" | "histogram").then(|| {
-            let labels = cells[2].trim_matches([' ', '|']).split(", ").filter(|it| !it.is_empty());
+            let labels = cells[2].split(", ").filter(|it| !it.is_empty());
             let labels = labels.map(str::to_owned).collect();
             (name.to_owned(), Metric { kind: kind.to_owned(), labels })
         })
@@ -132,7 +133,7 @@ fn page_of_everything() -> String {
          login_hooks:\n  directory: {{ socket: hook.sock, token_file: hook.token }}\n\
          backends:\n  files: {{ protocol: local, folder: {:?} }}\n  \
          gone: {{ protocol: ftp, address: \"127.0.0.1:{}\", tls: {{ mode: none }}, \
-         max_sessions: 5, unsupported_attributes: ignore }}\n\
+         sessions: 5, unsupported_attributes: ignore }}\n\
          users:\n  {USER}: {{ password_hash: \"{}\" }}\n\
          users_file: more.yaml\n\
          routes:\n  - {{ match: {{ users: gone }}, authenticate: backend, backend: gone }}\n  \
@@ -143,7 +144,9 @@ fn page_of_everything() -> String {
          - {{ name: all, allow: all }}\n  \
          limits:\n    - {{ name: each, per: user, sessions: 10, transfers: 5, bandwidth: 100MiB/s, \
          operations: 1000/s, bytes_per_day: 1GiB }}\n\
-         {}metrics: {{ address: \"127.0.0.1:0\", users: [{USER}], top_users: 3 }}\n\
+         expect:\n  - {{ name: reports, path: \"/*.csv\", from: \"{}\", by: \"{}\" }}\n\
+         admin: {{ socket: admin.sock, address: \"127.0.0.1:0\", token_file: admin.token }}\n\
+         metrics: {{ address: \"127.0.0.1:0\", users: [{USER}], top_users: 3 }}\n\
          state_dir: state\naudit: {{ file: audit.jsonl }}\n",
         pki().certificate.display(),
         pki().key.display(),
@@ -153,11 +156,14 @@ fn page_of_everything() -> String {
         files.path(),
         ports::block(1).start(),
         argon2_hash(),
-        expectation(),
+        clock(23),
+        clock(2),
     );
     let prepare = |folder: &std::path::Path| {
         std::fs::create_dir(folder.join("state")).expect("making a folder");
-        secret(folder, "hook.token", "0123456789abcdef0123456789abcdef\n");
+        for token in ["hook.token", "admin.token"] {
+            secret(folder, token, "0123456789abcdef0123456789abcdef0123456789abcdef\n");
+        }
         let more = format!("users: {{ second: {{ password_hash: \"{}\" }} }}\n", argon2_hash());
         secret(folder, "more.yaml", &more);
     };
@@ -168,9 +174,11 @@ fn page_of_everything() -> String {
     page
 }
 
-/// Expected files, where this program knows them.
-fn expectation() -> &'static str {
-    ""
+/// The time of day in so many hours, in UTC.
+fn clock(hours: u64) -> String {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("a clock");
+    let minutes = now.as_secs() / 60 + 60 * hours;
+    format!("{:02}:{:02}", minutes / 60 % 24, minutes % 60)
 }
 
 /// A login of each kind, with transfers.
@@ -180,6 +188,7 @@ fn use_it(gateway: &Gateway) {
     raw.expect("TYPE I", 200);
     assert_eq!(raw.upload("STOR file", b"bytes").code, 226);
     raw.expect("DELE file", 250);
+    assert_eq!(raw.upload("STOR report.csv", b"bytes").code, 226);
     raw.expect("DELE /secret/file", 550);
     let (mut tls, _) = Raw::connect(gateway.address("ftps"));
     tls.auth_tls();
