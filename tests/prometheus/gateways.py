@@ -103,12 +103,16 @@ class Gateways:
     def expect_files(self):
         """Tells the gateways to expect files at the next full minute, and some later."""
         due = due_time()
+        # At midnight the next window would begin at once; there it is noon.
+        zone, hours = ("UTC", 0) if 1 <= due.hour < 23 else ("Etc/GMT+12", -12)
+        due += datetime.timedelta(hours=hours)
         later = due + datetime.timedelta(minutes=20)
+        entries = [("bank", "/bank-*.csv", 2, due), ("orders", "/orders-*.csv", 2, due), ("nightly", "/nightly.zip", 1, later)]
         for gateway in self.replicas:
             gateway.config["expect"] = [
-                {"name": name, "path": f"/{name}-*.csv", "at_least": 2, "by": due.strftime("%H:%M")}
-                for name in ("bank", "orders")
-            ] + [{"name": "nightly", "path": "/nightly.zip", "by": later.strftime("%H:%M")}]
+                {"name": name, "path": path, "at_least": count, "by": by.strftime("%H:%M"), "zone": zone}
+                for name, path, count, by in entries
+            ]
             gateway.reload()
             wait_for("expected files", lambda: 'lockgate_expected_files{name="bank"}' in gateway.scrape())
 
@@ -147,8 +151,8 @@ class Gateways:
 
     def start_hook(self):
         self.hook_socket = self.folder / "hook.sock"
-        process = subprocess.Popen([sys.executable, HOOK, "serve", self.hook_socket, self.folder / "hook-users.json"],
-                                   stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        command = [sys.executable, HOOK, "serve", self.hook_socket, self.folder / "hook-users.json"]
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
         class Stop:
             def stop(self):
