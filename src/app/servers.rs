@@ -28,11 +28,8 @@ impl Backends {
         let is_routed =
             |name: &str| routes.0.iter().flat_map(Route::backends).any(|it| it.name == name);
         let is_part = |group: &Group| self.groups.values().any(|other| group.is_part_of(other));
-        let mut found: Vec<_> = self
-            .groups
-            .iter()
-            .filter(|(name, group)| is_routed(name) || !is_part(group))
-            .collect();
+        let mut found: Vec<_> =
+            self.groups.iter().filter(|(name, group)| is_routed(name) || !is_part(group)).collect();
         found.sort_by_key(|(name, _)| *name);
         found.into_iter().map(|(_, group)| group.clone()).collect()
     }

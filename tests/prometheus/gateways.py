@@ -107,7 +107,8 @@ class Gateways:
         zone, hours = ("UTC", 0) if 1 <= due.hour < 23 else ("Etc/GMT+12", -12)
         due += datetime.timedelta(hours=hours)
         later = due + datetime.timedelta(minutes=20)
-        entries = [("bank", "/bank-*.csv", 2, due), ("orders", "/orders-*.csv", 2, due), ("nightly", "/nightly.zip", 1, later)]
+        entries = [("bank", "/bank-*.csv", 2, due), ("orders", "/orders-*.csv", 2, due)]
+        entries.append(("nightly", "/nightly.zip", 1, later))
         for gateway in self.replicas:
             gateway.config["expect"] = [
                 {"name": name, "path": path, "at_least": count, "by": by.strftime("%H:%M"), "zone": zone}
@@ -208,7 +209,8 @@ class Gateways:
             "login_hooks": {"directory": {"socket": str(self.hook_socket), "cache_max": "0s"},
                             "broken": {"socket": str(self.folder / "nobody.sock")}},
             "routes": [
-                route("alice", "files"), route("bob", "archive"), route(["carol", "frank"], "pair"), route("dave", "gone"),
+                route("alice", "files"), route("bob", "archive"),
+                route(["carol", "frank"], "pair"), route("dave", "gone"),
                 {"match": {"users": "erin"}, "authenticate": "http", "login_hook": "directory", "backend": "files"},
                 {"match": {"users": "ghost"}, "authenticate": "http", "login_hook": "broken", "backend": "files"},
                 {"authenticate": "gateway", "backend": "files"},
