@@ -137,9 +137,10 @@ fn unknown(path: &str) -> ApiError {
 }
 
 fn not_allowed(read: bool) -> Page {
-    let (allowed, message) = match read {
-        true => ("GET, HEAD", "only to be read; use GET"),
-        false => ("POST", "this changes something; use POST"),
+    let (allowed, message) = if read {
+        ("GET, HEAD", "this is only read; use GET")
+    } else {
+        ("POST", "this changes something; use POST")
     };
     let mut response = json_page(Err(ApiError::new(StatusCode::METHOD_NOT_ALLOWED, message)));
     response.headers_mut().insert(ALLOW, HeaderValue::from_static(allowed));

@@ -33,9 +33,10 @@ fn json(node: &Node, schemas: &[&Json]) -> Json {
                 let named: Vec<_> = named.into_iter().filter(|it| it.is_object()).collect();
                 // A name that the operator chose, such as a user's, says nothing of its value.
                 let is_name = own.is_empty() && !named.is_empty();
-                let value = match is_secret(key) && !is_name {
-                    true => hidden(&entry.value),
-                    false => json(&entry.value, if is_name { &named } else { &own }),
+                let value = if is_secret(key) && !is_name {
+                    hidden(&entry.value)
+                } else {
+                    json(&entry.value, if is_name { &named } else { &own })
                 };
                 (key.to_owned(), value)
             });
@@ -143,7 +144,7 @@ mod tests {
         fn places(schema: &Json, before: &[String], found: &mut Vec<Vec<String>>) {
             for schema in alternatives(&[schema]) {
                 for (key, below) in schema["properties"].as_object().into_iter().flatten() {
-                    let path = [before, &[key.clone()]].concat();
+                    let path = [before, std::slice::from_ref(key)].concat();
                     if is_secret(key) {
                         found.push(path.clone());
                     }

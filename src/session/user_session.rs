@@ -151,7 +151,7 @@ impl Session {
                 let path = self.core.root.strip(transfer.path()).unwrap_or_else(RemotePath::root);
                 record.set_path(&path);
                 let (root, policy) = (self.core.root.clone(), self.core.rules.get());
-                Ok(Upload { transfer, record, path, terms, root, policy })
+                Ok(Upload { transfer, record, root, path, terms, policy })
             }
             Err(failure) => Err(failed_or_denied(record, &self.core, failure, &terms)),
         }

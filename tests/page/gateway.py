@@ -13,6 +13,8 @@ import time
 
 TOKEN = "page-test-" + "0123456789abcdef" * 3
 PASSWORD = "a password, 4711"
+# Until an address is banned.
+BAN_FAILURES = 4
 # Of the listener, and how long they last.
 CERTIFICATES = {"new": 300, "old": 10}
 # Each sets window.attacked if the page takes it for markup or script.
@@ -86,6 +88,7 @@ class Gateway:
                 {"name": "orders", "path": "/in/*.csv", "at_least": 2, "from": hours(-3), "by": hours(3)},
                 {"name": "statements", "path": "/never/*", "from": hours(-3), "by": hours(1)},
             ],
+            "login_guard": {"max_failures": BAN_FAILURES, "never_ban": "127.0.0.1/32"},
             "state_dir": str(self.folder),
             "drain": {"accept_for": "0s", "timeout": "0s"},
             "admin": {"address": f"127.0.0.1:{self.ports['admin']}", "token_file": "token"},
@@ -174,7 +177,8 @@ class Clients:
 
     def login_refused(self, user, source="127.0.0.1"):
         with contextlib.suppress(ftplib.error_perm, EOFError, OSError):
-            self.connect(user, "wrong", source)
+            # The same password again would be no other guess.
+            self.connect(user, os.urandom(8).hex(), source)
             raise RuntimeError(f"{user} was not refused")
 
     def upload(self, name, user="alice"):

@@ -14,7 +14,7 @@ import tempfile
 import time
 
 from browser import Browser
-from gateway import ATTACKS, PASSWORD, TOKEN, Clients, Gateway
+from gateway import ATTACKS, BAN_FAILURES, PASSWORD, TOKEN, Clients, Gateway
 
 PHONE = 360
 
@@ -250,7 +250,7 @@ class Page:
 
     def asks_nobody_else(self):
         for url in self.browser.requests():
-            expect(url.startswith((self.gateway.url + "/", "data:", "chrome:", "about:")), f"the page asked {url}")
+            expect(url.startswith((self.gateway.url + "/", "data:", "chrome", "about:")), f"the page asked {url}")
 
     def rests_while_hidden(self):
         browser = self.browser
@@ -286,12 +286,15 @@ class Page:
 
     def drains_a_server_and_lifts_a_ban(self):
         browser = self.browser
-        for _ in range(12):
+        for _ in range(BAN_FAILURES):
             self.clients.login_refused("mallory", "127.0.0.66")
         browser.wait("document.querySelectorAll('#bans tbody tr').length === 1", "the ban")
-        for section, confirm, notice in [("backends", "Drain the server", "The server files gets no new sessions."),
-                                         ("backends", None, "The server files is used again."),
-                                         ("bans", "Lift the ban", "The ban of 127.0.0.66 was lifted.")]:
+        for section, label, confirm, notice in [
+            ("backends", "Drain", "Drain the server", "The server files gets no new sessions."),
+            ("backends", "Use again", None, "The server files is used again."),
+            ("bans", "Lift", "Lift the ban", "The ban of 127.0.0.66 was lifted."),
+        ]:
+            browser.wait(f"document.querySelector('#{section} tbody button').textContent === '{label}'", label)
             browser.run("document.querySelector(`#${arguments[0]} tbody button`).click()", section)
             if confirm:
                 browser.wait(f"{element('confirm')}.open && {element('confirm-yes')}.textContent === '{confirm}'", confirm)

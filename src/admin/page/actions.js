@@ -11,8 +11,13 @@ async function post(path, parameters = {}) {
   return answer;
 }
 
-// Says what came of it, also to screen readers.
+const NOTICE_TIME = 15000;
+let noticeTimer = null;
+
+// Says what came of it, also to screen readers. What went wrong stays until the next change.
 function notify(text, kind = "") {
+  clearTimeout(noticeTimer);
+  if (kind === "good") noticeTimer = setTimeout(() => setText($("notice"), ""), NOTICE_TIME);
   setAttribute($("notice"), "class", `notice ${kind}`);
   setText($("notice"), text);
 }
