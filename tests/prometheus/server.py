@@ -15,7 +15,7 @@ README = (FOLDER / "README.md").read_text()
 
 def printed(name):
     """The block of README.md below a comment with its name."""
-    [text] = re.findall(rf"<!-- {re.escape(name)} -->\n```yaml\n(.*?)```", README, re.DOTALL)
+    [text] = re.findall(rf"<!-- {re.escape(name)} -->\n```\w+\n(.*?)```", README, re.DOTALL)
     return text
 
 
