@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use lockgate::auth::{GuardSettings, LoginGuard, PasswordCheck, UserTable};
-use lockgate::backend::Backend;
-use lockgate::backend::local::{LocalBackend, PartialUploads, Settings};
+use lockgate::backend::local::{LocalBackend, Settings};
+use lockgate::backend::{Backend, PartialUploads};
 use lockgate::net::{Drain, Endpoints};
 use lockgate::op::{Direction, OpenMode, RemotePath};
 use lockgate::route::{
@@ -83,6 +83,7 @@ async fn session(folder: &std::path::Path) -> Session {
         policy: None,
         policy_limits: Default::default(),
         limits: Limits::default(),
+        expected: Default::default(),
         metrics: metrics(),
         audit: Default::default(),
     };
