@@ -20,7 +20,7 @@ use crate::session::LiveSessions;
 pub struct InForce {
     /// The data ports.
     pub pools: Vec<Arc<Pool>>,
-    /// The backends, by name.
+    /// The backends that logins lead to, by name.
     pub backends: Vec<Arc<Group>>,
     /// The servers of all backends.
     pub servers: Servers,

@@ -115,7 +115,7 @@ impl Prepared {
         };
         let in_force = InForce {
             pools: pools.values().cloned().collect(),
-            backends: backends.by_name(),
+            backends: backends.for_logins(&gateway.routes),
             connects_limits: backends.connectors.limits(),
             ready_needs_backend: config.ready_needs_backend,
             certificate_ends: config.certificate_ends,

@@ -13,6 +13,7 @@ use crate::backend::sftp::SftpBackend;
 use crate::config::{BackendSettings, Compiled};
 use crate::data::Pool;
 use crate::net::Connectors;
+use crate::route::{Route, RouteTable};
 
 /// The servers, and the backends by name.
 pub(super) struct Backends {
@@ -22,11 +23,15 @@ pub(super) struct Backends {
 }
 
 impl Backends {
-    /// In the order of their names.
-    pub(super) fn by_name(&self) -> Vec<Arc<Group>> {
-        let mut all: Vec<_> = self.groups.iter().collect();
-        all.sort_by_key(|(name, _)| *name);
-        all.into_iter().map(|(_, group)| group.clone()).collect()
+    /// Those that logins lead to, in the order of their names: not what is only a part of a group.
+    pub(super) fn for_logins(&self, routes: &RouteTable) -> Vec<Arc<Group>> {
+        let is_routed =
+            |name: &str| routes.0.iter().flat_map(Route::backends).any(|it| it.name == name);
+        let is_part = |group: &Group| self.groups.values().any(|other| group.is_part_of(other));
+        let mut found: Vec<_> =
+            self.groups.iter().filter(|(name, group)| is_routed(name) || !is_part(group)).collect();
+        found.sort_by_key(|(name, _)| *name);
+        found.into_iter().map(|(_, group)| group.clone()).collect()
     }
 }
 

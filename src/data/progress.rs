@@ -105,3 +105,21 @@ impl Progress {
         Some(self.hash.as_ref()?.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_byte_is_the_first_that_moved() {
+        let progress = Progress::with_hash(true);
+        progress.add_stream(b"");
+        assert_eq!(progress.first_byte(), None);
+        let before = Instant::now();
+        progress.add_stream(b"a");
+        let first = progress.first_byte().expect("a byte");
+        assert!(first >= before);
+        progress.add(7);
+        assert_eq!((progress.first_byte(), progress.bytes()), (Some(first), 8));
+    }
+}

@@ -74,6 +74,8 @@ def check_documents(machine):
         COMP_WORDS=(lockgate ba) COMP_CWORD=1; _lockgate lockgate ba lockgate; echo "${COMPREPLY[@]}" """
     shown = machine.run("bash", "-c", complete)
     expect(shown.split() == ["backends", "bans"], f"completions of `lockgate ba`: {shown}")
+    rules = machine.path("/usr/share/doc/lockgate/prometheus/rules.yaml").read_text()
+    expect("LockgateDown" in rules, "no rules for Prometheus")
     copyright = machine.path("/usr/share/doc/lockgate/copyright").read_text()
     expect("Apache-2.0" in copyright and "common-licenses" in copyright, copyright)
 

@@ -27,22 +27,20 @@ def rows(dashboard, prometheus, values, title):
 
 def check(dashboard, prometheus, values, names):
     connected = rows(dashboard, prometheus, values, "Who is connected")
-    of_pair = [found[0] for labels, found in connected if (labels["backend"], labels["state"]) == ("pair", "idle")]
+    of_pair = [found[0] for labels, found in connected if (labels.get("backend"), labels["state"]) == ("pair", "idle")]
     expect(of_pair and of_pair[0] >= 11, f"connected: {connected}")
 
-    limits = {}
-    for labels, found in rows(dashboard, prometheus, values, "Use of each limit"):
-        for number, value in found.items():
-            limits[(number, names.get(labels.get("instance")), labels.get("kind"))] = value
-    expect(0.85 <= limits[(0, "a", None)] < 1, f"sessions: {limits}")
-    expect(limits[(2, "a", None)] == 1, f"data ports: {limits}")
-    expect(limits[(3, "a", "files_per_day")] >= 0.9, f"quota: {limits}")
+    limits = {(names[labels["instance"]], labels["resource"], labels["of"].strip()): found[0]
+              for labels, found in rows(dashboard, prometheus, values, "Use of each limit")}
+    expect(0.85 <= limits[("a", "sessions", "")] < 1, f"sessions: {limits}")
+    expect(limits[("a", "data ports", "public")] == 1, f"data ports: {limits}")
+    expect(limits[("a", "policy", "daily files_per_day")] >= 0.9, f"quota: {limits}")
 
-    servers = {names.get(labels["server"], "other"): found for labels, found in rows(dashboard, prometheus, values, "Servers")}
-    down = servers["gone"]
+    servers = {labels["server"]: found for labels, found in rows(dashboard, prometheus, values, "Servers")}
+    down = servers["south"]
     age = datetime.datetime.now().timestamp() - down[2] / 1000
     expect(down[0] == 0 and 0 < age < 300, f"the server that is down: {down}, for {age} s")
-    expect(servers["other"][0] == 1, f"the server that is up: {servers}")
+    expect(servers["north"][0] == 1, f"the server that is up: {servers}")
 
     expected = {labels["name"]: found for labels, found in rows(dashboard, prometheus, values, "Expected files")}
     late = {name for name, found in expected.items() if found[0] == 1}

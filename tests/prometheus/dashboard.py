@@ -2,6 +2,7 @@
 
 import collections
 import dataclasses
+import itertools
 import json
 import re
 
@@ -74,7 +75,9 @@ def check_grid(panels):
     for panel in panels:
         grid = panel["gridPos"]
         expect(grid["x"] + grid["w"] <= GRID_WIDTH, f"{panel['title']}: beyond the right edge")
-        for cell in ((x, y) for x in range(grid["x"], grid["x"] + grid["w"]) for y in range(grid["y"], grid["y"] + grid["h"])):
+        columns = range(grid["x"], grid["x"] + grid["w"])
+        lines = range(grid["y"], grid["y"] + grid["h"])
+        for cell in itertools.product(columns, lines):
             other = taken.setdefault(cell, panel["title"])
             expect(other is panel["title"], f"{panel['title']} lies over {other}")
 
@@ -98,7 +101,8 @@ def check_target(name, kind, target):
         expect(window in ("$__rate_interval", "$__range"), f"{name}: a fixed window of {window}")
     selectors = re.findall(r"(?:lockgate|process)_\w+(\{[^}]*\})?", expression)
     for selector in selectors:
-        expect('job=~"$job"' in selector and 'instance=~"$instance"' in selector, f"{name}: not only $job and $instance")
+        is_narrowed = 'job=~"$job"' in selector and 'instance=~"$instance"' in selector
+        expect(is_narrowed, f"{name}: not only $job and $instance")
     is_instant = target.get("instant", False)
     expect("$__range" not in expression or is_instant, f"{name}: $__range in a series over time")
     by = re.findall(r"\bby \(([^)]*)\)", expression)

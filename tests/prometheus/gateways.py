@@ -5,6 +5,7 @@ import datetime
 import json
 import random
 import re
+import signal
 import socket
 import subprocess
 import sys
@@ -17,7 +18,9 @@ from checks import ROOT, expect, run, wait_for
 PASSWORD = "Secret.123"
 HOOK = ROOT / "docs/examples/login_hook.py"
 SESSIONS_MAX = 40
-DATA_PORTS = 4
+SESSIONS_PER_ADDRESS_MAX = 29
+DATA_PORTS = 8
+UPLOAD_SECONDS = 12
 
 
 def free_port():
@@ -41,12 +44,9 @@ def free_range(count):
 
 
 def due_time():
-    """The next full minute that leaves time for uploads before it, and when it comes."""
+    """The next full minute that leaves time for uploads before it."""
     now = datetime.datetime.now(datetime.timezone.utc)
-    due = (now + datetime.timedelta(seconds=75)).replace(second=0, microsecond=0)
-    if (due - now).total_seconds() > 72:
-        due -= datetime.timedelta(minutes=1)
-    return due
+    return (now + datetime.timedelta(seconds=UPLOAD_SECONDS + 60)).replace(second=0, microsecond=0)
 
 
 class Gateway:
@@ -64,6 +64,10 @@ class Gateway:
 
     def write(self):
         self.path.write_text(yaml.safe_dump(self.config))
+
+    def reload(self):
+        self.write()
+        self.process.send_signal(signal.SIGHUP)
 
     def is_ready(self):
         expect(self.process.poll() is None, f"{self.name} has ended: {self.log_path.read_text()[-1500:]}")
@@ -87,7 +91,6 @@ class Gateway:
 class Gateways:
     def __init__(self, lockgate, folder):
         self.lockgate, self.folder = lockgate, folder
-        self.due = due_time()
         self.processes = []
 
     def run(self):
@@ -96,6 +99,23 @@ class Gateways:
         self.start_hook()
         self.dead_port = free_port()
         self.replicas = [self.start(name, self.config(name)) for name in ("a", "b")]
+
+    def expect_files(self):
+        """Tells the gateways to expect files at the next full minute, and some later."""
+        due = due_time()
+        # At midnight the next window would begin at once; there it is noon.
+        zone, hours = ("UTC", 0) if 1 <= due.hour < 23 else ("Etc/GMT+12", -12)
+        due += datetime.timedelta(hours=hours)
+        later = due + datetime.timedelta(minutes=20)
+        entries = [("bank", "/bank-*.csv", 2, due), ("orders", "/orders-*.csv", 2, due)]
+        entries.append(("nightly", "/nightly.zip", 1, later))
+        for gateway in self.replicas:
+            gateway.config["expect"] = [
+                {"name": name, "path": path, "at_least": count, "by": by.strftime("%H:%M"), "zone": zone}
+                for name, path, count, by in entries
+            ]
+            gateway.reload()
+            wait_for("expected files", lambda: 'lockgate_expected_files{name="bank"}' in gateway.scrape())
 
     def start(self, name, config):
         gateway = Gateway(self.lockgate, self.folder, name, config)
@@ -120,6 +140,8 @@ class Gateways:
         self.hash = run("openssl", "passwd", "-6", PASSWORD).strip()
         (self.folder / "password").write_text(PASSWORD)
         (self.folder / "password").chmod(0o600)
+        (self.folder / "token").write_text("0123456789abcdef" * 3)
+        (self.folder / "token").chmod(0o600)
         hashed = run(sys.executable, HOOK, "hash", input=PASSWORD).strip()
         (self.folder / "hook-users.json").write_text(json.dumps({"erin": {"scrypt": hashed}}))
         for name in ("a", "b"):
@@ -130,8 +152,8 @@ class Gateways:
 
     def start_hook(self):
         self.hook_socket = self.folder / "hook.sock"
-        process = subprocess.Popen([sys.executable, HOOK, "serve", self.hook_socket, self.folder / "hook-users.json"],
-                                   stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        command = [sys.executable, HOOK, "serve", self.hook_socket, self.folder / "hook-users.json"]
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
         class Stop:
             def stop(self):
@@ -175,7 +197,7 @@ class Gateways:
             },
             "data_ports": {"public": {"range": free_range(DATA_PORTS), "wait": "1s"}},
             "backends": {
-                "files": {**server, "login": login, "sessions": 40},
+                "files": {**server, "login": login, "sessions": 40, "unsupported_attributes": "ignore"},
                 "archive": sftp,
                 "north": {**server, "health": {"every": "1s"}},
                 "south": {**dead, "health": {"every": "1s"}},
@@ -187,7 +209,8 @@ class Gateways:
             "login_hooks": {"directory": {"socket": str(self.hook_socket), "cache_max": "0s"},
                             "broken": {"socket": str(self.folder / "nobody.sock")}},
             "routes": [
-                route("alice", "files"), route("bob", "archive"), route(["carol", "frank"], "pair"), route("dave", "gone"),
+                route("alice", "files"), route("bob", "archive"),
+                route(["carol", "frank"], "pair"), route("dave", "gone"),
                 {"match": {"users": "erin"}, "authenticate": "http", "login_hook": "directory", "backend": "files"},
                 {"match": {"users": "ghost"}, "authenticate": "http", "login_hook": "broken", "backend": "files"},
                 {"authenticate": "gateway", "backend": "files"},
@@ -205,17 +228,9 @@ class Gateways:
                 ],
             },
             "login_guard": {"max_failures": 2, "find_time": "10m", "never_ban": "127.0.0.1"},
-            "limits": {"sessions": SESSIONS_MAX, "sessions_per_address": int(SESSIONS_MAX * 0.85)},
-            "expect": [
-                {"name": name, "path": f"/{name}-*.csv", "at_least": 2, "by": self.due.strftime("%H:%M")}
-                for name in ("bank", "orders")
-            ] + [{"name": "nightly", "path": "/nightly.zip", "by": self.soon().strftime("%H:%M")}],
+            "limits": {"sessions": SESSIONS_MAX, "sessions_per_address": SESSIONS_PER_ADDRESS_MAX},
             "metrics": {"address": f"127.0.0.1:{free_port()}", "users": ["alice", "bob"]},
             "audit": {"file": str(self.folder / f"audit-{name}.jsonl")},
             "state_dir": f"state-{name}",
-            "admin": {"socket": f"{name}.sock"},
+            "admin": {"socket": f"{name}.sock", "address": f"127.0.0.1:{free_port()}", "token_file": "token"},
         }
-
-    def soon(self):
-        """Within half an hour, and not within the test."""
-        return self.due + datetime.timedelta(minutes=20)

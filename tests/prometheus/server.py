@@ -8,7 +8,7 @@ import urllib.error
 import urllib.parse
 import urllib.request
 
-from checks import FOLDER, ROOT, Failed, expect, wait_for
+from checks import FOLDER, Failed, expect, wait_for
 
 README = (FOLDER / "README.md").read_text()
 
@@ -81,7 +81,3 @@ class Prometheus:
         """The values that a variable of Grafana offers: label_values(SELECTOR, LABEL)."""
         selector, label = re.fullmatch(r"label_values\((.*), (\w+)\)", definition).groups()
         return self.ask(f"label/{label}/values", **{"match[]": selector})
-
-    def alerts(self):
-        """Names of alerts whose condition holds, also if it must hold longer before they fire; with their labels."""
-        return [it for it in self.ask("alerts")["alerts"]]

@@ -89,6 +89,12 @@ impl Servers {
 }
 
 impl Group {
+    /// Whether the other one has all of its servers, and more.
+    pub fn is_part_of(&self, other: &Self) -> bool {
+        let is_there = |server| other.servers.iter().any(|it| Arc::ptr_eq(it, server));
+        self.servers.len() < other.servers.len() && self.servers.iter().all(is_there)
+    }
+
     /// How many of its servers can be used.
     pub fn view(&self) -> GroupView {
         let mut view = GroupView { name: self.name.clone(), up: 0, down: 0, drained: 0 };

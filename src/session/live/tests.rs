@@ -77,6 +77,33 @@ async fn a_view_shows_what_a_session_does_and_how_fast() {
     assert_eq!((live.view().state, live.view().account), (SessionState::BeforeLogin, None));
 }
 
+/// Each byte once, whenever the counters are looked at, and whatever moves at the very end.
+#[tokio::test]
+async fn bytes_of_running_transfers_are_added_to_the_counters_once() {
+    let live = client(&Drain::new()).live;
+    let (progress, read_back) = (Arc::<Progress>::default(), Arc::<Progress>::default());
+    let counter = || prometheus::IntCounter::new("bytes", "Bytes").unwrap();
+    let (up, down) = (counter(), counter());
+    let counters = ByteCounters { uploaded: up.clone(), downloaded: down.clone(), user: None };
+    let (mode, representation) = (WriteMode::From { offset: 0 }, Representation::Image);
+    let action = WriteFile { path: path("/up"), mode, representation };
+    let running = Running::new(&action, progress.clone(), read_back.clone(), Some(counters));
+    let running = live.begin(running);
+    for round in 1..=3 {
+        progress.add(10);
+        read_back.add(1);
+        for _ in 0..2 {
+            live.sample(tokio::time::Instant::now());
+            assert_eq!((up.get(), down.get()), (round * 10, round));
+        }
+    }
+    progress.add(5);
+    drop(running);
+    assert_eq!((up.get(), down.get()), (35, 3));
+    live.sample(tokio::time::Instant::now());
+    assert_eq!(up.get(), 35);
+}
+
 #[tokio::test]
 async fn what_is_listed_is_bounded_and_what_is_counted_is_not() {
     let live = client(&Drain::new()).live;
