@@ -5,6 +5,7 @@ import ftplib
 import io
 import json
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -62,8 +63,7 @@ class Gateway:
     def configuration(self):
         users = {name: {"password_hash": self.hash} for name in ["alice", "bob", "<b>carol</b>"]}
         listener = lambda name, pool: {"protocol": "ftp", "address": f"127.0.0.1:{self.ports[name]}", "data_ports": pool}
-        first = self.ports["front"] + 1000 if self.ports["front"] < 60000 else 20000
-        pools = {"public": (first, first + 119), "internal": (first + 200, first + 203)}
+        pools = {name: free_block(count) for name, count in [("public", 120), ("internal", 4)]}
         # JSON is YAML, too.
         front = {**listener("front", "public"), "tls": {"mode": "optional", "certificates": [
             {"certificate": f"{name}.crt", "key": f"{name}.key"} for name in CERTIFICATES]}}
@@ -132,12 +132,25 @@ def hours(later):
 
 
 def free_port():
-    """Below the ephemeral range, as nothing else takes it meanwhile."""
+    return free_block(1)[0]
+
+
+def free_block(count):
+    """The first and the last of free ports, below the ephemeral range: nothing else takes them meanwhile."""
     for _ in range(1000):
-        port = 10000 + int.from_bytes(os.urandom(2), "big") % 18000
-        if not answers(port):
-            return port
-    raise RuntimeError("no free port")
+        first = random.randrange(10000, 30000)
+        if all(map(is_free, range(first, first + count))):
+            return first, first + count - 1
+    raise RuntimeError("no free ports")
+
+
+def is_free(port):
+    with contextlib.closing(socket.socket()) as probe:
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+        return True
 
 
 def answers(port):
