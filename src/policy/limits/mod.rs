@@ -3,6 +3,7 @@
 
 mod applied;
 mod bucket;
+mod carried;
 mod counters;
 mod metrics;
 mod quota;
@@ -16,6 +17,7 @@ mod throttle;
 
 use std::sync::Arc;
 
+pub use carried::{CarriedUse, KnownUse};
 pub use counters::Counters;
 pub use metrics::LimitMetrics;
 pub use quota_file::QuotaFile;
