@@ -53,6 +53,18 @@ pub async fn reload(socket: &Path) -> anyhow::Result<Result<Vec<String>, String>
     Ok(Ok(warnings.filter_map(Value::as_str).map(str::to_owned).collect()))
 }
 
+/// Has a running gateway start another process that takes over, for the command line. `Ok`: its id, and the
+/// sessions of the one before; `Err`: what is wrong with the configuration.
+pub async fn restart(socket: &Path) -> anyhow::Result<Result<(u64, u64), String>> {
+    let answer = fetch_within(RELOAD_TIMEOUT, socket, Method::POST, "/restart").await;
+    let answer = answer.with_context(|| format!("asking the gateway at {}", socket.display()))?;
+    if let Some(problems) = answer["problems"].as_str() {
+        return Ok(Err(problems.to_owned()));
+    }
+    let process = answer["process"].as_u64().context(NO_GATEWAY)?;
+    Ok(Ok((process, answer["sessions_before"].as_u64().unwrap_or(0))))
+}
+
 pub(super) async fn fetch(socket: &Path, method: Method, path: &str) -> anyhow::Result<Value> {
     fetch_within(HEADER_TIMEOUT, socket, method, path).await
 }

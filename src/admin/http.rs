@@ -12,10 +12,11 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue};
 use hyper::service::service_fn;
-use hyper::{Method, Request, Response, StatusCode, Uri};
+use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::task::AbortHandle;
+use tokio_util::task::TaskTracker;
 
 use crate::net::task;
 
@@ -27,13 +28,14 @@ const HEADER_TIMEOUT: Duration = Duration::from_secs(2);
 const HEADER_MAX: usize = 16 * 1024;
 
 pub(super) type Page = Response<Full<Bytes>>;
+pub(super) type Asked = Request<Incoming>;
 
-/// Serves requests forever; `respond` gets the method, GET, HEAD or POST, and the URI. `accept` also returns the client.
-/// `limit`: from the accept until the response is sent.
+/// Serves requests forever; the method of those that `respond` gets is GET, HEAD or POST. `accept` also
+/// returns the client. `limit`: from the accept until the response is sent. `tasks` tracks the connections.
 pub(super) async fn serve<S, C, A, R>(
-    limit: Duration,
+    (limit, tasks): (Duration, &TaskTracker),
     accept: impl Fn() -> A,
-    respond: impl Fn(Method, Uri) -> R + Send + Sync + 'static,
+    respond: impl Fn(Asked) -> R + Send + Sync + 'static,
 ) where
     R: Future<Output = Page> + Send,
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
@@ -46,7 +48,8 @@ pub(super) async fn serve<S, C, A, R>(
         let (stream, client) = accept().await;
         make_room(&mut connections);
         let respond = respond.clone();
-        let task = task::spawn(async move { connection(stream, limit, &*respond).await });
+        let serving = async move { connection(stream, limit, &*respond).await };
+        let task = task::spawn_tracked(tasks, serving);
         connections.push(OpenConnection { client, task: task.abort_handle() });
     }
 }
@@ -75,16 +78,14 @@ fn make_room<C: Copy + Eq + Hash>(oldest_first: &mut Vec<OpenConnection<C>>) {
     }
 }
 
-async fn connection<S, R>(stream: S, limit: Duration, respond: &(impl Fn(Method, Uri) -> R + Sync))
+async fn connection<S, R>(stream: S, limit: Duration, respond: &(impl Fn(Asked) -> R + Sync))
 where
     R: Future<Output = Page> + Send,
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let service = service_fn(|request: Request<Incoming>| async move {
+    let service = service_fn(|request: Asked| async move {
         Ok::<_, Infallible>(match *request.method() {
-            Method::GET | Method::HEAD | Method::POST => {
-                respond(request.method().clone(), request.uri().clone()).await
-            }
+            Method::GET | Method::HEAD | Method::POST => respond(request).await,
             _ => read_only(),
         })
     });
@@ -93,7 +94,8 @@ where
         .header_read_timeout(HEADER_TIMEOUT)
         .max_buf_size(HEADER_MAX)
         .keep_alive(false)
-        .serve_connection(TokioIo::new(stream), service);
+        .serve_connection(TokioIo::new(stream), service)
+        .with_upgrades();
     // A client that closes is not a failure of the gateway.
     let _ = tokio::time::timeout(limit, served).await;
 }
@@ -153,10 +155,10 @@ mod tests {
                 }
             };
             let count = responses.clone();
-            tokio::spawn(serve(LIMIT, accept, move |_, uri: Uri| {
+            let respond = move |request: Asked| {
                 count.fetch_add(1, Ordering::Relaxed);
                 async move {
-                    match uri.path() {
+                    match request.uri().path() {
                         "/long" => page(vec![b'x'; LONG_PAGE_SIZE], "text/plain"),
                         "/slow" => {
                             tokio::time::sleep(LIMIT - Duration::from_secs(1)).await;
@@ -166,7 +168,10 @@ mod tests {
                         _ => text(StatusCode::OK, "live\n"),
                     }
                 }
-            }));
+            };
+            tokio::spawn(async move {
+                serve((LIMIT, &TaskTracker::new()), accept, respond).await;
+            });
             Self { arrivals, responses }
         }
 

@@ -4,29 +4,34 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hyper::{Method, StatusCode, Uri};
+use hyper::{Method, StatusCode};
 use prometheus::{Encoder, Registry, TextEncoder};
-use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
-use super::http::{self, Page, page, read_only, text};
+use super::http::{self, Asked, Page, page, read_only, text};
 use crate::net::task;
-use crate::net::{self, Drain};
+use crate::net::{self, Acceptor, Drain, SocketOwner, Sockets};
 
 /// For a request and its response.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The `metrics` address, bound.
 pub struct BoundMetrics {
-    socket: TcpListener,
+    socket: Arc<Acceptor>,
     registry: Registry,
     drain: Drain,
 }
 
 impl BoundMetrics {
     /// Opens `metrics.address`. Connections wait in the kernel's queue until [`Self::serve`].
-    pub fn bind(address: SocketAddr, registry: Registry, drain: Drain) -> std::io::Result<Self> {
-        Ok(Self { socket: net::listen(address)?, registry, drain })
+    pub fn bind(
+        address: SocketAddr,
+        sockets: &Sockets,
+        (registry, drain): (Registry, Drain),
+    ) -> std::io::Result<Self> {
+        let socket = sockets.open(address, &SocketOwner::Metrics, ("metrics", 0))?;
+        Ok(Self { socket, registry, drain })
     }
 
     /// The bound address, with the actual port where 0 was configured.
@@ -45,11 +50,16 @@ impl BoundMetrics {
                 (tcp, client.ip())
             }
         };
-        let respond = move |method, uri: Uri| {
-            let page = if method == Method::POST { read_only() } else { this.respond(uri.path()) };
+        let respond = move |request: Asked| {
+            let page = match *request.method() {
+                Method::POST => read_only(),
+                _ => this.respond(request.uri().path()),
+            };
             std::future::ready(page)
         };
-        task::spawn(stop.run_until_cancelled_owned(http::serve(TIMEOUT, accept, respond)));
+        task::spawn(stop.run_until_cancelled_owned(async move {
+            http::serve((TIMEOUT, &TaskTracker::new()), accept, respond).await;
+        }));
     }
 
     fn respond(&self, path: &str) -> Page {

@@ -11,6 +11,7 @@ use hyper::Method;
 use serde_json::{Value, json};
 
 use super::client::{NO_GATEWAY, fetch};
+use super::control::ProcessBefore;
 use super::drain::{self, drain_text};
 use super::explain::ListenerKind;
 use super::text::{bytes, columns, duration, list, number, text_of, time};
@@ -37,6 +38,7 @@ pub(super) struct Snapshot<'a> {
     pub(super) pools: &'a [PoolView],
     pub(super) servers: &'a [ServerView],
     pub(super) bans: usize,
+    pub(super) before: &'a [ProcessBefore],
 }
 
 pub(super) fn json(now: &Snapshot<'_>) -> Value {
@@ -75,7 +77,12 @@ pub(super) fn json(now: &Snapshot<'_>) -> Value {
             "drained": count(|server| server.drained),
         },
         "bans": now.bans,
+        "processes_before": now.before.iter().map(before).collect::<Vec<_>>(),
     })
+}
+
+fn before(before: &ProcessBefore) -> Value {
+    json!({ "process": before.process, "sessions": before.sessions })
 }
 
 fn listener(kind: &ListenerKind, now: &Snapshot<'_>) -> Value {
@@ -145,6 +152,10 @@ pub fn status_text(response: &Value) -> String {
         number(servers, "drained"),
         number(response, "bans"),
     );
+    for before in list(response, "processes_before") {
+        let (process, sessions) = (number(before, "process"), number(before, "sessions"));
+        let _ = writeln!(text, "process before this one: {process}, with {sessions} sessions");
+    }
     let mut listeners = vec![["LISTENER", "PROTOCOL", "SESSIONS", "ADDRESSES"].map(str::to_owned)];
     for listener in list(response, "listeners") {
         let addresses = list(listener, "addresses").iter();

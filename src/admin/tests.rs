@@ -153,6 +153,7 @@ fn the_status_sums_up_the_gateway() {
         pools: &[pool],
         servers: &servers,
         bans: 4,
+        before: &[],
     });
     assert_eq!(answer["process"], std::process::id());
     for varying in ["process", "seconds"] {

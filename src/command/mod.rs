@@ -6,6 +6,7 @@ pub(crate) mod doctor;
 pub(crate) mod documents;
 pub(crate) mod drain;
 pub(crate) mod reload;
+pub(crate) mod restart;
 pub(crate) mod sessions;
 pub(crate) mod status;
 pub(crate) mod users;
