@@ -39,8 +39,15 @@ const READ: [&str; 14] = [
     "/transfers",
 ];
 /// What can be changed.
-const CHANGE: [&str; 6] =
-    ["/backends/drain", "/backends/undrain", "/bans/lift", "/drain", "/reload", "/sessions/kick"];
+const CHANGE: [&str; 7] = [
+    "/backends/drain",
+    "/backends/undrain",
+    "/bans/lift",
+    "/drain",
+    "/reload",
+    "/restart",
+    "/sessions/kick",
+];
 
 /// Answers requests about a gateway.
 #[derive(Clone)]
@@ -104,6 +111,7 @@ impl Api {
             servers: &servers.view(),
             bans: explainer.gateway.guard.bans().len(),
             expected: &lasting.expected.views(Timestamp::now()),
+            before: &self.control.before(),
         })
     }
 
@@ -124,6 +132,7 @@ impl Api {
                 let stopping = || ReloadOutcome::Failed("the gateway is stopping".into());
                 outcome.unwrap_or_else(|_| stopping()).answer()
             }
+            "/restart" => self.control.clone().restart().await.answer(),
             "/sessions/kick" => sessions::kick(&self.control.lasting().live, query),
             _ => Err(unknown(path)),
         }
