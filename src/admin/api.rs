@@ -15,14 +15,14 @@ use super::http::{Page, page};
 use super::page::status_page;
 use super::status::{self, Snapshot};
 use super::{
-    backends, bans, certificates, configuration, drain, expected, failures, ports, sessions,
-    throughput, transfers,
+    backends, bans, certificates, configuration, drain, expected, failures, limits, ports,
+    sessions, throughput, transfers,
 };
 use crate::net::task;
 use crate::op::escape::printable;
 
 /// What can be read, besides the page at `/`.
-const READ: [&str; 13] = [
+const READ: [&str; 14] = [
     "/backends",
     "/bans",
     "/certificates",
@@ -31,6 +31,7 @@ const READ: [&str; 13] = [
     "/expected",
     "/explain",
     "/failures",
+    "/limits",
     "/ports",
     "/sessions",
     "/status",
@@ -77,6 +78,7 @@ impl Api {
                 answer.map_err(ApiError::bad_request)
             }
             "/failures" => Ok(failures::json(&lasting.live.recent_failures())),
+            "/limits" => Ok(limits::json(&explainer.gateway.policy_limits.uses())),
             "/ports" => Ok(ports::json(&pools.iter().map(|pool| pool.view()).collect::<Vec<_>>())),
             "/sessions" => sessions::json(&lasting.live, sessions_max, query),
             "/status" => Ok(self.status()),

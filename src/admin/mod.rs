@@ -19,6 +19,7 @@ mod guesses;
 mod headers;
 mod http;
 mod in_force_metrics;
+mod limits;
 mod metrics;
 mod page;
 mod ports;

@@ -118,6 +118,9 @@ class Page:
         expect(public[1] == 120 and 1 <= public[2] <= 3 and "3 in use, 1 reserved" in public[0], f"{ports}")
         expected = {row[0]: row[1:3] for row in rows(browser, "expected")}
         expect(expected["orders"] == ["waiting", "0 of 2"], f"{expected}")
+        limits = {(row[0], row[1]): row[2:] for row in rows(browser, "limits")}
+        expect(limits["each-user", "sessions"] == ["2 (5 %)", "40"], f"{limits}")
+        expect(limits["each-user", "bytes_per_day"][1] == "100 MiB", f"{limits}")
         certificates = rows(browser, "certificates")
         expect([row[0] for row in certificates] == ["old.crt", "new.crt"], f"{certificates}")
         expect(certificates[0][4] in ("9 days", "10 days"), f"{certificates}")

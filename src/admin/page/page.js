@@ -54,7 +54,7 @@ async function update() {
   const seldom = page.round % SELDOM === 0;
   const status = await get("/status");
   page.round += 1;
-  const often = ["sessions", "transfers", "ports", "backends", "bans", "failures", "throughput", "expected"];
+  const often = ["sessions", "transfers", "ports", "backends", "bans", "failures", "throughput", "expected", "limits"];
   const paths = seldom ? [...often, "certificates", "configuration"] : often;
   const answers = await Promise.all(paths.map((path) => get(`/${path}`)));
   const all = Object.fromEntries(paths.map((path, index) => [path, answers[index]]));
@@ -65,7 +65,7 @@ async function update() {
   show(status, all);
 }
 
-function show(status, { sessions, transfers, ports, backends, bans, failures, throughput, expected, ...seldom }) {
+function show(status, { sessions, transfers, ports, backends, bans, failures, throughput, expected, limits, ...seldom }) {
   const { sections } = page;
   setText($("version"), status.version);
   showTiles(status, expected.expected);
@@ -80,6 +80,7 @@ function show(status, { sessions, transfers, ports, backends, bans, failures, th
   setText($("bans-count"), bans.bans.length ? plural(bans.bans.length, "address").replace("addresss", "addresses") : "");
   sections.listeners.update(status.listeners);
   sections.expected.update(expected.expected);
+  sections.limits.update(limits.limits);
   showDrain(status.drain);
   if (seldom.certificates) sections.certificates.update(seldom.certificates.certificates);
   if (seldom.configuration) showConfiguration(seldom.configuration);
