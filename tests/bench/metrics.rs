@@ -83,7 +83,6 @@ async fn session(folder: &std::path::Path) -> Session {
         policy: None,
         policy_limits: Default::default(),
         limits: Limits::default(),
-        expected: Default::default(),
         metrics: metrics(),
         audit: Default::default(),
     };
