@@ -20,6 +20,7 @@ mod headers;
 mod http;
 mod in_force_metrics;
 mod metrics;
+mod overview;
 mod page;
 mod ports;
 mod readiness;
