@@ -12,8 +12,8 @@ use super::error::{Answer, ApiError};
 use super::explain::Question;
 use super::headers::secured;
 use super::http::{Page, page};
+use super::overview::{self, Views};
 use super::page::status_page;
-use super::status::{self, Snapshot};
 use super::{
     backends, bans, certificates, configuration, drain, expected, failures, limits, ports,
     sessions, throughput, transfers,
@@ -22,7 +22,7 @@ use crate::net::task;
 use crate::op::escape::printable;
 
 /// What can be read, besides the page at `/`.
-const READ: [&str; 14] = [
+const READ: [&str; 15] = [
     "/backends",
     "/bans",
     "/certificates",
@@ -32,6 +32,7 @@ const READ: [&str; 14] = [
     "/explain",
     "/failures",
     "/limits",
+    "/overview",
     "/ports",
     "/sessions",
     "/status",
@@ -86,33 +87,17 @@ impl Api {
             }
             "/failures" => Ok(failures::json(&lasting.live.recent_failures())),
             "/limits" => Ok(limits::json(&explainer.gateway.policy_limits.uses())),
+            "/overview" => Ok(overview::json(&*self.control)),
             "/ports" => Ok(ports::json(&pools.iter().map(|pool| pool.view()).collect::<Vec<_>>())),
             "/sessions" => sessions::json(&lasting.live, sessions_max, query),
-            "/status" => Ok(self.status()),
+            "/status" => Ok(Views::now(&*self.control).status()),
             "/throughput" => Ok(throughput::json(&lasting.live.throughput())),
-            "/transfers" => Ok(transfers::json(&lasting.live)),
+            "/transfers" => {
+                let sessions = lasting.live.all();
+                Ok(transfers::json(&sessions.iter().map(|it| it.view()).collect::<Vec<_>>()))
+            }
             _ => Err(unknown(path)),
         }
-    }
-
-    fn status(&self) -> Value {
-        let (in_force, lasting) = (self.control.in_force(), self.control.lasting());
-        let InForce { pools, servers, explainer, .. } = &*in_force;
-        status::json(&Snapshot {
-            started: lasting.started,
-            file: lasting.file.as_deref(),
-            in_force_since: in_force.since,
-            drain: &lasting.drain,
-            listeners: &explainer.listeners,
-            addresses: &in_force.addresses,
-            sessions_max: explainer.gateway.limits.sessions,
-            sessions: &lasting.live.all().iter().map(|it| it.view()).collect::<Vec<_>>(),
-            pools: &pools.iter().map(|pool| pool.view()).collect::<Vec<_>>(),
-            servers: &servers.view(),
-            bans: explainer.gateway.guard.bans().len(),
-            expected: &lasting.expected.views(Timestamp::now()),
-            before: &self.control.before(),
-        })
     }
 
     async fn change(&self, path: &str, query: &str) -> Answer {

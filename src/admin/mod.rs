@@ -21,6 +21,7 @@ mod http;
 mod in_force_metrics;
 mod limits;
 mod metrics;
+mod overview;
 mod page;
 mod ports;
 mod readiness;

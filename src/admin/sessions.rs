@@ -101,8 +101,14 @@ pub(super) fn json(sessions: &LiveSessions, limit: usize, query: &str) -> Answer
     if let (Some(Selection::Session(number)), []) = (&selection, &shown[..]) {
         return Err(unknown(*number));
     }
-    let views: Vec<_> = shown.iter().map(|it| session(&it.view())).collect();
-    Ok(json!({ "sessions": views, "open": sessions.len(), "sessions_max": limit }))
+    let views: Vec<_> = shown.iter().map(|it| it.view()).collect();
+    Ok(listed(&views, sessions.len(), limit))
+}
+
+/// These, of all that are `open`. `limit`: `limits.sessions`.
+pub(super) fn listed(views: &[SessionView], open: usize, limit: usize) -> Value {
+    let views: Vec<_> = views.iter().map(session).collect();
+    json!({ "sessions": views, "open": open, "sessions_max": limit })
 }
 
 /// The answer to a request to end sessions; `query`: exactly one selection, and maybe `after_transfers=true`.

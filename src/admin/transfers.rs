@@ -4,15 +4,14 @@ use serde_json::{Value, json};
 
 use super::sessions::transfer;
 use super::text::cut;
-use crate::session::LiveSessions;
+use crate::session::SessionView;
 
 /// Transfers that are listed; the count includes all.
 const LISTED_MAX: usize = 1000;
 
-pub(super) fn json(sessions: &LiveSessions) -> Value {
-    let views: Vec<_> = sessions.all().iter().map(|session| session.view()).collect();
-    let running: usize = views.iter().map(|view| view.transfers_running).sum();
-    let all = views.iter().flat_map(|view| view.transfers.iter().map(move |it| (view, it)));
+pub(super) fn json(sessions: &[SessionView]) -> Value {
+    let running: usize = sessions.iter().map(|view| view.transfers_running).sum();
+    let all = sessions.iter().flat_map(|view| view.transfers.iter().map(move |it| (view, it)));
     let mut all: Vec<_> = all.collect();
     all.sort_by_key(|(_, transfer)| transfer.since);
     let listed = all.into_iter().take(LISTED_MAX).map(|(view, running)| {

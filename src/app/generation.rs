@@ -13,7 +13,7 @@ use super::StartError;
 use super::process::Process;
 use super::servers::{self, Backends};
 use super::users_reload::UsersReload;
-use crate::admin::{Explainer, InForce, ListenerKind};
+use crate::admin::{Access, Explainer, InForce, ListenerKind};
 use crate::auth::hook::LoginHook;
 use crate::auth::{GuardSettings, UserTable};
 use crate::backend::Backend;
@@ -109,12 +109,12 @@ impl Prepared {
         }
         let addresses: Vec<_> = listeners.iter().flat_map(Listener::addresses).collect();
         let needs_restart = previous.map(|it| it.fixed.changed(&config.fixed)).unwrap_or_default();
+        let access = config.admin_address.map(|(_, access)| Arc::new(access));
         let access = match previous {
-            // It is of an address that is not bound.
-            Some(previous) if needs_restart.iter().any(|key| key == "admin") => {
-                previous.in_force.access.clone()
+            Some(previous) if needs_restart.iter().any(|key| key == "admin.address") => {
+                of_bound_address(&previous.in_force, access)
             }
-            _ => config.admin_address.map(|(_, access)| Arc::new(access)),
+            _ => access,
         };
         let in_force = InForce {
             pools: pools.values().cloned().collect(),
@@ -242,6 +242,14 @@ impl Generation {
     pub(super) fn ticket_keys(&self) -> BTreeMap<String, Value> {
         self.tls.iter().map(|(listener, tls)| (listener.clone(), tls.ticket_keys())).collect()
     }
+}
+
+/// Who may use `admin.address` while the one that is bound is of an earlier configuration. It is never in clear
+/// because the next one may be, and never without a token.
+fn of_bound_address(previous: &InForce, next: Option<Arc<Access>>) -> Option<Arc<Access>> {
+    let has_tls = |access: &Arc<Access>| access.tls.is_some();
+    let was_clear = !previous.access.as_ref().is_some_and(has_tls);
+    next.filter(|next| was_clear || has_tls(next)).or_else(|| previous.access.clone())
 }
 
 /// Takes what it needs from the configuration.

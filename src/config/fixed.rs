@@ -4,8 +4,10 @@ use std::collections::BTreeMap;
 
 use super::tree::{Entry, Kind, Node};
 
-/// The sections that a running gateway keeps; of `metrics` it keeps the address.
-const SECTIONS: [&str; 4] = ["admin", "audit", "log", "state_dir"];
+/// The sections that a running gateway keeps.
+const SECTIONS: [&str; 3] = ["audit", "log", "state_dir"];
+/// The keys that it keeps of sections that it otherwise follows.
+const KEYS: [(&str, &str); 3] = [("admin", "address"), ("admin", "socket"), ("metrics", "address")];
 
 /// The settings that a running gateway keeps, as written.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -18,10 +20,9 @@ impl Fixed {
             if SECTIONS.contains(&key.as_str()) {
                 found.insert(key.clone(), text(value));
             }
-            if key == "metrics" {
-                let address = entries(value).iter().find(|it| it.key == "address");
-                let address = address.map(|it| text(&it.value));
-                found.extend(address.map(|address| ("metrics.address".to_owned(), address)));
+            for (_, kept) in KEYS.iter().filter(|(section, _)| section == key) {
+                let entry = entries(value).iter().find(|it| it.key == *kept);
+                found.extend(entry.map(|it| (format!("{key}.{kept}"), text(&it.value))));
             }
             if key == "data_ports" {
                 for pool in entries(value) {
@@ -100,8 +101,9 @@ mod tests {
                        data_ports: { b: { client_match: network } }");
         assert_eq!(running.changed(&same), [""; 0]);
         let other = of("log: { level: debug }\nmetrics: { address: \"[::1]:9640\" }\n\
+                        admin: { address: \"[::1]:9641\", token_file: token }\n\
                         data_ports: { a: { client_match: network } }");
-        let changed = ["data_ports.a.client_match", "log", "metrics.address"];
+        let changed = ["admin.address", "data_ports.a.client_match", "log", "metrics.address"];
         assert_eq!(running.changed(&other), changed);
         assert_eq!(other.clone().kept(&running).changed(&other), changed);
     }

@@ -254,15 +254,14 @@ def check_restart(helm, values, folder):
 
 
 def check_fixed_keys(helm, folder):
-    """The restarts above are for every section that a running gateway keeps, and for no other. Nobody can change
-    `admin`, as the chart writes it."""
+    """The restarts above are for every section that a running gateway keeps, and for no other."""
     text = (ROOT / "src/config/fixed.rs").read_text()
     [sections] = re.findall(r"const SECTIONS: [^=]*= \[([^]]*)\]", text)
     changed = set()
     for _, values in RESTARTED:
         (before, after), _ = render_changed(helm, values, folder)
         changed |= {key for key in before.keys() | after.keys() if before.get(key) != after.get(key)}
-    kept = set(re.findall(r'"(\w+)"', sections)) - {"admin"} | {"data_ports", "metrics"}
+    kept = set(re.findall(r'"(\w+)"', sections)) | {"data_ports", "metrics"}
     expect(changed == kept, f"restarts for {sorted(changed)}; a running gateway keeps {sorted(kept)}")
 
 

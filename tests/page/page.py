@@ -60,6 +60,41 @@ class Page:
         self.browser.screenshot(self.shots / f"{name}.png", whole=False)
         self.browser.emulate(1400, 1000)
 
+    def asks_one_thing_at_a_time(self):
+        """Each request is a connection: the page must not have many."""
+        browser = self.browser
+        browser.requests()
+        for _ in range(3):
+            wait_for_update(browser)
+        paths = [url.removeprefix(self.gateway.url) for url in browser.requests()]
+        expect(set(paths) == {"/overview"} and 3 <= len(paths) <= 5, f"within three updates it asked {paths}")
+
+    def tells_failures_apart(self):
+        """An answer that is an error, one that is a proxy's, none, and a mistake of the page itself."""
+        browser = self.browser
+        self.console_is_quiet()
+        browser.run("window.asked = window.fetch")
+        error = "{status: 503, headers: {'Content-Type': 'application/json'}}"
+        for fetched, state, text in [
+            (f"Promise.resolve(new Response(JSON.stringify({{error: 'the configuration has no <b>admin.address'}}), {error}))",
+             "Refused", "The gateway refuses: the configuration has no <b>admin.address. What you see is as of"),
+            ("Promise.resolve(new Response('<h1>Bad gateway</h1>', {status: 502}))", "Refused", "with the status 502, is none of a gateway's"),
+            ("Promise.reject(new DOMException('too long', 'TimeoutError'))", "No answer", "The gateway does not answer. What you see"),
+        ]:
+            browser.run(f"window.fetch = () => {fetched}")
+            browser.wait(f"{element('state')}.textContent === '{state}' && {element('lost')}.textContent.includes({json.dumps(text)})", text)
+            expect(browser.run("return document.body.classList.contains('stale')"), "old data looks new")
+        browser.run("window.fetch = window.asked")
+        browser.wait(f"{element('lost')}.hidden && {element('state')}.textContent === 'Serving'", "the end of the failures")
+        self.console_is_quiet()
+        browser.run("page.sections.chart.update = () => { throw new TypeError('a mistake of the page') }")
+        browser.wait(f"{element('state')}.textContent === 'Error'", "the mistake")
+        expect("This page has an error: a mistake of the page." in browser.run(f"return {element('lost')}.textContent"), "the mistake's text")
+        browser.run("delete page.sections.chart.update")
+        browser.wait(f"{element('lost')}.hidden && {element('state')}.textContent === 'Serving'", "the end of the mistake")
+        console = [entry["message"] for entry in browser.console()]
+        expect(console and all("a mistake of the page" in message for message in console), f"the console has {console}")
+
     def console_is_quiet(self):
         """Nothing but answers that are errors: without a login, and to a configuration that is not valid."""
         for entry in self.browser.console():
@@ -229,6 +264,15 @@ class Page:
             wait_for_update(browser)
             wide = browser.run("return [document.documentElement.scrollWidth, document.documentElement.clientWidth]")
             expect(wide[0] <= wide[1], f"at {width} pixels the page is {wide[0]} wide")
+            lines = browser.run("""
+                const lines = {};
+                for (const tile of document.getElementById('tiles').children) {
+                    const { top, right } = tile.getBoundingClientRect();
+                    lines[Math.round(top)] = Math.round(right);
+                }
+                return [document.getElementById('tiles').children.length, Object.values(lines)];
+            """)
+            expect(lines[0] == 7 and len(set(lines[1])) == 1, f"at {width} pixels a line of the head's tiles is not full: {lines}")
         browser.emulate(1400, 1000, dark=True)
         dark = browser.run("return getComputedStyle(document.body).backgroundColor")
         expect(light != dark, f"dark is {dark}")
@@ -293,6 +337,8 @@ class Page:
         for _ in range(BAN_FAILURES):
             self.clients.login_refused("mallory", "127.0.0.66")
         browser.wait("document.querySelectorAll('#bans tbody tr').length === 1", "the ban")
+        expect(browser.run(f"return {element('bans-count')}.textContent") == "1 address", "the count of bans")
+        expect(browser.run("return plural(2, 'address', 'addresses')") == "2 addresses", "the plural of address")
         for section, label, confirm, notice in [
             ("backends", "Drain", "Drain the server", "The server files gets no new sessions."),
             ("backends", "Use again", None, "The server files is used again."),
@@ -359,7 +405,7 @@ def main():
         clients = Clients(gateway.ports["front"])
         page = Page(browser, gateway, clients, arguments.axe, arguments.shots)
         steps = [page.log_in, page.shows_clients, page.attacks_are_text, page.filters_and_sorts, page.keyboard_and_names,
-                 page.fits, page.large_pools_are_grouped, page.accessible, page.accessible_in_the_dark, page.rests_while_hidden, page.ends_a_session, page.drains_a_server_and_lifts_a_ban]
+                 page.asks_one_thing_at_a_time, page.tells_failures_apart, page.fits, page.large_pools_are_grouped, page.accessible, page.accessible_in_the_dark, page.rests_while_hidden, page.ends_a_session, page.drains_a_server_and_lifts_a_ban]
         last = [page.reloads, page.console_is_quiet, page.asks_nobody_else, page.says_that_the_gateway_is_gone, page.works_under_tls]
         try:
             for step in steps + last:

@@ -89,7 +89,8 @@
 {{/* What a running gateway keeps (src/config/fixed.rs): a change of anything else is read again without a restart. */}}
 {{- define "lockgate.fixedConfig" -}}
 {{- $config := fromYaml (include "lockgate.config" .) -}}
-{{- $fixed := pick $config "admin" "audit" "log" "state_dir" -}}
+{{- $fixed := pick $config "audit" "log" "state_dir" -}}
+{{- $_ := set $fixed "admin" (pick $config.admin "address" "socket") -}}
 {{- $_ := set $fixed "metrics.address" $config.metrics.address -}}
 {{- range $name, $pool := $config.data_ports -}}
 {{- $_ := set $fixed (printf "data_ports.%s.client_match" $name) $pool.client_match -}}

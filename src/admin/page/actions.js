@@ -1,16 +1,5 @@
 // What changes the gateway, each after a question.
 
-// The gateway wants this field: pages of others cannot send it.
-const OWN = { "X-Lockgate": "1" };
-
-async function post(path, parameters = {}) {
-  const query = new URLSearchParams(parameters).toString();
-  const response = await fetch(query ? `${path}?${query}` : path, { method: "POST", headers: OWN });
-  const answer = response.status === 204 ? {} : await response.json();
-  if (!response.ok) throw new Error([answer.error, answer.problems].filter(Boolean).join("\n") || `status ${response.status}`);
-  return answer;
-}
-
 const NOTICE_TIME = 15000;
 let noticeTimer = null;
 
@@ -26,6 +15,7 @@ async function change(path, parameters, done) {
   try {
     notify(done(await post(path, parameters)), "good");
   } catch (error) {
+    if (!(error instanceof RequestFailed)) console.error(error);
     notify(error.message, "bad");
   }
   refresh();
@@ -116,15 +106,13 @@ function connectActions() {
 async function logIn(event) {
   event.preventDefault();
   const token = $("token").value.trim();
-  let problem = "";
+  // No field of a request can have others.
+  if (!/^[\x21-\x7e]*$/.test(token)) return showLogin("A token has visible ASCII characters only.");
   try {
-    const headers = { ...OWN, Authorization: `Bearer ${token}` };
-    const response = await fetch("/login", { method: "POST", headers });
-    if (!response.ok) problem = (await response.json()).error;
-  } catch {
-    problem = /^[\x21-\x7e]*$/.test(token) ? "The gateway does not answer." : "A token has visible ASCII characters only.";
+    await post("/login", {}, { Authorization: `Bearer ${token}` });
+  } catch (error) {
+    return showLogin(error.message);
   }
-  if (problem) return showLogin(problem);
   $("token").value = "";
   refresh();
 }

@@ -55,6 +55,6 @@ function percent(part) {
   return part < 1 && rounded === 100 ? "over 99 %" : `${rounded} %`;
 }
 
-function plural(count, word) {
-  return `${count.toLocaleString("en")} ${word}${count === 1 ? "" : "s"}`;
+function plural(count, one, many = `${one}s`) {
+  return `${count.toLocaleString("en")} ${count === 1 ? one : many}`;
 }

@@ -1,4 +1,4 @@
-//! The status page: one document, with its style and its script, that loads nothing and asks the other routes.
+//! The status page: one document, with its style and its script, that loads nothing and asks other routes.
 
 use std::sync::LazyLock;
 
@@ -16,6 +16,7 @@ const SCRIPT: &str = concat!(
     "\"use strict\";\n",
     include_str!("format.js"),
     include_str!("dom.js"),
+    include_str!("requests.js"),
     include_str!("table.js"),
     include_str!("chart.js"),
     include_str!("ports.js"),

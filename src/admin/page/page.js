@@ -1,21 +1,8 @@
 // Asks the gateway every two seconds while the page is visible, and shows what it answered.
 
 const INTERVAL = 2000;
-// What changes seldom is asked for every so many times.
-const SELDOM = 15;
-const TIMEOUT = 8000;
 
-const page = { sections: null, timer: null, running: false, again: false, round: 0, last: null, texts: {} };
-
-class LoginNeeded extends Error {}
-
-async function get(path) {
-  const response = await fetch(path, { signal: AbortSignal.timeout(TIMEOUT) });
-  if (response.status === 401) throw new LoginNeeded();
-  const answer = await response.json();
-  if (!response.ok) throw new Error(answer.error);
-  return answer;
-}
+const page = { sections: null, timer: null, running: false, again: false, last: null, configured: null, texts: {} };
 
 // Now, unless it runs already; then once more after it.
 async function refresh() {
@@ -36,7 +23,7 @@ async function refresh() {
       goesOn = false;
       showLogin("");
     } else {
-      lost();
+      failed(error);
     }
   }
   page.running = false;
@@ -51,21 +38,22 @@ async function refresh() {
 }
 
 async function update() {
-  const seldom = page.round % SELDOM === 0;
-  const status = await get("/status");
-  page.round += 1;
-  const often = ["sessions", "transfers", "ports", "backends", "bans", "failures", "throughput", "expected", "limits"];
-  const paths = seldom ? [...often, "certificates", "configuration"] : often;
-  const answers = await Promise.all(paths.map((path) => get(`/${path}`)));
-  const all = Object.fromEntries(paths.map((path, index) => [path, answers[index]]));
+  const overview = await get("/overview");
+  const { process, configuration } = overview.status;
+  const configured = `${process} ${configuration.in_force_since}`;
+  // It is asked for only if it is another one.
+  if (page.configured !== configured) {
+    showConfiguration(await get("/configuration"));
+    page.configured = configured;
+  }
   $("login").hidden = true;
   $("data").hidden = false;
   $("actions").hidden = false;
   page.sections ??= makeSections();
-  show(status, all);
+  show(overview);
 }
 
-function show(status, { sessions, transfers, ports, backends, bans, failures, throughput, expected, limits, ...seldom }) {
+function show({ status, sessions, transfers, throughput, ports, backends, failures, bans, certificates, expected, limits }) {
   const { sections } = page;
   setText($("version"), status.version);
   showTiles(status, expected.expected);
@@ -77,13 +65,12 @@ function show(status, { sessions, transfers, ports, backends, bans, failures, th
   setText($("backends-count"), plural(backends.servers.length, "server"));
   sections.ports.update(ports.pools);
   sections.bans.update(bans.bans);
-  setText($("bans-count"), bans.bans.length ? plural(bans.bans.length, "address").replace("addresss", "addresses") : "");
+  setText($("bans-count"), bans.bans.length ? plural(bans.bans.length, "address", "addresses") : "");
   sections.listeners.update(status.listeners);
   sections.expected.update(expected.expected);
   sections.limits.update(limits.limits);
   showDrain(status.drain);
-  if (seldom.certificates) sections.certificates.update(seldom.certificates.certificates);
-  if (seldom.configuration) showConfiguration(seldom.configuration);
+  sections.certificates.update(certificates.certificates);
 }
 
 // An identity for what has none: how many there were of the same.
@@ -102,7 +89,8 @@ function showFiltered(name, rows, all, text) {
   page.texts[name] = () => showFiltered(name, rows, all, text);
   const note = words && rows.length > 0 ? "None has all of these words." : page.sections[name].empty;
   page.sections[name].update(found, note);
-  setText($(`${name}-count`), words ? `${found.length} of ${all}` : all > 0 ? String(all) : "");
+  const part = words || rows.length < all;
+  setText($(`${name}-count`), part ? `${found.length} of ${all}` : all > 0 ? String(all) : "");
 }
 
 function showDrain({ phase, seconds_left: left }) {
@@ -133,24 +121,26 @@ function connected() {
   if (!$("lost").hidden) {
     $("lost").hidden = true;
     $("lost").textContent = "";
-    notify("The gateway answers again.", "good");
-    page.round = 0;
+    notify("The page is up to date again.", "good");
   }
   document.body.classList.remove("stale");
   document.title = `lockgate on ${location.host}`;
   setText($("updated"), `as of ${clock(page.last)}`);
 }
 
-function lost() {
+function failed(error) {
+  const [state, text] =
+    error instanceof NoAnswer ? ["No answer", error.message]
+    : error instanceof Refused ? ["Refused", `The gateway refuses: ${error.message}.`]
+    : ["Error", `This page has an error: ${error.message}.`];
+  if (!(error instanceof RequestFailed)) console.error(error);
   document.body.classList.add("stale");
-  document.title = "No answer: lockgate";
-  showState("bad", "No answer");
-  const text = page.last === null
-    ? "The gateway does not answer. It is asked again every two seconds."
-    : `The gateway does not answer. What you see is as of ${clock(page.last)}.`;
+  document.title = `${state}: lockgate`;
+  showState("bad", state);
+  const then = page.last === null ? "It is asked again every two seconds." : `What you see is as of ${clock(page.last)}.`;
   $("lost").hidden = false;
   // Read aloud once, as it does not change.
-  setText($("lost"), text);
+  setText($("lost"), `${text} ${then}`);
 }
 
 function showLogin(problem) {

@@ -1,4 +1,4 @@
-// What each section shows, from the answers of the other routes.
+// What each section shows, from the gateway's answers.
 
 const bySession = { label: "Session", main: true, text: (row) => String(row.session), sort: (row) => row.session };
 

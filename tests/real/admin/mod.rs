@@ -358,7 +358,18 @@ fn under_tls_a_renewed_certificate_and_token_are_in_force_without_a_restart() {
     write_private(&gateway.folder().join("token"), other);
     assert!(becomes_true(|| status(&bearer()) == 401), "the token before is accepted");
     assert_eq!(status(&cookie), 401, "a cookie for the token before is accepted");
-    assert_eq!(status(&format!("Authorization: Bearer {other}\r\n")), 200);
+    let authorized = format!("Authorization: Bearer {other}\r\n");
+    assert_eq!(status(&authorized), 200);
+
+    // The next address is in clear: the one that is bound is not.
+    let file = gateway.folder().join("lockgate.yaml");
+    let text = std::fs::read_to_string(&file).expect("the configuration");
+    std::fs::write(&file, text.replace(admin, "address: \"127.0.0.2:0\"")).expect("writing it");
+    assert_eq!(over_socket(&gateway, "POST /reload").status, 200);
+    let configuration =
+        exchange(tls(address), &request("GET /configuration", &host, &authorized)).json();
+    assert_eq!(configuration["needs_restart"], serde_json::json!(["admin.address"]));
+    assert_eq!(ask(address, "GET /", "").status, 0);
 }
 
 #[test]
@@ -441,11 +452,15 @@ fn what_failed_and_what_moved_is_shown_without_secrets() {
         "/configuration",
         "/drain",
         "/expected",
+        "/overview",
     ] {
         let mut answer = get(path);
         // States, and the words of the configuration.
         if path == "/status" {
             answer["sessions"]["states"].take();
+        } else if path == "/overview" {
+            // The rest is compared with the other routes.
+            answer["status"].take();
         } else if path == "/configuration" {
             answer["configuration"].take();
         }
@@ -456,17 +471,80 @@ fn what_failed_and_what_moved_is_shown_without_secrets() {
         missing.extend(fields.map(|field| format!("{path}: {field}")));
     }
     assert!(missing.is_empty(), "docs/ lacks {missing:#?}");
-    // A change that takes a restart is told, and is not in force.
+}
+
+#[test]
+fn an_overview_has_what_its_routes_have() {
+    let (gateway, address) = in_clear();
+    let get = |path: &str| ask(address, &format!("GET {path}"), &bearer()).json();
+    let (mut client, _) = Raw::connect(gateway.address("front"));
+    client.login(USER, PASSWORD);
+    client.expect("PASV", 227);
+    client.expect("DELE secret/x", 550);
+    let overview = get("/overview");
+    let parts = overview.as_object().expect("an object");
+    assert_eq!(parts.len(), 10, "{overview:#}");
+    for (part, answer) in parts {
+        // What a moment later is the same.
+        let lasting = |answer: &Value| {
+            let mut answer = answer.clone();
+            match part.as_str() {
+                "status" => {
+                    answer["seconds"].take();
+                }
+                "sessions" => {
+                    for time in ["seconds", "idle_seconds"] {
+                        answer["sessions"][0][time].take();
+                    }
+                }
+                "throughput" => return Value::from(fields(&answer)),
+                _ => {}
+            }
+            answer
+        };
+        assert_eq!(lasting(answer), lasting(&get(&format!("/{part}"))), "{part}");
+    }
+    assert_eq!(overview["sessions"]["sessions"][0]["user"], USER);
+    assert_eq!(overview["failures"]["failures"][0]["rule"], "no-secrets");
+    assert_eq!(overview["status"]["data_ports"][0]["reserved"], 1);
+    assert_eq!(over_socket(&gateway, "GET /overview").status, 200);
+}
+
+#[test]
+fn only_another_address_waits_for_a_restart() {
+    let (gateway, address) = in_clear();
     let file = gateway.folder().join("lockgate.yaml");
     let text = std::fs::read_to_string(&file).expect("the configuration");
-    let changed = text.replace("hosts: admin.example.com", "hosts: [other.example.com]");
-    std::fs::write(&file, changed).expect("writing it");
-    let reload = ask(address, "POST /reload", &format!("{SAFE}{}", bearer()));
-    assert_eq!(reload.status, 200, "{reload:?}");
-    assert_eq!(get("/configuration")["needs_restart"], serde_json::json!(["admin"]));
-    let as_host =
-        |host: &str| exchange(dial(address), &request("GET /status", host, &bearer())).status;
-    assert_eq!((as_host("admin.example.com"), as_host("other.example.com")), (200, 421));
+    let as_host = |host: &str, token: &str| {
+        let bearer = format!("Authorization: Bearer {token}\r\n");
+        exchange(dial(address), &request("GET /configuration", host, &bearer))
+    };
+    let reload = |text: &str| {
+        std::fs::write(&file, text).expect("writing it");
+        let reload = over_socket(&gateway, "POST /reload");
+        assert_eq!(reload.status, 200, "{reload:?}");
+    };
+    let text = text.replace("hosts: admin.example.com", "hosts: [other.example.com]");
+    reload(&text);
+    assert_eq!(as_host("admin.example.com", TOKEN).status, 421);
+    let answer = as_host("other.example.com", TOKEN);
+    assert_eq!(answer.json()["needs_restart"], serde_json::json!([]));
+    // The address waits; the token that is bound to it does not.
+    let moved = text.replace("address: \"127.0.0.1:0\", hosts", "address: \"127.0.0.2:0\", hosts");
+    reload(&moved);
+    let answer = as_host("other.example.com", TOKEN);
+    assert_eq!(answer.json()["needs_restart"], serde_json::json!(["admin.address"]));
+    let other = "another-token-of-more-than-32-characters";
+    write_private(&gateway.folder().join("token"), other);
+    assert!(becomes_true(|| as_host("other.example.com", TOKEN).status == 401), "the old token");
+    assert_eq!(as_host("other.example.com", other).status, 200);
+    // Without an address in the file, the bound one is as it was.
+    let removed = moved
+        .replace("token_file: token, address: \"127.0.0.2:0\", hosts: [other.example.com]", "");
+    assert_ne!(removed, moved);
+    reload(&removed);
+    assert_eq!(as_host("other.example.com", TOKEN).status, 401);
+    assert_eq!(as_host("other.example.com", other).status, 200);
 }
 
 /// The names of all fields, at any depth.
