@@ -33,7 +33,7 @@ fn configuration() -> (tempfile::TempDir, u16, u16) {
 }
 
 #[test]
-fn thefirst_process_gets_the_sockets_of_the_service_manager() {
+fn the_first_process_gets_the_sockets_of_the_service_manager() {
     let (folder, front, data) = configuration();
     let admin = folder.path().join("admin.sock");
     let mut command = Command::new("systemd-socket-activate");
