@@ -107,7 +107,7 @@ async function logIn(event) {
   event.preventDefault();
   const token = $("token").value.trim();
   // No field of a request can have others.
-  if (!/^[\x21-\x7e]*$/.test(token)) return showLogin("A token has visible ASCII characters only.");
+  if (!/^[\x20-\x7e]*$/.test(token)) return showLogin("A token has ASCII characters only.");
   try {
     await post("/login", {}, { Authorization: `Bearer ${token}` });
   } catch (error) {

@@ -255,7 +255,7 @@ function showTiles(status, expected) {
   const states = Object.entries(sessions.states).filter(([, count]) => count > 0);
   const fullest = pools
     .map((pool) => ({ ...pool, part: pool.fullness }))
-    .sort((a, b) => b.part - a.part)[0];
+    .sort((a, b) => b.part - a.part || b.active - a.active)[0];
   const tiles = [
     tile("Sessions", sessions.open.toLocaleString("en"), {
       of: { used: sessions.open, max: sessions.max },
