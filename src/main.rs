@@ -5,20 +5,13 @@ mod command;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::Arc;
 
 use anyhow::Context;
 use clap::error::ErrorKind;
-use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
-use lockgate::app::{Program, Reloader, Running, Watch, service_manager};
-use lockgate::audit::Writers;
-use lockgate::config::{self, Compiled, LogFormat, LogLevel, Source};
-use lockgate::logging::Log;
-use lockgate::net::{Drain, task};
+use clap::{CommandFactory, Parser, Subcommand};
+use lockgate::config::{self, Compiled, Source};
 use lockgate::op::escape::printable;
-use lockgate::{app, demo, logging};
-use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::Notify;
+use lockgate::{demo, logging};
 
 use command::backends::Backends;
 use command::bans::Bans;
@@ -30,6 +23,7 @@ use command::explain::Explain;
 use command::ports::Ports;
 use command::reload::Reload;
 use command::restart::{Launch, Restart};
+use command::run::Run;
 use command::sessions::{Kick, Sessions};
 use command::status::Status;
 use command::users::{HashPassword, ImportUsers};
@@ -37,9 +31,6 @@ use command::{print, print_error};
 
 /// Exit status for an invalid configuration: `EX_USAGE` of sysexits.h.
 const EXIT_BAD_CONFIGURATION: u8 = 64;
-
-/// Exit status when transfers were cut by the end of the gateway: `EX_TEMPFAIL` of sysexits.h.
-const EXIT_TRANSFERS_CUT: u8 = 75;
 
 const DEFAULT_CONFIGURATION: &str = "/etc/lockgate/lockgate.yaml";
 
@@ -59,21 +50,7 @@ struct Arguments {
 #[derive(Subcommand)]
 enum Command {
     /// Serve until SIGTERM, Ctrl-C or `lockgate drain`; exit status 75 if transfers were cut then
-    Run {
-        /// Log as text or JSON; overrides the configuration
-        #[arg(long, value_enum)]
-        log_format: Option<Format>,
-        /// The least severe level that is logged; overrides the configuration
-        #[arg(long, value_enum)]
-        log_level: Option<Level>,
-        /// Read the configuration again when its file changes, as a mounted ConfigMap does; the files that it
-        /// names are watched always
-        #[arg(long)]
-        watch: bool,
-        /// Take over the sockets of the gateway that runs with the same `admin.socket`; its sessions go on
-        #[arg(long)]
-        take_over: bool,
-    },
+    Run(Run),
     /// Check the configuration and print all problems; exit status 64 if there are errors
     Check {
         /// The configuration file, as with --config
@@ -124,21 +101,6 @@ enum Command {
     Man(ManualPages),
 }
 
-#[derive(Clone, Copy, ValueEnum)]
-enum Format {
-    Text,
-    Json,
-}
-
-#[derive(Clone, Copy, ValueEnum)]
-enum Level {
-    Error,
-    Warn,
-    Info,
-    Debug,
-    Trace,
-}
-
 fn main() -> ExitCode {
     match execute(Arguments::parse()) {
         Ok(code) => code,
@@ -154,19 +116,12 @@ fn execute(arguments: Arguments) -> anyhow::Result<ExitCode> {
     allocator::set_up()?;
     let config = configuration(&arguments);
     match arguments.command {
-        Command::Run { log_format, log_level, watch, take_over } => {
-            let Some((source, mut compiled)) = load(&config) else {
+        Command::Run(run) => {
+            let Some((source, compiled)) = load(&config) else {
                 return Ok(EXIT_BAD_CONFIGURATION.into());
             };
-            if let Some(format) = log_format {
-                compiled.log.format = format.into();
-            }
-            if let Some(level) = log_level {
-                compiled.log.level = level.into();
-            }
-            let log = logging::init(compiled.log);
-            let watch = if watch { Watch::All } else { Watch::NamedFiles };
-            serve(run((source, compiled), (watch, take_over), &log))
+            let log = logging::init(run.log(compiled.log));
+            serve(run.run(source, compiled, &log))
         }
         Command::Check { .. } => check(&config),
         Command::Ports(ports) => {
@@ -285,139 +240,6 @@ fn configuration(arguments: &Arguments) -> PathBuf {
     positional.or(named).cloned().unwrap_or_else(|| DEFAULT_CONFIGURATION.into())
 }
 
-async fn run(
-    (source, config): (Source, Compiled),
-    (watch, take_over): (Watch, bool),
-    log: &Log,
-) -> anyhow::Result<ExitCode> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    task::spawn(log.report_losses());
-    let hang_up = signal(SignalKind::hangup())?;
-    raise_descriptor_limit();
-    let program = Program::of_this_process();
-    let running = if take_over {
-        app::take_over(config).await.context("lockgate did not take over")?
-    } else {
-        app::start(config).context("lockgate did not start")?
-    };
-    log.register(running.registry())?;
-    let reloader = running.reloader();
-    match program {
-        Ok(program) => reloader.set_program(program),
-        Err(error) => {
-            tracing::warn!(%error, "`lockgate restart` will not work: the program is not found");
-        }
-    }
-    reloader.set_source(source);
-    task::spawn(serve_hang_ups(hang_up, running.audit(), reloader.clone()));
-    task::spawn(reloader.watch(watch));
-    for (listener, address) in &running.addresses {
-        tracing::info!(listener, %address, "listening");
-    }
-    tracing::info!("ready");
-    if take_over {
-        running.announced().await;
-    }
-    service_manager::ready("serving");
-    let running = Arc::new(running);
-    let watched = running.clone();
-    task::spawn(async move {
-        tokio::select! {
-            () = service_manager::feed_watchdog() => {}
-            () = watched.handed_over() => {}
-        }
-    });
-    let drain = running.drain();
-    let mut signalled = async || {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-    };
-    let by_signal = tokio::select! {
-        () = outlived(&running) => {
-            tracing::info!("stopped: the last session has ended, and another process serves");
-            return Ok(ExitCode::SUCCESS);
-        }
-        () = signalled() => true,
-        () = drain.announced() => {
-            tracing::info!("asked to drain over the admin socket, or by the process that has taken over");
-            false
-        }
-    };
-    let second_signal = async {
-        if !by_signal {
-            // From a service manager that stops what an operator has drained.
-            signalled().await;
-            tracing::info!(
-                "it drains already, as asked over the admin socket; a second signal ends it at once"
-            );
-        }
-        signalled().await;
-    };
-    let cut = tokio::select! {
-        cut = running.stop() => {
-            tracing::info!(cut, "stopped");
-            cut
-        }
-        () = second_signal => stopped_at_once(&drain),
-    };
-    Ok(if cut { EXIT_TRANSFERS_CUT.into() } else { ExitCode::SUCCESS })
-}
-
-/// Resolves when another process has taken over, and the last session has ended.
-async fn outlived(running: &Running) {
-    running.handed_over().await;
-    running.outlived().await;
-}
-
-/// After a second signal. Whether transfers are running is not known; sessions may have one.
-fn stopped_at_once(drain: &Drain) -> bool {
-    let sessions = drain.sessions();
-    tracing::warn!(sessions, "stopped at once by a second signal");
-    sessions > 0
-}
-
-/// On SIGHUP, opens audit files again, as logrotate expects, and reads the configuration again. A reload that
-/// hangs, as on a network file system, must not keep the audit in the old files.
-async fn serve_hang_ups(mut hang_up: Signal, audit: Arc<Writers>, reloader: Arc<Reloader>) {
-    let wanted = Arc::new(Notify::new());
-    task::spawn(reload_when(wanted.clone(), reloader.clone()));
-    while hang_up.recv().await.is_some() {
-        if audit.reopen() {
-            tracing::info!("SIGHUP: the audit files are opened again");
-        }
-        if !reloader.has_handed_over() {
-            wanted.notify_one();
-        }
-    }
-}
-
-/// One reload at a time; however often another is wanted meanwhile, one follows.
-async fn reload_when(wanted: Arc<Notify>, reloader: Arc<Reloader>) {
-    loop {
-        wanted.notified().await;
-        let reloader = reloader.clone();
-        // The log has the outcome.
-        if task::spawn_blocking(move || reloader.reload()).await.is_err() {
-            // The runtime shuts down.
-            return;
-        }
-    }
-}
-
-/// A session needs two descriptors and a transfer two more; the usual soft limit of 1024 is only for
-/// programs that use select(2).
-fn raise_descriptor_limit() {
-    use rustix::process::{Resource, getrlimit, setrlimit};
-    let mut limit = getrlimit(Resource::Nofile);
-    limit.current = limit.maximum;
-    if let Err(error) = setrlimit(Resource::Nofile, limit) {
-        tracing::warn!(%error, "cannot raise the limit of open files: sessions may be refused");
-    }
-}
-
 fn check(path: &std::path::Path) -> anyhow::Result<ExitCode> {
     match config::check(path) {
         Ok(warnings) => {
@@ -472,25 +294,4 @@ fn serve<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> 
     // A hanging file system must not keep the process running.
     runtime.shutdown_timeout(std::time::Duration::from_secs(1));
     done
-}
-
-impl From<Format> for LogFormat {
-    fn from(format: Format) -> Self {
-        match format {
-            Format::Text => LogFormat::Text,
-            Format::Json => LogFormat::Json,
-        }
-    }
-}
-
-impl From<Level> for LogLevel {
-    fn from(level: Level) -> Self {
-        match level {
-            Level::Error => LogLevel::Error,
-            Level::Warn => LogLevel::Warn,
-            Level::Info => LogLevel::Info,
-            Level::Debug => LogLevel::Debug,
-            Level::Trace => LogLevel::Trace,
-        }
-    }
 }
