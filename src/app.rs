@@ -1,42 +1,59 @@
 //! Start-up: creates everything, binds all addresses, then serves. A reload does the same for another
 //! configuration, beside the one in force.
 
+mod activation;
+mod control;
 mod every_second;
 mod generation;
+mod hand_over;
+mod launcher;
+mod peers;
+mod phase;
 mod process;
 mod process_metrics;
 mod reload;
+mod restart;
 mod servers;
 pub mod service_manager;
+mod start;
+mod take_over;
 mod users_metrics;
 mod users_reload;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use prometheus::Registry;
 
-use crate::admin::{
-    AdminEndpoint, AdminSocket, BoundMetrics, Control, Explainer, register_in_force_metrics,
-    serve_operators,
-};
+use crate::admin::{AdminSocket, Explainer};
 use crate::audit::{self, Audit, Writers};
 use crate::backend::local;
 use crate::config::Compiled;
 use crate::data::BindError;
 use crate::expected::ExpectedStateFile;
-use crate::net::task;
 use crate::net::{Drain, DrainSettings, ListenError, undelivered};
 use crate::policy::limits::QuotaFile;
+use activation::{Passed, Unused};
 use generation::Prepared;
+use phase::Phase;
 use process::Process;
+use start::Starting;
 
+pub use launcher::Program;
 pub use reload::{ReloadError, Reloaded, Reloader, Watch};
+pub use take_over::{TakeOverError, take_over};
 
 /// Until clients have acknowledged what they were told last, also where the drain has taken all of its time.
 const LAST_REPLIES_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// For the processes before this one to abort their transfers, beyond their `drain.timeout`.
+const FORCED_END_TIMEOUT: Duration = Duration::from_secs(20);
+/// For answers over the admin socket.
+const LAST_ANSWERS_TIMEOUT: Duration = Duration::from_secs(5);
+/// For the process before to tell the service manager.
+const ANNOUNCE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Why the gateway did not start; nothing is left running.
 #[derive(Debug, thiserror::Error)]
@@ -58,6 +75,15 @@ pub enum StartError {
     /// An address of a listener, `metrics.address` or `admin.address` cannot be opened.
     #[error(transparent)]
     Listen(#[from] ListenError),
+    /// A socket of the process before, or of the service manager, cannot be used.
+    #[error("a socket that was opened before cannot be used: {0}")]
+    Inherited(std::io::Error),
+    /// The service manager has opened sockets that the configuration does not have.
+    #[error(
+        "the service manager has opened {0}, which the configuration does not have: its addresses and those of \
+         the socket unit must be the same"
+    )]
+    Unused(#[from] Unused),
     /// A metric cannot be registered.
     #[error("metrics: {0}")]
     Metrics(#[from] prometheus::Error),
@@ -87,77 +113,37 @@ pub struct Running {
 }
 
 /// Starts a gateway, within a tokio runtime. After an error no connection was accepted.
-pub fn start(mut config: Compiled) -> Result<Running, StartError> {
-    let registry = Registry::new();
-    process_metrics::register(&registry)?;
-    let drain_settings = std::mem::take(&mut config.drain);
-    let (audit, writers) = Audit::start(std::mem::take(&mut config.audit), &registry)?;
-    let audit_writers = Arc::new(writers);
-    let process = Arc::new(Process::new(&registry, audit)?);
-    let (metrics, admin_socket) = (config.metrics.take(), config.admin_socket.take());
-    let admin_address = config.admin_address.as_ref().map(|(address, _)| *address);
-    let state_dir = config.state_dir.take();
-    let prepared = Prepared::new(config, &process, None)?;
-    let quotas =
-        state_dir.as_ref().map(|it| Arc::new(QuotaFile::open(it, process.counters.clone())));
-    let expected =
-        state_dir.map(|it| Arc::new(ExpectedStateFile::open(&it, process.expected.clone())));
-    let metrics = match metrics {
-        None => None,
-        Some(address) => {
-            let bound = BoundMetrics::bind(address, registry.clone());
-            let listener = "metrics".to_owned();
-            Some(bound.map_err(|reason| ListenError { listener, address, reason })?)
-        }
-    };
-    let endpoint = match admin_address {
-        None => None,
-        Some(address) => {
-            let bound = AdminEndpoint::bind(address, &registry);
-            let listener = "admin".to_owned();
-            Some(bound.map_err(|reason| ListenError { listener, address, reason })?)
-        }
-    };
-    let admin = match admin_socket {
+pub fn start(config: Compiled) -> Result<Running, StartError> {
+    let path = config.admin_socket.clone();
+    let mut passed = Passed::take();
+    let starting = Starting::prepare(config, |sockets| passed.lend(sockets))?;
+    let admin = match path {
         None => None,
         Some(path) => {
-            let bound = AdminSocket::bind(&path);
+            let bound = match passed.take_admin(&path) {
+                Some(socket) => AdminSocket::inherit(&path, socket),
+                None => AdminSocket::bind(&path),
+            };
             Some(bound.map_err(|reason| StartError::Admin { path, reason })?)
         }
     };
-    let metrics_address = metrics.as_ref().and_then(BoundMetrics::address);
-
-    let generation = prepared.put_in_force(&process, None);
-    let mut addresses = generation.addresses.clone();
-    addresses.extend(metrics_address.map(|address| ("metrics".to_owned(), address)));
-    addresses.extend(endpoint.as_ref().map(|it| ("admin".to_owned(), it.address())));
-    let reloader = Reloader::new(process.clone(), generation, drain_settings, &registry)?;
-    let end = &process.end;
-    let control: Arc<dyn Control> = reloader.clone();
-    register_in_force_metrics(&registry, &control)?;
-    if let Some(metrics) = metrics {
-        metrics.serve(control.clone(), end.clone());
-    }
-    serve_operators(admin, endpoint, control, end);
-    if let Some(quotas) = &quotas {
-        task::spawn(quotas.clone().save_until(end.clone()));
-    }
-    if let Some(expected) = &expected {
-        task::spawn(expected.clone().save_until(end.clone()));
-    }
-    let watch = process.expected.clone().watch();
-    task::spawn(end.clone().run_until_cancelled_owned(watch));
-    Ok(Running { addresses, process, reloader, quotas, expected, audit: audit_writers, registry })
+    passed.unused(&starting.process().sockets)?;
+    starting.serve(admin)
 }
 
 impl Running {
     /// Drains as `drain` says: accepts sessions for a while, waits for running transfers, and until clients
     /// have received what the kernel still has for them, then aborts them. Then writes the queued audit
     /// records, for at most five seconds. Returns whether a transfer was cut, or its end was not received.
-    pub async fn stop(self) -> bool {
+    pub async fn stop(&self) -> bool {
         let started = Instant::now();
-        let settings = self.reloader.drain_settings();
-        service_manager::stopping(settings.accept_for + settings.timeout);
+        let mut settings = self.reloader.drain_settings();
+        if self.process.hand_over.is(Phase::HandedOver) {
+            // Nobody can be sent elsewhere: it accepts nothing.
+            settings.accept_for = Duration::ZERO;
+        } else {
+            service_manager::stopping(settings.accept_for + settings.timeout);
+        }
         let cut = self.process.drain.drain(&settings).await;
         let DrainSettings { accept_for, timeout } = settings;
         let rest =
@@ -170,15 +156,49 @@ impl Running {
                 "clients have not received the end of what was sent to them (drain.timeout)"
             );
         }
+        // They drain, too, and have their own limit.
+        let rest = (accept_for + timeout).saturating_sub(started.elapsed());
+        let _ =
+            tokio::time::timeout(rest + FORCED_END_TIMEOUT, self.reloader.peers().alone()).await;
+        self.end().await;
+        cut || lost > 0
+    }
+
+    /// Resolves when another process has taken over: [`Self::outlived`] must follow, or [`Self::stop`].
+    pub async fn handed_over(&self) {
+        self.process.hand_over.done().await;
+    }
+
+    /// Resolves when the last session has ended by itself after another process took over, and nothing is left
+    /// to do.
+    pub async fn outlived(&self) {
+        self.process.drain.emptied().await;
+        self.end().await;
+    }
+
+    /// Resolves when the service manager knows this process, after a take-over, or will not learn of it.
+    pub async fn announced(&self) {
+        let _ = tokio::time::timeout(ANNOUNCE_TIMEOUT, self.process.announced.cancelled()).await;
+    }
+
+    async fn end(&self) {
+        let has_next = self.process.hand_over.is(Phase::HandedOver);
+        if has_next {
+            self.reloader.peers().say_goodbye().await;
+            // Who asked for the restart waits for the answer.
+            if let Some(admin) = self.process.admin.get().and_then(Weak::upgrade) {
+                let _ = tokio::time::timeout(LAST_ANSWERS_TIMEOUT, admin.answered()).await;
+            }
+        }
         self.process.end.cancel();
-        if let Some(quotas) = self.quotas {
+        // The next process saves what this one has counted.
+        if let Some(quotas) = self.quotas.clone().filter(|_| !has_next) {
             quotas.save().await;
         }
-        if let Some(expected) = self.expected {
+        if let Some(expected) = self.expected.clone().filter(|_| !has_next) {
             expected.save().await;
         }
         self.audit.close().await;
-        cut || lost > 0
     }
 
     /// Begins to end at [`Self::stop`]; says whether somebody else asked for that, and how far it is.

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use anyhow::Context;
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
-use lockgate::app::{Reloader, Watch, service_manager};
+use lockgate::app::{Program, Reloader, Running, Watch, service_manager};
 use lockgate::audit::Writers;
 use lockgate::config::{self, Compiled, LogFormat, LogLevel, Source};
 use lockgate::logging::Log;
@@ -29,6 +29,7 @@ use command::expected::Expected;
 use command::explain::Explain;
 use command::ports::Ports;
 use command::reload::Reload;
+use command::restart::{Launch, Restart};
 use command::sessions::{Kick, Sessions};
 use command::status::Status;
 use command::users::{HashPassword, ImportUsers};
@@ -69,6 +70,9 @@ enum Command {
         /// names are watched always
         #[arg(long)]
         watch: bool,
+        /// Take over the sockets of the gateway that runs with the same `admin.socket`; its sessions go on
+        #[arg(long)]
+        take_over: bool,
     },
     /// Check the configuration and print all problems; exit status 64 if there are errors
     Check {
@@ -95,6 +99,11 @@ enum Command {
     Backends(Backends),
     /// Have the running gateway read its configuration again
     Reload(Reload),
+    /// Start the gateway again, as after an upgrade: the new process takes over, and sessions go on in the old one
+    Restart(Restart),
+    /// Start a process for `restart`, and wait for its end or for the end of standard input
+    #[command(hide = true)]
+    Launch(Launch),
     /// End the running gateway: no new sessions, and running transfers may finish
     Drain(DrainGateway),
     /// Show the addresses that are banned after failed logins, or lift a ban
@@ -145,7 +154,7 @@ fn execute(arguments: Arguments) -> anyhow::Result<ExitCode> {
     allocator::set_up()?;
     let config = configuration(&arguments);
     match arguments.command {
-        Command::Run { log_format, log_level, watch } => {
+        Command::Run { log_format, log_level, watch, take_over } => {
             let Some((source, mut compiled)) = load(&config) else {
                 return Ok(EXIT_BAD_CONFIGURATION.into());
             };
@@ -157,7 +166,7 @@ fn execute(arguments: Arguments) -> anyhow::Result<ExitCode> {
             }
             let log = logging::init(compiled.log);
             let watch = if watch { Watch::All } else { Watch::NamedFiles };
-            serve(run((source, compiled), watch, &log))
+            serve(run((source, compiled), (watch, take_over), &log))
         }
         Command::Check { .. } => check(&config),
         Command::Ports(ports) => {
@@ -187,6 +196,12 @@ fn execute(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Reload(reload) => {
             exit_at_socket(reload.socket.clone(), &config, async |socket| reload.run(socket).await)
         }
+        Command::Restart(restart) => {
+            exit_at_socket(restart.socket.clone(), &config, async |socket| {
+                restart.run(socket).await
+            })
+        }
+        Command::Launch(launch) => launch.run(),
         Command::Explain(asked) => explain(&config, &asked),
         Command::Doctor(doctor) => {
             // Whether --config was given.
@@ -272,7 +287,7 @@ fn configuration(arguments: &Arguments) -> PathBuf {
 
 async fn run(
     (source, config): (Source, Compiled),
-    watch: Watch,
+    (watch, take_over): (Watch, bool),
     log: &Log,
 ) -> anyhow::Result<ExitCode> {
     let mut terminate = signal(SignalKind::terminate())?;
@@ -280,9 +295,20 @@ async fn run(
     task::spawn(log.report_losses());
     let hang_up = signal(SignalKind::hangup())?;
     raise_descriptor_limit();
-    let running = app::start(config).context("lockgate did not start")?;
+    let program = Program::of_this_process();
+    let running = if take_over {
+        app::take_over(config).await.context("lockgate did not take over")?
+    } else {
+        app::start(config).context("lockgate did not start")?
+    };
     log.register(running.registry())?;
     let reloader = running.reloader();
+    match program {
+        Ok(program) => reloader.set_program(program),
+        Err(error) => {
+            tracing::warn!(%error, "`lockgate restart` will not work: the program is not found");
+        }
+    }
     reloader.set_source(source);
     task::spawn(serve_hang_ups(hang_up, running.audit(), reloader.clone()));
     task::spawn(reloader.watch(watch));
@@ -290,8 +316,18 @@ async fn run(
         tracing::info!(listener, %address, "listening");
     }
     tracing::info!("ready");
+    if take_over {
+        running.announced().await;
+    }
     service_manager::ready("serving");
-    task::spawn(service_manager::feed_watchdog());
+    let running = Arc::new(running);
+    let watched = running.clone();
+    task::spawn(async move {
+        tokio::select! {
+            () = service_manager::feed_watchdog() => {}
+            () = watched.handed_over() => {}
+        }
+    });
     let drain = running.drain();
     let mut signalled = async || {
         tokio::select! {
@@ -300,9 +336,13 @@ async fn run(
         }
     };
     let by_signal = tokio::select! {
+        () = outlived(&running) => {
+            tracing::info!("stopped: the last session has ended, and another process serves");
+            return Ok(ExitCode::SUCCESS);
+        }
         () = signalled() => true,
         () = drain.announced() => {
-            tracing::info!("asked to drain over the admin socket");
+            tracing::info!("asked to drain over the admin socket, or by the process that has taken over");
             false
         }
     };
@@ -326,6 +366,12 @@ async fn run(
     Ok(if cut { EXIT_TRANSFERS_CUT.into() } else { ExitCode::SUCCESS })
 }
 
+/// Resolves when another process has taken over, and the last session has ended.
+async fn outlived(running: &Running) {
+    running.handed_over().await;
+    running.outlived().await;
+}
+
 /// After a second signal. Whether transfers are running is not known; sessions may have one.
 fn stopped_at_once(drain: &Drain) -> bool {
     let sessions = drain.sessions();
@@ -337,12 +383,14 @@ fn stopped_at_once(drain: &Drain) -> bool {
 /// hangs, as on a network file system, must not keep the audit in the old files.
 async fn serve_hang_ups(mut hang_up: Signal, audit: Arc<Writers>, reloader: Arc<Reloader>) {
     let wanted = Arc::new(Notify::new());
-    task::spawn(reload_when(wanted.clone(), reloader));
+    task::spawn(reload_when(wanted.clone(), reloader.clone()));
     while hang_up.recv().await.is_some() {
         if audit.reopen() {
             tracing::info!("SIGHUP: the audit files are opened again");
         }
-        wanted.notify_one();
+        if !reloader.has_handed_over() {
+            wanted.notify_one();
+        }
     }
 }
 

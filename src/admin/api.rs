@@ -15,14 +15,14 @@ use super::http::{Page, page};
 use super::overview::{self, Views};
 use super::page::status_page;
 use super::{
-    backends, bans, certificates, configuration, drain, expected, failures, ports, sessions,
-    throughput, transfers,
+    backends, bans, certificates, configuration, drain, expected, failures, limits, ports,
+    sessions, throughput, transfers,
 };
 use crate::net::task;
 use crate::op::escape::printable;
 
 /// What can be read, besides the page at `/`.
-const READ: [&str; 14] = [
+const READ: [&str; 15] = [
     "/backends",
     "/bans",
     "/certificates",
@@ -31,6 +31,7 @@ const READ: [&str; 14] = [
     "/expected",
     "/explain",
     "/failures",
+    "/limits",
     "/overview",
     "/ports",
     "/sessions",
@@ -39,8 +40,15 @@ const READ: [&str; 14] = [
     "/transfers",
 ];
 /// What can be changed.
-const CHANGE: [&str; 6] =
-    ["/backends/drain", "/backends/undrain", "/bans/lift", "/drain", "/reload", "/sessions/kick"];
+const CHANGE: [&str; 7] = [
+    "/backends/drain",
+    "/backends/undrain",
+    "/bans/lift",
+    "/drain",
+    "/reload",
+    "/restart",
+    "/sessions/kick",
+];
 
 /// Answers requests about a gateway.
 #[derive(Clone)]
@@ -78,10 +86,11 @@ impl Api {
                 answer.map_err(ApiError::bad_request)
             }
             "/failures" => Ok(failures::json(&lasting.live.recent_failures())),
-            "/overview" => Ok(overview::json(&in_force, &lasting)),
+            "/limits" => Ok(limits::json(&explainer.gateway.policy_limits.uses())),
+            "/overview" => Ok(overview::json(&*self.control)),
             "/ports" => Ok(ports::json(&pools.iter().map(|pool| pool.view()).collect::<Vec<_>>())),
             "/sessions" => sessions::json(&lasting.live, sessions_max, query),
-            "/status" => Ok(Views::now(&in_force, &lasting).status(&in_force, &lasting)),
+            "/status" => Ok(Views::now(&*self.control).status()),
             "/throughput" => Ok(throughput::json(&lasting.live.throughput())),
             "/transfers" => {
                 let sessions = lasting.live.all();
@@ -108,6 +117,7 @@ impl Api {
                 let stopping = || ReloadOutcome::Failed("the gateway is stopping".into());
                 outcome.unwrap_or_else(|_| stopping()).answer()
             }
+            "/restart" => self.control.clone().restart().await.answer(),
             "/sessions/kick" => sessions::kick(&self.control.lasting().live, query),
             _ => Err(unknown(path)),
         }

@@ -45,20 +45,35 @@ pub async fn fetch_explanation(socket: &Path, question: &Question) -> anyhow::Re
 /// Has a running gateway read its configuration again, for the command line. `Ok`: warnings; `Err`: what is
 /// wrong with the configuration.
 pub async fn reload(socket: &Path) -> anyhow::Result<Result<Vec<String>, String>> {
-    let asked = async {
-        let (status, answer) = exchange(RELOAD_TIMEOUT, socket, Method::POST, "/reload").await?;
-        match answer["problems"].as_str() {
-            Some(problems) => Ok(Err(problems.to_owned())),
-            None => successful(status, answer).map(Ok),
-        }
-    };
-    let asked = asked.await.with_context(|| format!("asking the gateway at {}", socket.display()));
-    let answer = match asked? {
+    let answer = match change_configuration(socket, "/reload").await? {
         Ok(answer) => answer,
         Err(problems) => return Ok(Err(problems)),
     };
     let warnings = answer["warnings"].as_array().context(NO_GATEWAY)?.iter();
     Ok(Ok(warnings.filter_map(Value::as_str).map(str::to_owned).collect()))
+}
+
+/// Has a running gateway start another process that takes over, for the command line. `Ok`: its id, and the
+/// sessions of the one before; `Err`: what is wrong with the configuration.
+pub async fn restart(socket: &Path) -> anyhow::Result<Result<(u64, u64), String>> {
+    let answer = match change_configuration(socket, "/restart").await? {
+        Ok(answer) => answer,
+        Err(problems) => return Ok(Err(problems)),
+    };
+    let process = answer["process"].as_u64().context(NO_GATEWAY)?;
+    Ok(Ok((process, answer["sessions_before"].as_u64().unwrap_or(0))))
+}
+
+/// The answer; `Err`: what is wrong with the configuration.
+async fn change_configuration(socket: &Path, path: &str) -> anyhow::Result<Result<Value, String>> {
+    let asked = async {
+        let (status, answer) = exchange(RELOAD_TIMEOUT, socket, Method::POST, path).await?;
+        match answer["problems"].as_str() {
+            Some(problems) => Ok(Err(problems.to_owned())),
+            None => successful(status, answer).map(Ok),
+        }
+    };
+    asked.await.with_context(|| format!("asking the gateway at {}", socket.display()))
 }
 
 pub(super) async fn fetch(socket: &Path, method: Method, path: &str) -> anyhow::Result<Value> {

@@ -5,11 +5,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use futures_util::future::BoxFuture;
 use serde_json::{Value, json};
 
-use super::Explainer;
 use super::access::Access;
 use super::error::{Answer, ApiError};
+use super::{Explainer, Link};
 use crate::backend::group::{Group, Servers};
 use crate::data::Pool;
 use crate::expected::ExpectedFiles;
@@ -68,6 +69,51 @@ pub trait Control: Send + Sync {
 
     /// Reads the configuration again. Blocks.
     fn reload(&self) -> ReloadOutcome;
+
+    /// Hands the sockets over to the process at the other end, which has the gateway's user, in the background.
+    fn hand_over(self: Arc<Self>, link: Link);
+
+    /// Starts another process that takes over.
+    fn restart(self: Arc<Self>) -> BoxFuture<'static, RestartOutcome>;
+
+    /// The processes from which this one has taken over, as far as they have sessions.
+    fn before(&self) -> Vec<ProcessBefore>;
+}
+
+/// A process whose sessions go on while this one accepts new ones.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ProcessBefore {
+    /// Its id.
+    pub process: u32,
+    /// Its open sessions, as it has last said.
+    pub sessions: usize,
+}
+
+/// How a restart went.
+pub enum RestartOutcome {
+    /// The process of this id accepts; so many sessions go on in the one before.
+    TakenOver {
+        /// The new process's id.
+        process: u32,
+        /// The open sessions of the one before.
+        sessions: usize,
+    },
+    /// The new process cannot use the configuration, for these reasons: the gateway goes on as it was.
+    Invalid(String),
+    /// Another reason why the gateway goes on as it was.
+    Failed(String),
+}
+
+impl RestartOutcome {
+    pub(super) fn answer(self) -> Answer {
+        match self {
+            Self::TakenOver { process, sessions } => {
+                Ok(json!({ "process": process, "sessions_before": sessions }))
+            }
+            Self::Invalid(problems) => Err(ApiError::invalid_configuration(problems)),
+            Self::Failed(error) => Err(ApiError::conflict(error)),
+        }
+    }
 }
 
 /// How a reload went.

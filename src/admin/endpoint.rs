@@ -11,8 +11,9 @@ use hyper::http::request::Parts;
 use hyper::{Method, StatusCode};
 use prometheus::{IntCounterVec, Registry};
 use serde_json::Value;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use super::access::{Access, Shown};
 use super::api::{Api, json_page};
@@ -22,11 +23,11 @@ use super::error::ApiError;
 use super::guesses::Guesses;
 use super::http::{self, Page};
 use crate::metrics;
-use crate::net::{self, Stream, task};
+use crate::net::{self, Acceptor, SocketOwner, Sockets, Stream, task};
 
 /// The bound address.
 pub struct AdminEndpoint {
-    socket: TcpListener,
+    socket: Arc<Acceptor>,
     address: SocketAddr,
     refused: IntCounterVec,
 }
@@ -39,8 +40,8 @@ struct Service {
 
 impl AdminEndpoint {
     /// Opens `admin.address`. Connections wait in the kernel's queue until it is served.
-    pub fn bind(address: SocketAddr, registry: &Registry) -> io::Result<Self> {
-        let socket = net::listen(address)?;
+    pub fn bind(address: SocketAddr, sockets: &Sockets, registry: &Registry) -> io::Result<Self> {
+        let socket = sockets.open(address, &SocketOwner::Admin, ("admin", 0))?;
         let refused = metrics::counters(
             registry,
             "lockgate_admin_requests_refused_total",
@@ -74,8 +75,9 @@ impl AdminEndpoint {
             let this = this.clone();
             async move { this.respond(&request, client).await }
         };
-        let served = http::serve(RELOAD_TIMEOUT, accept, respond);
-        task::spawn(stop.run_until_cancelled_owned(served));
+        task::spawn(stop.run_until_cancelled_owned(async move {
+            http::serve((RELOAD_TIMEOUT, &TaskTracker::new()), accept, respond).await;
+        }));
     }
 }
 

@@ -18,6 +18,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::task::AbortHandle;
 use tokio::time::timeout;
+use tokio_util::task::TaskTracker;
 
 use crate::net::task;
 
@@ -32,9 +33,10 @@ pub(super) type Page = Response<Full<Bytes>>;
 
 /// Serves requests forever; `respond` gets each request, GET, HEAD or POST, and its client. No request has a
 /// body. `accept` returns the connection, which may have to be made ready by a handshake first (`None`: it
-/// failed), and the client. `limit`: from the accept until the response is sent.
+/// failed), and the client. `limit`: from the accept until the response is sent. `tasks`
+/// tracks the connections.
 pub(super) async fn serve<H, S, C, A, R>(
-    limit: Duration,
+    (limit, tasks): (Duration, &TaskTracker),
     accept: impl Fn() -> A,
     respond: impl Fn(Parts, C) -> R + Send + Sync + 'static,
 ) where
@@ -56,7 +58,7 @@ pub(super) async fn serve<H, S, C, A, R>(
                 connection(stream, |request| respond(request, client)).await;
             }
         };
-        let task = task::spawn(timeout(limit, served));
+        let task = task::spawn_tracked(tasks, timeout(limit, served));
         connections.push(OpenConnection { client, task: task.abort_handle() });
     }
 }
@@ -88,7 +90,7 @@ fn make_room<C: Copy + Eq + Hash>(oldest_first: &mut Vec<OpenConnection<C>>) {
 async fn connection<S, R>(stream: S, respond: impl Fn(Parts) -> R)
 where
     R: Future<Output = Page>,
-    S: AsyncRead + AsyncWrite + Unpin,
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let service = service_fn(|request: Request<Incoming>| {
         let (request, body) = request.into_parts();
@@ -111,7 +113,8 @@ where
         .header_read_timeout(HEADER_TIMEOUT)
         .max_buf_size(HEADER_MAX)
         .keep_alive(false)
-        .serve_connection(TokioIo::new(stream), service);
+        .serve_connection(TokioIo::new(stream), service)
+        .with_upgrades();
     let _ = served.await;
 }
 
@@ -170,7 +173,7 @@ mod tests {
                 }
             };
             let count = responses.clone();
-            tokio::spawn(serve(LIMIT, accept, move |request: Parts, _| {
+            let respond = move |request: Parts, _| {
                 count.fetch_add(1, Ordering::Relaxed);
                 async move {
                     match request.uri.path() {
@@ -183,7 +186,10 @@ mod tests {
                         _ => text(StatusCode::OK, "live\n"),
                     }
                 }
-            }));
+            };
+            tokio::spawn(async move {
+                serve((LIMIT, &TaskTracker::new()), accept, respond).await;
+            });
             Self { arrivals, responses }
         }
 

@@ -8,34 +8,39 @@ use std::time::Duration;
 use hyper::http::request::Parts;
 use hyper::{Method, StatusCode};
 use prometheus::{Encoder, Registry, TextEncoder};
-use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use super::control::Control;
 use super::http::{self, Page, page, read_only, text};
 use super::readiness::Readiness;
-use crate::net::{self, task};
+use crate::net::{self, Acceptor, SocketOwner, Sockets, task};
 
 /// For a request and its response.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The `metrics` address, bound.
 pub struct BoundMetrics {
-    socket: TcpListener,
+    socket: Arc<Acceptor>,
     registry: Registry,
 }
 
 /// Answers requests.
 struct Service {
-    socket: TcpListener,
+    socket: Arc<Acceptor>,
     registry: Registry,
     control: Arc<dyn Control>,
 }
 
 impl BoundMetrics {
     /// Opens `metrics.address`. Connections wait in the kernel's queue until [`Self::serve`].
-    pub fn bind(address: SocketAddr, registry: Registry) -> std::io::Result<Self> {
-        Ok(Self { socket: net::listen(address)?, registry })
+    pub fn bind(
+        address: SocketAddr,
+        sockets: &Sockets,
+        registry: Registry,
+    ) -> std::io::Result<Self> {
+        let socket = sockets.open(address, &SocketOwner::Metrics, ("metrics", 0))?;
+        Ok(Self { socket, registry })
     }
 
     /// The bound address, with the actual port where 0 was configured.
@@ -59,7 +64,9 @@ impl BoundMetrics {
             let is_change = request.method == Method::POST;
             ready(if is_change { read_only() } else { this.respond(request.uri.path()) })
         };
-        task::spawn(stop.run_until_cancelled_owned(http::serve(TIMEOUT, accept, respond)));
+        task::spawn(stop.run_until_cancelled_owned(async move {
+            http::serve((TIMEOUT, &TaskTracker::new()), accept, respond).await;
+        }));
     }
 }
 

@@ -1,12 +1,15 @@
 //! All that the status page shows, of one moment and in one answer.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::control::{InForce, Lasting};
+use super::control::{Control, InForce, Lasting, ProcessBefore};
 use super::status::{self, Snapshot};
 use super::{
-    backends, bans, certificates, expected, failures, ports, sessions, throughput, transfers,
+    backends, bans, certificates, expected, failures, limits, ports, sessions, throughput,
+    transfers,
 };
 use crate::auth::Ban;
 use crate::backend::group::ServerView;
@@ -19,25 +22,33 @@ const SESSIONS_MAX: usize = 1000;
 
 /// What the status is made of.
 pub(super) struct Views {
+    in_force: Arc<InForce>,
+    lasting: Lasting,
     sessions: Vec<SessionView>,
     pools: Vec<PoolView>,
     servers: Vec<ServerView>,
     bans: Vec<Ban>,
     expected: Vec<ExpectedView>,
+    before: Vec<ProcessBefore>,
 }
 
 impl Views {
-    pub(super) fn now(in_force: &InForce, lasting: &Lasting) -> Self {
+    pub(super) fn now(control: &dyn Control) -> Self {
+        let (in_force, lasting) = (control.in_force(), control.lasting());
         Self {
             sessions: lasting.live.all().iter().map(|session| session.view()).collect(),
             pools: in_force.pools.iter().map(|pool| pool.view()).collect(),
             servers: in_force.servers.view(),
             bans: in_force.explainer.gateway.guard.bans(),
             expected: lasting.expected.views(Timestamp::now()),
+            before: control.before(),
+            in_force,
+            lasting,
         }
     }
 
-    pub(super) fn status(&self, in_force: &InForce, lasting: &Lasting) -> Value {
+    pub(super) fn status(&self) -> Value {
+        let Self { in_force, lasting, .. } = self;
         status::json(&Snapshot {
             started: lasting.started,
             file: lasting.file.as_deref(),
@@ -51,26 +62,28 @@ impl Views {
             servers: &self.servers,
             bans: self.bans.len(),
             expected: &self.expected,
+            before: &self.before,
         })
     }
 }
 
-pub(super) fn json(in_force: &InForce, lasting: &Lasting) -> Value {
-    let views = Views::now(in_force, lasting);
-    let Views { sessions, pools, servers, bans, expected } = &views;
-    let sessions_max = in_force.explainer.gateway.limits.sessions;
+pub(super) fn json(control: &dyn Control) -> Value {
+    let views = Views::now(control);
+    let Views { in_force, lasting, sessions, .. } = &views;
+    let gateway = &in_force.explainer.gateway;
     // The oldest first, as they have numbers.
     let listed = &sessions[..sessions.len().min(SESSIONS_MAX)];
     json!({
-        "status": views.status(in_force, lasting),
-        "sessions": sessions::listed(listed, sessions.len(), sessions_max),
+        "status": views.status(),
+        "sessions": sessions::listed(listed, sessions.len(), gateway.limits.sessions),
         "transfers": transfers::json(sessions),
         "throughput": throughput::json(&lasting.live.throughput()),
-        "ports": ports::json(pools),
-        "backends": backends::json(servers),
+        "ports": ports::json(&views.pools),
+        "backends": backends::json(&views.servers),
+        "limits": limits::json(&gateway.policy_limits.uses()),
         "failures": failures::json(&lasting.live.recent_failures()),
-        "bans": bans::json(bans),
+        "bans": bans::json(&views.bans),
         "certificates": certificates::json(&in_force.certificate_ends, Timestamp::now()),
-        "expected": expected::json(expected),
+        "expected": expected::json(&views.expected),
     })
 }

@@ -12,7 +12,7 @@ use crate::net::task;
 
 /// Serves until `stop`, on each of them that there is.
 pub fn serve_operators(
-    socket: Option<AdminSocket>,
+    socket: Option<&Arc<AdminSocket>>,
     endpoint: Option<AdminEndpoint>,
     control: Arc<dyn Control>,
     stop: &CancellationToken,

@@ -2,25 +2,42 @@
 
 use std::future::ready;
 use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use http_body_util::Full;
+use hyper::header::{CONNECTION, HeaderValue, UPGRADE};
 use hyper::http::request::Parts;
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::TokioIo;
 use rustix::fs::Mode;
 use tokio::net::{UnixListener, UnixStream};
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use super::api::Api;
 use super::client::RELOAD_TIMEOUT;
-use super::http;
-use crate::net::task;
+use super::control::Control;
+use super::http::{self, Page, text};
+use super::take_over::{self, Link, Message, PROTOCOL_VERSION, VERSION_HEADER};
+use crate::net::{Gate, task};
 
-/// The bound socket; dropping it removes the file.
+/// For the first message of a process that takes over.
+const UPGRADE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The bound socket; dropping it removes the file, unless another process accepts from it.
 pub struct AdminSocket {
     path: PathBuf,
     socket: UnixListener,
+    gate: Gate,
+    /// The service manager has made the file, and removes it.
+    keeps_file: bool,
+    /// The connections.
+    tasks: TaskTracker,
 }
 
 impl AdminSocket {
@@ -32,29 +49,78 @@ impl AdminSocket {
         let umask = rustix::process::umask(Mode::from_raw_mode(0o177));
         let bound = UnixListener::bind(path);
         rustix::process::umask(umask);
-        Ok(Self { path: path.to_owned(), socket: bound? })
+        Ok(Self::new(path, bound?, Gate::open(), false))
     }
 
-    /// Serves until `stop`. Who may connect may do everything.
-    pub(super) fn serve(self, api: Api, stop: CancellationToken) {
-        let this = Arc::new(self);
+    /// Goes on with the socket of another process, which accepts from it until [`Self::resume`]. `keeps_file`: as
+    /// [`Self::keeps_file`] says there.
+    pub fn adopt(path: &Path, socket: OwnedFd, keeps_file: bool) -> io::Result<Self> {
+        let socket = std::os::unix::net::UnixListener::from(socket);
+        // Both processes share the flag: it must never be cleared.
+        socket.set_nonblocking(true)?;
+        Ok(Self::new(path, UnixListener::from_std(socket)?, Gate::closed(), keeps_file))
+    }
+
+    /// Goes on with the socket that the service manager has opened.
+    pub fn inherit(path: &Path, socket: std::os::unix::net::UnixListener) -> io::Result<Self> {
+        socket.set_nonblocking(true)?;
+        Ok(Self::new(path, UnixListener::from_std(socket)?, Gate::open(), true))
+    }
+
+    fn new(path: &Path, socket: UnixListener, gate: Gate, keeps_file: bool) -> Self {
+        let (path, tasks) = (path.to_owned(), TaskTracker::new());
+        Self { path, socket, gate, keeps_file, tasks }
+    }
+
+    /// Whether the service manager has made the file, and removes it.
+    pub fn keeps_file(&self) -> bool {
+        self.keeps_file
+    }
+
+    /// When it returns, this process takes no further connection.
+    pub fn pause(&self) {
+        self.gate.close();
+    }
+
+    /// Accepts again. No other process may.
+    pub fn resume(&self) {
+        self.gate.set_open();
+    }
+
+    /// Resolves when all requests are answered; to be called after [`Self::pause`].
+    pub async fn answered(&self) {
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+
+    /// Serves until `stop`.
+    pub(super) fn serve(self: &Arc<Self>, api: Api, stop: CancellationToken) {
+        let (socket, tasks) = (self.clone(), self.tasks.clone());
         let accept = move || {
-            let this = this.clone();
+            let socket = socket.clone();
             // Only one user may connect.
-            async move { (ready(Some(this.accept().await)), ()) }
+            async move { (ready(Some(socket.accept().await)), ()) }
         };
         let respond = move |request: Parts, ()| {
             let api = api.clone();
-            async move { api.respond(&request.method, &request.uri).await }
+            async move {
+                match request.method {
+                    Method::POST if request.uri.path() == "/take-over" => {
+                        hand_over(api.control, request)
+                    }
+                    _ => api.respond(&request.method, &request.uri).await,
+                }
+            }
         };
         // As long as the command line waits for it.
-        let served = http::serve(RELOAD_TIMEOUT, accept, respond);
-        task::spawn(stop.run_until_cancelled_owned(served));
+        task::spawn(stop.run_until_cancelled_owned(async move {
+            http::serve((RELOAD_TIMEOUT, &tasks), accept, respond).await;
+        }));
     }
 
     async fn accept(&self) -> UnixStream {
         loop {
-            match self.socket.accept().await {
+            match self.gate.pass(self.socket.accept()).await {
                 Ok((stream, _)) => return stream,
                 Err(error) => {
                     tracing::error!(%error, "the admin socket cannot accept a connection; retrying");
@@ -65,9 +131,66 @@ impl AdminSocket {
     }
 }
 
+/// Hands the sockets over to the process that asks, after the response.
+fn hand_over(control: Arc<dyn Control>, request: Parts) -> Page {
+    let header = |name: &str| request.headers.get(name)?.to_str().ok();
+    let is_known = header(VERSION_HEADER) == Some(PROTOCOL_VERSION)
+        && header(UPGRADE.as_str()) == Some(take_over::UPGRADE);
+    if !is_known {
+        let mut refusal = text(StatusCode::UPGRADE_REQUIRED, "another protocol version\n");
+        let own = HeaderValue::from_static(PROTOCOL_VERSION);
+        refusal.headers_mut().insert(VERSION_HEADER, own);
+        return refusal;
+    }
+    task::spawn(async move {
+        let Ok(upgraded) = hyper::upgrade::on(Request::from_parts(request, ())).await else {
+            return;
+        };
+        if let Ok(parts) = upgraded.downcast::<TokioIo<UnixStream>>()
+            && parts.read_buf.is_empty()
+        {
+            accept_successor(control, parts.io.into_inner()).await;
+        }
+    });
+    let mut response = Response::new(Full::default());
+    *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+    let headers = response.headers_mut();
+    headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+    headers.insert(UPGRADE, HeaderValue::from_static(take_over::UPGRADE));
+    response
+}
+
+/// Only a process of the gateway's own user gets its sockets and keys.
+async fn accept_successor(control: Arc<dyn Control>, stream: UnixStream) {
+    let Ok(peer) = stream.peer_cred() else { return };
+    let process = peer.pid().and_then(|pid| u32::try_from(pid).ok()).unwrap_or_default();
+    let own = rustix::process::geteuid().as_raw();
+    if peer.uid() != own {
+        tracing::warn!(
+            process,
+            user = peer.uid(),
+            "a process of another user asked for the sockets (--take-over): refused"
+        );
+        return;
+    }
+    let mut link = Link::new(stream, process);
+    let Ok(Ok(Some(Message::Upgraded))) = timeout(UPGRADE_TIMEOUT, link.next()).await else {
+        return;
+    };
+    control.hand_over(link);
+}
+
 impl Drop for AdminSocket {
     fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.path);
+        if self.gate.is_open() && !self.keeps_file {
+            let _ = std::fs::remove_file(&self.path);
+        }
+    }
+}
+
+impl AsFd for AdminSocket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
     }
 }
 

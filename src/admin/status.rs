@@ -11,6 +11,7 @@ use hyper::Method;
 use serde_json::{Value, json};
 
 use super::client::{NO_GATEWAY, fetch};
+use super::control::ProcessBefore;
 use super::drain::{self, drain_text};
 use super::explain::ListenerKind;
 use super::text::{bytes, columns, duration, list, number, percent, text_of, time};
@@ -39,6 +40,7 @@ pub(super) struct Snapshot<'a> {
     pub(super) servers: &'a [ServerView],
     pub(super) bans: usize,
     pub(super) expected: &'a [ExpectedView],
+    pub(super) before: &'a [ProcessBefore],
 }
 
 pub(super) fn json(now: &Snapshot<'_>) -> Value {
@@ -80,7 +82,12 @@ pub(super) fn json(now: &Snapshot<'_>) -> Value {
         "bans": now.bans,
         "expected": State::ALL.map(|state| (state.as_str(), expected(state)))
             .into_iter().collect::<BTreeMap<_, _>>(),
+        "processes_before": now.before.iter().map(before).collect::<Vec<_>>(),
     })
+}
+
+fn before(before: &ProcessBefore) -> Value {
+    json!({ "process": before.process, "sessions": before.sessions })
 }
 
 fn listener(kind: &ListenerKind, now: &Snapshot<'_>) -> Value {
@@ -150,6 +157,10 @@ pub fn status_text(response: &Value) -> String {
         number(servers, "drained"),
         number(response, "bans"),
     );
+    for before in list(response, "processes_before") {
+        let (process, sessions) = (number(before, "process"), number(before, "sessions"));
+        let _ = writeln!(text, "process before this one: {process}, with {sessions} sessions");
+    }
     let mut listeners = vec![["LISTENER", "PROTOCOL", "SESSIONS", "ADDRESSES"].map(str::to_owned)];
     for listener in list(response, "listeners") {
         let addresses = list(listener, "addresses").iter();

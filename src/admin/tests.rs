@@ -173,6 +173,7 @@ fn the_status_sums_up_the_gateway() {
         servers: &servers,
         bans: 4,
         expected: &expected,
+        before: &[],
     });
     assert_eq!(answer["process"], std::process::id());
     for varying in ["process", "seconds"] {

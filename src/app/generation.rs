@@ -1,11 +1,12 @@
 //! One configuration of a process: prepared, put in force, and followed by the next.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
 use std::sync::{Arc, PoisonError};
 use std::time::SystemTime;
 
 use jiff::Timestamp;
+use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
 use super::StartError;
@@ -51,6 +52,8 @@ pub(super) struct Generation {
     backends: Backends,
     pools: HashMap<String, Arc<Pool>>,
     tls: HashMap<String, ServerTls>,
+    /// Cancelled when its listeners shall accept no more: with `replaced`, or before.
+    listening: CancellationToken,
     /// Cancelled when the next one is in force.
     replaced: CancellationToken,
 }
@@ -138,6 +141,7 @@ impl Prepared {
             backends,
             pools,
             tls,
+            listening: replaced.child_token(),
             replaced,
         };
         Ok(Self {
@@ -151,6 +155,24 @@ impl Prepared {
             expectations: config.expectations,
             judges_sessions: config.judges_sessions,
         })
+    }
+
+    /// The listeners of these names go on with the keys of session tickets.
+    pub(super) fn set_ticket_keys(&self, keys: &BTreeMap<String, Value>) {
+        for (listener, tls) in &self.generation.tls {
+            if let Some(keys) = keys.get(listener)
+                && !tls.set_ticket_keys(keys)
+            {
+                tracing::debug!(listener, "the ticket keys of the process before are not usable");
+            }
+        }
+    }
+
+    /// Takes servers of these names out of use; others are not known any more.
+    pub(super) fn drain_servers(&self, names: &[String]) {
+        for name in names {
+            let _ = self.generation.in_force.servers.set_drained(name, true);
+        }
     }
 
     /// Applies to all connections and logins from now on; sessions keep what they had. Then the previous one
@@ -178,7 +200,7 @@ impl Prepared {
             backends.servers.note_moved_since(&previous.backends.servers);
         }
         backends.servers.check_until(replaced);
-        listeners.into_iter().for_each(|listener| listener.serve(replaced));
+        listeners.into_iter().for_each(|listener| listener.serve(&generation.listening));
         previous.into_iter().for_each(|previous| previous.replaced.cancel());
         if self.judges_sessions {
             let Explainer { gateway, listeners } = &generation.in_force.explainer;
@@ -207,6 +229,18 @@ impl Prepared {
         let gateway = Arc::new(gateway(&mut config, &backends, process));
         process.passwords.replace_users(users);
         Ok(Explainer { gateway, listeners })
+    }
+}
+
+impl Generation {
+    /// Closes its listeners; sessions and data ports go on.
+    pub(super) fn stop_listening(&self) {
+        self.listening.cancel();
+    }
+
+    /// The keys of session tickets by listener: secret.
+    pub(super) fn ticket_keys(&self) -> BTreeMap<String, Value> {
+        self.tls.iter().map(|(listener, tls)| (listener.clone(), tls.ticket_keys())).collect()
     }
 }
 

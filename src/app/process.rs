@@ -2,14 +2,16 @@
 //! when the configuration is replaced.
 
 use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::SystemTime;
 
 use prometheus::Registry;
 use tokio_util::sync::CancellationToken;
 
 use super::StartError;
+use super::phase::HandOver;
 use super::users_metrics::UsersReloadMetrics;
+use crate::admin::AdminSocket;
 use crate::audit::Audit;
 use crate::auth::hook::HookMetrics;
 use crate::auth::{GuardSettings, LoginGuard, PasswordCheck, UserTable};
@@ -31,6 +33,10 @@ pub(super) struct Process {
     /// Stops data ports, metrics and the admin socket, which serve while sessions drain.
     pub(super) end: CancellationToken,
     pub(super) sockets: Sockets,
+    pub(super) admin: OnceLock<Weak<AdminSocket>>,
+    pub(super) hand_over: HandOver,
+    /// Cancelled when the process before has told the service manager of this one.
+    pub(super) announced: CancellationToken,
     pub(super) pools: Pools,
     pub(super) servers: KnownServers,
     pub(super) leases: KnownLeases,
@@ -74,6 +80,9 @@ impl Process {
             drain: Drain::new(),
             end: CancellationToken::new(),
             sockets: Sockets::default(),
+            admin: OnceLock::new(),
+            hand_over: HandOver::default(),
+            announced: CancellationToken::new(),
             pools: Pools::new(PoolMetrics::register(registry)?),
             leases: KnownLeases::default(),
             servers: KnownServers::new(GroupMetrics::register(registry)?),

@@ -1,18 +1,23 @@
 //! Reads the configuration again while the gateway runs: the whole file is checked and everything is opened,
 //! then the new configuration is put in force at once, or the old one stays.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 use std::time::SystemTime;
 
 use prometheus::{IntCounterVec, IntGauge, Registry};
+use serde_json::Value;
 
 use super::StartError;
 use super::every_second::every_second;
 use super::generation::{Generation, Prepared};
+use super::launcher::Program;
+use super::peers::Peers;
+use super::phase::Phase;
 use super::process::Process;
 use super::service_manager;
-use crate::admin::{Control, InForce, Lasting, ReloadOutcome};
+use crate::admin::InForce;
 use crate::config::{Report, Source, Stamps};
 use crate::metrics;
 use crate::net::DrainSettings;
@@ -20,11 +25,14 @@ use crate::net::DrainSettings;
 /// Puts configurations in force, one at a time.
 pub struct Reloader {
     process: Arc<Process>,
+    peers: Arc<Peers>,
     state: Mutex<State>,
     /// Of the configuration in force, for those who only look.
     in_force: RwLock<Arc<InForce>>,
     /// The configuration file, for those who only look; absolute.
     file: OnceLock<PathBuf>,
+    /// How this process was started.
+    program: OnceLock<Program>,
     /// Of the configuration in force: the end of the gateway waits for no reload.
     drain_settings: Mutex<DrainSettings>,
     metrics: ReloadMetrics,
@@ -44,7 +52,7 @@ struct State {
     failing: [bool; 2],
 }
 
-struct ReloadMetrics {
+pub(super) struct ReloadMetrics {
     reloads: IntCounterVec,
     failing: IntGauge,
     in_force_since: IntGauge,
@@ -83,16 +91,18 @@ pub enum ReloadError {
     /// The gateway is stopping.
     #[error("the gateway is stopping")]
     Draining,
+    /// Another process is taking over, or has done so.
+    #[error("another process is taking over, or has done so")]
+    HandingOver,
 }
 
 impl Reloader {
     pub(super) fn new(
-        process: Arc<Process>,
+        peers: Arc<Peers>,
         generation: Generation,
         drain_settings: DrainSettings,
-        registry: &Registry,
-    ) -> Result<Arc<Self>, prometheus::Error> {
-        let metrics = ReloadMetrics::register(registry)?;
+        metrics: ReloadMetrics,
+    ) -> Arc<Self> {
         metrics.in_force();
         let in_force = RwLock::new(generation.in_force.clone());
         let files = generation.files.clone();
@@ -106,7 +116,9 @@ impl Reloader {
         };
         let (state, file) = (Mutex::new(state), OnceLock::new());
         let drain_settings = Mutex::new(drain_settings);
-        Ok(Arc::new(Self { process, state, in_force, file, drain_settings, metrics }))
+        let program = OnceLock::new();
+        let process = peers.process().clone();
+        Arc::new(Self { process, peers, state, in_force, file, program, drain_settings, metrics })
     }
 
     /// Names the file that the configuration in force was read from.
@@ -116,6 +128,57 @@ impl Reloader {
         let mut state = self.state();
         state.file = source.stamp().clone();
         state.source = Some(source);
+    }
+
+    /// Says how this process was started, for `lockgate restart`.
+    pub fn set_program(&self, program: Program) {
+        let _ = self.program.set(program);
+    }
+
+    pub(super) fn program(&self) -> Option<Program> {
+        self.program.get().cloned()
+    }
+
+    pub(super) fn file(&self) -> Option<PathBuf> {
+        self.file.get().cloned()
+    }
+
+    pub(super) fn process(&self) -> &Arc<Process> {
+        &self.process
+    }
+
+    pub(super) fn peers(&self) -> &Arc<Peers> {
+        &self.peers
+    }
+
+    pub(super) fn configuration(&self) -> Arc<InForce> {
+        self.in_force.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Whether another process accepts.
+    pub fn has_handed_over(&self) -> bool {
+        self.process.hand_over.is(Phase::HandedOver)
+    }
+
+    /// Blocks until no reload is under way.
+    pub(super) fn settled(&self) {
+        drop(self.state());
+    }
+
+    /// Closes the listeners: another process accepts there.
+    pub(super) fn stop_listening(&self) {
+        self.state().generation.stop_listening();
+    }
+
+    /// The servers that an operator has taken out of use.
+    pub(super) fn drained_servers(&self) -> Vec<String> {
+        let servers = self.configuration().servers.view();
+        servers.into_iter().filter(|it| it.drained).map(|it| it.name).collect()
+    }
+
+    /// The keys of session tickets by listener: secret.
+    pub(super) fn ticket_keys(&self) -> BTreeMap<String, Value> {
+        self.state().generation.ticket_keys()
     }
 
     /// Reads the configuration file and every file that it names, and puts it in force. Blocks; must be called
@@ -157,6 +220,9 @@ impl Reloader {
     fn put_in_force(&self, state: &mut State, source: Source) -> Result<Reloaded, ReloadError> {
         if self.process.drain.is_draining() {
             return Err(ReloadError::Draining);
+        }
+        if !self.process.hand_over.is(Phase::Serving) {
+            return Err(ReloadError::HandingOver);
         }
         service_manager::reloading();
         let reloaded = self.replace(state, source);
@@ -227,7 +293,7 @@ impl Reloader {
 
     fn look(&self, what: Watch, [of_file, of_files, of_rejected]: &mut [Option<Stamps>; 3]) {
         self.process.forget_ended();
-        if self.process.drain.is_announced() {
+        if self.process.drain.is_announced() || !self.process.hand_over.is(Phase::Serving) {
             return;
         }
         let state = self.state();
@@ -255,41 +321,6 @@ impl Reloader {
     }
 }
 
-impl Control for Reloader {
-    fn in_force(&self) -> Arc<InForce> {
-        self.in_force.read().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    fn lasting(&self) -> Lasting {
-        let Process { started, live, expected, drain, .. } = &*self.process;
-        let file = self.file.get().cloned();
-        Lasting {
-            started: *started,
-            file,
-            live: live.clone(),
-            expected: expected.clone(),
-            drain: drain.clone(),
-        }
-    }
-
-    fn reload(&self) -> ReloadOutcome {
-        let reloaded = match Self::reload(self) {
-            Ok(reloaded) => reloaded,
-            Err(ReloadError::Invalid(report)) => return ReloadOutcome::Invalid(report.to_string()),
-            Err(error) => return ReloadOutcome::Failed(error.to_string()),
-        };
-        let mut notes = Vec::new();
-        if !reloaded.warnings.is_empty() {
-            notes.push(reloaded.warnings.to_string());
-        }
-        if !reloaded.needs_restart.is_empty() {
-            let keys = reloaded.needs_restart.join(", ");
-            notes.push(format!("these keys have changed, and apply after a restart: {keys}"));
-        }
-        ReloadOutcome::InForce(notes)
-    }
-}
-
 impl ReloadError {
     /// In one line.
     fn summary(&self) -> String {
@@ -301,7 +332,7 @@ impl ReloadError {
 }
 
 impl ReloadMetrics {
-    fn register(registry: &Registry) -> Result<Self, prometheus::Error> {
+    pub(super) fn register(registry: &Registry) -> Result<Self, prometheus::Error> {
         let reloads = metrics::counters(
             registry,
             "lockgate_config_reloads_total",

@@ -35,6 +35,11 @@ pub fn stopping(drain_time: Duration) {
     ]);
 }
 
+/// Another process has taken over: it is the service's main process from now on.
+pub fn handed_over(process: u32) {
+    send(&[NotifyState::MainPid(process)]);
+}
+
 /// Sends `WATCHDOG=1` at half of `WATCHDOG_USEC` for as long as the runtime takes up new tasks. Ends at once
 /// where the service manager does not ask for that.
 pub async fn feed_watchdog() {

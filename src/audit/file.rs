@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::fs::{File, OpenOptions};
-use std::io;
+use std::io::{self, Seek};
 use std::os::fd::AsFd;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -158,11 +158,15 @@ impl Appender {
         Ok(())
     }
 
-    /// Removes the last bytes, an incomplete line; returns whether that is possible.
+    /// Removes the last bytes, an incomplete line; returns whether that is possible. Another process may have
+    /// appended lines after it (--take-over).
     fn cut(&self, bytes: usize) -> bool {
-        let Some(file) = &self.file else { return false };
+        let Some(mut file) = self.file.as_ref() else { return false };
         let metadata = file.metadata().ok().filter(|metadata| metadata.is_file());
-        let end = metadata.and_then(|metadata| metadata.len().checked_sub(bytes as u64));
+        let own_end = file.stream_position().ok();
+        let is_last = |end: &u64| Some(*end) == own_end;
+        let end = metadata.map(|metadata| metadata.len()).filter(is_last);
+        let end = end.and_then(|end| end.checked_sub(bytes as u64));
         end.is_some_and(|end| file.set_len(end).is_ok())
     }
 

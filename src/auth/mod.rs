@@ -17,7 +17,7 @@ mod users;
 
 pub use authorized_keys::{AuthorizedKeys, BadLine, KeyRefused};
 pub use credentials::{Credentials, LoginKey, PasswordSent};
-pub use guard::{Ban, GuardSettings, LoginGuard};
+pub use guard::{Ban, CarriedGuard, GuardSettings, LoginGuard};
 pub use hash::{Cost, HashError, HashKind, PASSWORD_MAX, PasswordHash, Scheme, hash_password};
 pub use identity::Identity;
 pub use methods::Methods;

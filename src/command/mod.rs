@@ -9,6 +9,7 @@ pub(crate) mod expected;
 pub(crate) mod explain;
 pub(crate) mod ports;
 pub(crate) mod reload;
+pub(crate) mod restart;
 pub(crate) mod sessions;
 pub(crate) mod status;
 pub(crate) mod users;

@@ -8,8 +8,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use ipnet::IpNet;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use super::advertise::{Advertise, Advertised, Advertiser, Lookups, Unresolved};
 use super::metrics::PoolMetrics;
@@ -17,7 +19,8 @@ use super::rendezvous::{ClientMatch, Exhausted, PortRequest, Rendezvous, Reserva
 use super::view::PoolView;
 use crate::net::task;
 use crate::net::{
-    self, Endpoints, HeaderKind, ProxyHeader, ProxyProtocol, Refusal, SocketOwner, Sockets, WeakMap,
+    self, Acceptor, Endpoints, HeaderKind, ProxyHeader, ProxyProtocol, Refusal, SocketOwner,
+    Sockets, WeakMap,
 };
 
 /// A pool of passive data ports (`data_ports`) as configured.
@@ -79,7 +82,7 @@ pub struct Pool {
     /// In order.
     pub(super) ports: Vec<u16>,
     /// Until they are served: sessions that have the pool do not keep its ports open.
-    sockets: Mutex<Vec<Arc<TcpListener>>>,
+    sockets: Mutex<Vec<Arc<Acceptor>>>,
     proxy_protocol: Option<Arc<ProxyProtocol>>,
     pub(super) rendezvous: Arc<Rendezvous>,
     advertiser: Advertiser,
@@ -91,13 +94,16 @@ pub struct Pool {
 pub struct Pools {
     metrics: PoolMetrics,
     lookups: Lookups,
+    /// See [`Pools::changes`].
+    changes: watch::Sender<()>,
     live: WeakMap<String, Rendezvous>,
 }
 
 impl Pools {
     /// Starts without pools.
     pub fn new(metrics: PoolMetrics) -> Self {
-        Self { metrics, lookups: Lookups::default(), live: WeakMap::default() }
+        let changes = watch::Sender::new(());
+        Self { metrics, lookups: Lookups::default(), changes, live: WeakMap::default() }
     }
 
     /// Opens all ports that are not open yet, or none. A pool of the same name goes on: with its
@@ -114,7 +120,7 @@ impl Pools {
             .iter()
             .flat_map(|port| settings.listen.iter().map(|ip| SocketAddr::new(*ip, *port)));
         for (nth, address) in addresses.enumerate() {
-            let open = || -> io::Result<(Arc<TcpListener>, u16)> {
+            let open = || -> io::Result<(Arc<Acceptor>, u16)> {
                 let socket = sockets.open(address, &owner, (&settings.name, nth))?;
                 let port = socket.local_addr()?.port();
                 Ok((socket, port))
@@ -151,8 +157,39 @@ impl Pools {
                 per_address: settings.reservations_per_address,
                 queue: MAX_QUEUE,
             };
-            Rendezvous::new(name, rules, Arc::new(self.metrics.handles(name)))
+            let (changes, metrics) = (self.changes.clone(), Arc::new(self.metrics.handles(name)));
+            Rendezvous::new(name, rules, changes, metrics)
         })
+    }
+
+    /// The names of the pools that a configuration or a session has.
+    pub fn names(&self) -> Vec<String> {
+        self.live.keys()
+    }
+
+    /// Reserves these ports no more, until [`Self::restore`]: another process has them, or shall get them.
+    pub fn withhold(&self, pool: &str, ports: &[u16]) {
+        self.live.get(&pool.to_owned()).iter().for_each(|pool| pool.withhold(ports));
+    }
+
+    /// Reserves these ports again.
+    pub fn restore(&self, pool: &str, ports: &[u16]) {
+        self.live.get(&pool.to_owned()).iter().for_each(|pool| pool.restore(ports));
+    }
+
+    /// Whether no connection for a reservation can arrive at this port any more.
+    pub fn is_idle(&self, pool: &str, port: u16) -> bool {
+        self.live.get(&pool.to_owned()).is_none_or(|pool| pool.is_idle(port))
+    }
+
+    /// Requests that wait for a port of the pool.
+    pub fn queued(&self, pool: &str) -> usize {
+        self.live.get(&pool.to_owned()).map_or(0, |pool| pool.queued())
+    }
+
+    /// Notified when a request waits for a port, and when a reservation has ended.
+    pub fn changes(&self) -> watch::Receiver<()> {
+        self.changes.subscribe()
     }
 
     /// Removes the metrics of pools that no configuration and no session has any more.
@@ -201,7 +238,9 @@ impl Pool {
                     }
                     Some(proxy) => {
                         let arrived = proxied(port, rendezvous.clone());
-                        proxy.accept(&socket, until, &stop, arrived).await;
+                        // Its owner's session is there as long as it can be served.
+                        let stop = (&stop, &TaskTracker::new());
+                        proxy.accept(&socket, until, stop, arrived).await;
                     }
                 }
             });
@@ -254,7 +293,7 @@ impl Pool {
     }
 }
 
-async fn accept(socket: &TcpListener, port: u16, rendezvous: &Arc<Rendezvous>) {
+async fn accept(socket: &Acceptor, port: u16, rendezvous: &Arc<Rendezvous>) {
     loop {
         let (tcp, peer) = net::accept(socket).await;
         rendezvous.arrived(port, peer, tcp);

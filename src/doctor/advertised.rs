@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream, lookup_host};
+use tokio::net::{TcpStream, lookup_host};
 use tokio::time::timeout;
 
 use super::finding::Findings;
@@ -15,7 +15,7 @@ use super::reach::{self, Attempt};
 use super::running::RunningGateway;
 use crate::config::Compiled;
 use crate::data::{Advertise, Host, PoolSettings, Ports};
-use crate::net::{accept, listen};
+use crate::net::{Acceptor, accept, listen};
 
 /// For the whole way there and back.
 const TIMEOUT: Duration = Duration::from_secs(3);
@@ -107,7 +107,8 @@ async fn try_way(
         };
     }
     let own = pool.listen.iter().filter(|ip| ip.is_ipv4() == to.is_ipv4());
-    let listeners: Result<Vec<_>, _> = own.map(|ip| listen(SocketAddr::new(*ip, port))).collect();
+    let listeners: Result<Vec<_>, _> =
+        own.map(|ip| listen(SocketAddr::new(*ip, port)).map(Acceptor::new)).collect();
     match listeners {
         Ok(listeners) => send_token(listeners, to).await,
         Err(error) => Outcome::NoPort(error.kind()),
@@ -115,7 +116,7 @@ async fn try_way(
 }
 
 /// Connects and sends random bytes, for which the listeners wait.
-async fn send_token(listeners: Vec<TcpListener>, to: SocketAddr) -> Outcome {
+async fn send_token(listeners: Vec<Acceptor>, to: SocketAddr) -> Outcome {
     let token: [u8; TOKEN_LENGTH] = rand::random();
     let arrived = join_all(listeners.iter().map(|listener| async {
         let waited = timeout(TIMEOUT, async {
@@ -205,6 +206,7 @@ mod tests {
     #[tokio::test]
     async fn a_connection_that_arrives_elsewhere_is_noticed() {
         let local: SocketAddr = "127.0.0.1:0".parse().unwrap();
+        let listen = |at| listen(at).map(Acceptor::new);
         let (here, elsewhere) = (listen(local).unwrap(), listen(local).unwrap());
         let (to, other) = (here.local_addr().unwrap(), elsewhere.local_addr().unwrap());
         assert_eq!(send_token(vec![here], to).await, Outcome::Arrived);

@@ -5,6 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
+use super::carried::Arrival;
 use super::expectation::Expectation;
 use super::file_key::FileKey;
 use super::saved::SavedTally;
@@ -47,8 +48,16 @@ impl Entry {
         overdue || tally.window != window
     }
 
-    /// Counts a file; returns whether that has changed what is to be saved.
-    pub(super) fn arrived(&self, key: FileKey, path: &[u8], now: Timestamp) -> bool {
+    /// Counts a file that has arrived or got another name; returns whether that has changed what is to be saved.
+    pub(super) fn counted(&self, arrival: &Arrival<'_>) -> bool {
+        let Arrival { key, from, path, at } = *arrival;
+        match from {
+            None => self.arrived(key, path, at),
+            Some(from) => self.renamed(from, key, path, at),
+        }
+    }
+
+    fn arrived(&self, key: FileKey, path: &[u8], now: Timestamp) -> bool {
         let mut tally = self.lock();
         self.advance_to(&mut tally, now);
         let (name, at_least) = (&self.expectation.name, self.expectation.at_least);
@@ -61,8 +70,7 @@ impl Entry {
         !tally.is_ahead
     }
 
-    /// Returns whether that has changed what is to be saved.
-    pub(super) fn renamed(&self, from: FileKey, to: FileKey, path: &[u8], now: Timestamp) -> bool {
+    fn renamed(&self, from: FileKey, to: FileKey, path: &[u8], now: Timestamp) -> bool {
         let mut tally = self.lock();
         self.advance_to(&mut tally, now);
         tally.renamed(from, to, path);

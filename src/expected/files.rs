@@ -3,21 +3,25 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 use std::time::Duration;
 
 use jiff::Timestamp;
 
+use super::carried::{Arrival, CarriedArrival, CarriedFiles};
 use super::entry::Entry;
 use super::expectation::Expectation;
 use super::file_key::FileKey;
-use super::saved::SavedTally;
+use super::saved::{SavedEntry, SavedTally};
 use super::view::ExpectedView;
 use crate::op::RemotePath;
 use crate::policy::{Names, SessionFacts};
 
 /// How late the log may tell that files are overdue.
 const TICK: Duration = Duration::from_secs(1);
+/// Arrivals that wait for the process that has taken over; it reads them every second. Further ones are lost,
+/// so that it may tell files as overdue that have arrived, never the other way round.
+const FORWARDED_MAX: usize = 10_000;
 
 /// The entries of the configuration in force, with what has arrived.
 #[derive(Default)]
@@ -27,6 +31,8 @@ pub struct ExpectedFiles {
     changed: AtomicBool,
     /// From before a restart, by name.
     restored: RwLock<HashMap<String, SavedTally>>,
+    /// Another process has taken over, and counts what arrives here.
+    forwarded: Mutex<Option<Vec<CarriedArrival>>>,
 }
 
 /// Counts the files of one session.
@@ -92,6 +98,67 @@ impl ExpectedFiles {
         self.changed.store(true, Ordering::Relaxed);
     }
 
+    /// What another process goes on with. From now on, arrivals are kept for [`Self::take_forwarded`].
+    pub fn begin_forwarding(&self) -> CarriedFiles {
+        let mut forwarded = self.forwarded();
+        *forwarded = Some(Vec::new());
+        CarriedFiles(self.entries().iter().map(|entry| SavedEntry::from(&entry.saved())).collect())
+    }
+
+    /// The other process did not take over: this one counts again.
+    pub fn end_forwarding(&self) {
+        let mut forwarded = self.forwarded();
+        let missed = forwarded.take().unwrap_or_default();
+        self.count(&missed);
+    }
+
+    /// What has arrived since the last time, for the process that has taken over.
+    pub fn take_forwarded(&self) -> Vec<CarriedArrival> {
+        self.forwarded().as_mut().map(std::mem::take).unwrap_or_default()
+    }
+
+    /// Goes on with what has arrived in another process, at [`Self::put_in_force`].
+    pub fn import(&self, carried: CarriedFiles) {
+        let now = Timestamp::now();
+        self.restore(carried.0.into_iter().filter_map(|entry| entry.tally(now)).collect());
+    }
+
+    /// Counts what has arrived in a process before this one.
+    pub fn learn(&self, arrivals: Vec<CarriedArrival>) {
+        match &mut *self.forwarded() {
+            Some(forwarded) => forwarded.extend(arrivals),
+            None => self.count(&arrivals),
+        }
+    }
+
+    fn count(&self, arrivals: &[CarriedArrival]) {
+        for carried in arrivals {
+            if let Some(arrival) = carried.decode() {
+                self.change(|entry| {
+                    entry.expectation.name == carried.name && entry.counted(&arrival)
+                });
+            }
+        }
+    }
+
+    /// Counts a file for the entries that `what` returns an arrival for, or keeps it for the process that does.
+    fn note<'a>(&self, what: impl Fn(&Entry) -> Option<Arrival<'a>>) {
+        let mut forwarded = self.forwarded();
+        let Some(forwarded) = &mut *forwarded else {
+            self.change(|entry| what(entry).is_some_and(|arrival| entry.counted(&arrival)));
+            return;
+        };
+        let entries = self.entries();
+        let arrivals = entries.iter().filter_map(|entry| {
+            what(entry).map(|arrival| CarriedArrival::new(&entry.expectation.name, &arrival))
+        });
+        forwarded.extend(arrivals.take(FORWARDED_MAX.saturating_sub(forwarded.len())));
+    }
+
+    fn forwarded(&self) -> MutexGuard<'_, Option<Vec<CarriedArrival>>> {
+        self.forwarded.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn change(&self, change: impl Fn(&Entry) -> bool) {
         // Each of them.
         let changed = self.entries().iter().filter(|entry| change(entry)).count();
@@ -122,9 +189,9 @@ impl SessionFiles {
         }
         let Some(spelled) = self.spelled(path) else { return };
         let key = FileKey::new(&self.facts, &spelled);
-        self.files.change(|entry| {
-            entry.expectation.covers(&self.facts, self.names, &spelled)
-                && entry.arrived(key, path, now)
+        self.files.note(|entry| {
+            let covers = entry.expectation.covers(&self.facts, self.names, &spelled);
+            covers.then_some(Arrival { key, from: None, path, at: now })
         });
     }
 
@@ -134,13 +201,10 @@ impl SessionFiles {
         }
         let (Some(old), Some(new)) = (self.spelled(from), self.spelled(to)) else { return };
         let keys = [&old, &new].map(|path| FileKey::new(&self.facts, path));
-        self.files.change(|entry| {
+        self.files.note(|entry| {
             let covers = |path: &[u8]| entry.expectation.covers(&self.facts, self.names, path);
-            match (covers(&old), covers(&new)) {
-                (_, false) => false,
-                (false, true) => entry.arrived(keys[1], to, now),
-                (true, true) => entry.renamed(keys[0], keys[1], to, now),
-            }
+            let from = covers(&old).then_some(keys[0]);
+            covers(&new).then_some(Arrival { key: keys[1], from, path: to, at: now })
         });
     }
 

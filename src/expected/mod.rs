@@ -1,6 +1,7 @@
 //! Files that partners are expected to deliver (`expect`): what has arrived in each window, and what is
 //! overdue.
 
+mod carried;
 mod entry;
 mod expectation;
 mod file_key;
@@ -14,6 +15,7 @@ mod tally;
 mod tests;
 mod view;
 
+pub use carried::{CarriedArrival, CarriedFiles};
 pub use expectation::Expectation;
 pub use files::{ExpectedFiles, SessionFiles};
 pub use metrics::register_metrics;

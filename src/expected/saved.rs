@@ -19,7 +19,7 @@ pub(super) struct SavedTally {
 }
 
 /// The same as JSON; times in seconds since 1970.
-#[derive(Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(super) struct SavedEntry {
     name: String,
     counts: String,
@@ -31,25 +31,37 @@ pub(super) struct SavedEntry {
     last: Option<(i64, SavedPath)>,
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize)]
 #[serde(untagged)]
-enum SavedPath {
+pub(super) enum SavedPath {
     Text(String),
     /// It is not UTF-8.
     Bytes(Vec<u8>),
+}
+
+impl From<Vec<u8>> for SavedPath {
+    fn from(path: Vec<u8>) -> Self {
+        match String::from_utf8(path) {
+            Ok(text) => Self::Text(text),
+            Err(error) => Self::Bytes(error.into_bytes()),
+        }
+    }
+}
+
+impl SavedPath {
+    pub(super) fn as_bytes(&self) -> &[u8] {
+        match self {
+            Self::Text(text) => text.as_bytes(),
+            Self::Bytes(bytes) => bytes,
+        }
+    }
 }
 
 impl From<&SavedTally> for SavedEntry {
     fn from(saved: &SavedTally) -> Self {
         let SavedTally { name, counts, schedule, tally } = saved;
         let arrived = tally.arrivals.iter().map(|(key, at)| (key.to_hex(), at.as_second()));
-        let last = tally.last.as_ref().map(|last| {
-            let path = match String::from_utf8(last.path.clone()) {
-                Ok(text) => SavedPath::Text(text),
-                Err(error) => SavedPath::Bytes(error.into_bytes()),
-            };
-            (last.at.as_second(), path)
-        });
+        let last = tally.last.as_ref().map(|last| (last.at.as_second(), last.path.clone().into()));
         Self {
             name: name.clone(),
             counts: counts.clone(),
@@ -74,13 +86,9 @@ impl SavedEntry {
         let arrivals = arrivals.collect::<Option<HashMap<_, _>>>()?;
         let last = match self.last {
             None => None,
-            Some((seconds, path)) => Some(LastFile {
-                at: at(seconds)?,
-                path: match path {
-                    SavedPath::Text(text) => text.into_bytes(),
-                    SavedPath::Bytes(bytes) => bytes,
-                },
-            }),
+            Some((seconds, path)) => {
+                Some(LastFile { at: at(seconds)?, path: path.as_bytes().to_vec() })
+            }
         };
         let is_ahead = window.start > now && arrivals.is_empty();
         let tally = Tally { window, arrivals, last, told: self.told, is_ahead };

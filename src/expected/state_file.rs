@@ -58,6 +58,11 @@ impl ExpectedStateFile {
         Self { folder: folder.to_owned(), files, failing: AtomicBool::new(false) }
     }
 
+    /// Goes on with the file of a process that writes it no more, and whose arrivals these are.
+    pub fn taken_over(folder: &Path, files: Arc<ExpectedFiles>) -> Self {
+        Self { folder: folder.to_owned(), files, failing: AtomicBool::new(false) }
+    }
+
     /// Saves what has changed, until `end`.
     pub async fn save_until(self: Arc<Self>, end: CancellationToken) {
         while end.run_until_cancelled(sleep(SAVE_INTERVAL)).await.is_some() {

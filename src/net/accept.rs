@@ -4,13 +4,14 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 
+use super::Acceptor;
 use super::stream::prepare;
 
 /// The next connection, with its peer's address (IPv4-mapped ones as IPv4). Skips errors of single
 /// connections; retries when file descriptors run out.
-pub async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
+pub async fn accept(listener: &Acceptor) -> (TcpStream, SocketAddr) {
     let mut logged = false;
     loop {
         match listener.accept().await {

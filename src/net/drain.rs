@@ -37,6 +37,7 @@ pub struct Drain {
     draining: CancellationToken,
     forced: CancellationToken,
     tasks: TaskTracker,
+    accepting: TaskTracker,
     has_cut: Arc<AtomicBool>,
     phase_end: Arc<Mutex<Option<Instant>>>,
 }
@@ -119,6 +120,24 @@ impl Drain {
     /// Runs a task that the drain waits for.
     pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         task::spawn_tracked(&self.tasks, task);
+    }
+
+    /// Runs a task that accepts connections: those that it has accepted are not counted yet.
+    pub fn spawn_accepting(&self, task: impl Future<Output = ()> + Send + 'static) {
+        task::spawn_tracked(&self.accepting, task);
+    }
+
+    /// The tasks of [`Self::spawn_accepting`].
+    pub fn accepting(&self) -> &TaskTracker {
+        &self.accepting
+    }
+
+    /// Resolves when nobody accepts any more, and the last session has ended by itself.
+    pub async fn emptied(&self) {
+        for tasks in [&self.accepting, &self.tasks] {
+            tasks.close();
+            tasks.wait().await;
+        }
     }
 
     /// Notes that a transfer or a request was cut, because the drain was forced.

@@ -4,17 +4,18 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 
 use super::accept::accept;
-use super::task;
-use super::{Drain, Endpoints, ProxyHeader, ProxyProtocol, Refusal, SocketOwner, Sockets};
+use super::{
+    Acceptor, Drain, Endpoints, ProxyHeader, ProxyProtocol, Refusal, SocketOwner, Sockets,
+};
 
 /// A front's listener whose sockets are open.
 pub struct Listener {
     name: String,
-    sockets: Vec<Arc<TcpListener>>,
+    sockets: Vec<Arc<Acceptor>>,
     proxy_protocol: Option<Arc<ProxyProtocol>>,
     drain: Drain,
     handler: Arc<ConnectionHandler>,
@@ -65,16 +66,17 @@ impl Listener {
         bound.map(|address| (self.name.clone(), address)).collect()
     }
 
-    /// Accepts until the drain starts, or `replaced`: another configuration is in force.
-    pub fn serve(self, replaced: &CancellationToken) {
+    /// Accepts until the drain starts, or `until`: another configuration is in force, or another process has
+    /// taken over.
+    pub fn serve(self, until: &CancellationToken) {
         let Self { name, sockets, proxy_protocol, drain, handler } = self;
         for socket in sockets {
-            let (stop, handler) = (drain.token().clone(), handler.clone());
-            let replaced = replaced.clone();
+            let (stop, until) = (drain.token().clone(), until.clone());
+            let handler = handler.clone();
             match proxy_protocol.clone() {
                 None => {
-                    task::spawn(async move {
-                        let accepting = replaced.run_until_cancelled(direct(&socket, &*handler));
+                    drain.spawn_accepting(async move {
+                        let accepting = until.run_until_cancelled(direct(&socket, &*handler));
                         stop.run_until_cancelled(accepting).await;
                     });
                 }
@@ -83,9 +85,11 @@ impl Listener {
                     let handler = move |tcp, from, received| {
                         proxied(&name, &*handler, tcp, from, received);
                     };
-                    task::spawn(async move {
-                        let until = replaced.cancelled();
-                        proxy_protocol.accept(&socket, until, &stop, handler).await;
+                    let headers = drain.accepting().clone();
+                    drain.spawn_accepting(async move {
+                        let until = until.cancelled();
+                        let stop = (&stop, &headers);
+                        proxy_protocol.accept(&socket, until, stop, handler).await;
                     });
                 }
             }
@@ -93,7 +97,7 @@ impl Listener {
     }
 }
 
-async fn direct(socket: &TcpListener, handler: &ConnectionHandler) {
+async fn direct(socket: &Acceptor, handler: &ConnectionHandler) {
     loop {
         let (tcp, peer) = accept(socket).await;
         // Without an address it is closed already.

@@ -1,13 +1,16 @@
 //! Sockets, TLS, SSH streams and draining, shared by fronts and backends; no file transfer protocol.
 
 mod accept;
+mod acceptor;
 mod bind;
 mod buffered;
 mod certificate_end;
 mod connect;
 mod connect_time;
+mod descriptors;
 mod drain;
 mod file_stamp;
+mod gate;
 mod listen;
 mod listening;
 mod poll;
@@ -25,12 +28,15 @@ mod undelivered;
 mod weak_map;
 
 pub use accept::accept;
+pub use acceptor::Acceptor;
 pub use bind::{bind, listen};
 pub use certificate_end::{CertificateEnd, CertificateKind};
 pub use connect::{Connector, Connectors, connect_from};
 pub use connect_time::{ConnectEnd, Connecting};
+pub use descriptors::{receive_descriptors, send_descriptors};
 pub use drain::{Drain, DrainPhase, DrainSettings};
 pub use file_stamp::FileStamp;
+pub use gate::Gate;
 pub use listen::{ListenError, Listener};
 pub use listening::{ListeningSocket, listening_sockets};
 pub use poll::poll_once;
@@ -38,7 +44,7 @@ pub use protection::{Peer, Protection, Protocol};
 pub use proxy_protocol::{Endpoints, HeaderKind, ProxyHeader, ProxyProtocol, Refusal};
 pub use round_trip::round_trip;
 pub use short_sleep::short_sleep;
-pub use sockets::{SocketOwner, Sockets};
+pub use sockets::{OpenSocket, SocketOwner, Sockets};
 pub use stream::{Stream, prepare, reset_on_drop};
 pub use undelivered::undelivered;
 pub use weak_map::WeakMap;

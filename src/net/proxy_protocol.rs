@@ -10,13 +10,14 @@ use std::time::Duration;
 use ipnet::IpNet;
 use prometheus::IntCounter;
 use tokio::io::AsyncReadExt;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use super::accept::accept;
-use super::task;
+use super::{Acceptor, task};
 use crate::wire::proxy::{self, Header, HeaderError, MAX_V2_HEADER};
 
 /// For the whole header: proxies send it as soon as they connect.
@@ -100,13 +101,13 @@ impl ProxyProtocol {
     }
 
     /// Accepts until `until`; at `stop`, connections whose header is incomplete are closed, too. A bounded
-    /// number of tasks read the headers, so a slow proxy delays no other connection. `handler` gets the
-    /// address that each connection really comes from, and must not block.
+    /// number of tasks, which `headers` tracks, read the headers, so a slow proxy delays no other connection.
+    /// `handler` gets the address that each connection really comes from, and must not block.
     pub async fn accept(
         self: &Arc<Self>,
-        socket: &TcpListener,
+        socket: &Acceptor,
         until: impl Future<Output = ()>,
-        stop: &CancellationToken,
+        (stop, headers): (&CancellationToken, &TaskTracker),
         handler: impl Fn(TcpStream, SocketAddr, Result<ProxyHeader, Refusal>) + Clone + Send + 'static,
     ) {
         let mut until = pin!(until);
@@ -124,7 +125,7 @@ impl ProxyProtocol {
                 // The semaphore is never closed.
                 let Ok(permit) = self.pending.clone().acquire_owned().await else { return };
                 let (this, stop, handler) = (self.clone(), stop.clone(), handler.clone());
-                task::spawn(async move {
+                let reading = async move {
                     let received = this.receive(&mut tcp, from);
                     let received = stop.run_until_cancelled(received).await;
                     drop(permit);
@@ -134,7 +135,8 @@ impl ProxyProtocol {
                         this.refused.inc_by(refused.into());
                         handler(tcp, from, received);
                     }
-                });
+                };
+                task::spawn_tracked(headers, reading);
             }
         })
         .await;
@@ -227,12 +229,14 @@ mod tests {
         let stop = CancellationToken::new();
         let mut addresses = Vec::new();
         for _ in 0..2 {
-            let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let socket = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let socket = Acceptor::new(socket);
             addresses.push(socket.local_addr().unwrap());
             let (proxy, sender, until) = (proxy.clone(), sender.clone(), stop.clone());
             tokio::spawn(async move {
                 let sender = move |tcp, from, received| sender.send((tcp, from, received)).unwrap();
-                proxy.accept(&socket, std::future::pending(), &until, sender).await;
+                let stop = (&until, &TaskTracker::new());
+                proxy.accept(&socket, std::future::pending(), stop, sender).await;
             });
         }
         let (address, other) = (addresses[0], addresses[1]);

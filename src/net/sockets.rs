@@ -4,30 +4,49 @@
 use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
+use serde::{Deserialize, Serialize};
 use tokio::net::TcpListener;
 
+use super::Acceptor;
 use super::bind::listen;
 
 /// The open listening sockets of a process. A socket is closed when nothing accepts from it any more.
 #[derive(Default)]
 pub struct Sockets {
     open: Mutex<HashMap<Key, Open>>,
+    /// Opened by the service manager.
+    inherited: Mutex<HashMap<SocketAddr, TcpListener>>,
 }
 
 /// What a socket is for.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum SocketOwner {
     /// Control connections of any listener.
     Listeners,
+    /// `metrics`.
+    Metrics,
+    /// The operators' address.
+    Admin,
     /// Data connections of the pool of this name.
     Pool(String),
 }
 
+/// An open socket, for another process that gets it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OpenSocket {
+    /// What it is for.
+    pub owner: SocketOwner,
+    /// Where it listens.
+    pub at: SocketAddr,
+    key: Key,
+}
+
 /// Where the configuration leaves the port to the kernel, the owner's name and a number tell one socket from
 /// another.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 struct Key {
     address: SocketAddr,
     chosen_for: Option<(SocketOwner, String, usize)>,
@@ -35,7 +54,7 @@ struct Key {
 
 struct Open {
     owner: SocketOwner,
-    socket: Weak<TcpListener>,
+    socket: Weak<Acceptor>,
 }
 
 impl Sockets {
@@ -49,7 +68,7 @@ impl Sockets {
         address: SocketAddr,
         owner: &SocketOwner,
         (name, nth): (&str, usize),
-    ) -> io::Result<Arc<TcpListener>> {
+    ) -> io::Result<Arc<Acceptor>> {
         let chosen_for = (address.port() == 0).then(|| (owner.clone(), name.to_owned(), nth));
         let key = Key { address, chosen_for };
         let mut open = self.lock();
@@ -58,17 +77,78 @@ impl Sockets {
         {
             return if there.owner == *owner { Ok(socket) } else { Err(there.owner.still_uses()) };
         }
-        let socket = listen(address).map_err(|error| {
+        let inherited = self.inherited().remove(&address).map_or_else(|| listen(address), Ok);
+        let socket = inherited.map_err(|error| {
             let is_own = open.iter().any(|(key, open)| {
                 key.address.port() == address.port() && open.socket.strong_count() > 0
             });
             let is_taken = error.kind() == io::ErrorKind::AddrInUse && address.port() != 0;
             if is_taken && is_own { own_address() } else { error }
         })?;
-        let socket = Arc::new(socket);
+        let socket = Arc::new(Acceptor::new(socket));
         let owner = owner.clone();
         open.insert(key, Open { owner, socket: Arc::downgrade(&socket) });
         Ok(socket)
+    }
+
+    /// All of them, with how the configuration finds them.
+    pub fn all(&self) -> Vec<(OpenSocket, Arc<Acceptor>)> {
+        let open = self.lock();
+        let all = open.iter().filter_map(|(key, Open { owner, socket })| {
+            let socket = socket.upgrade()?;
+            let at = socket.local_addr().ok()?;
+            Some((OpenSocket { owner: owner.clone(), at, key: key.clone() }, socket))
+        });
+        all.collect()
+    }
+
+    /// The sockets of a pool at this port.
+    pub fn of_pool(&self, pool: &str, port: u16) -> Vec<Arc<Acceptor>> {
+        let all = self.all().into_iter();
+        let is_there = |it: &OpenSocket| {
+            it.at.port() == port && matches!(&it.owner, SocketOwner::Pool(name) if name == pool)
+        };
+        all.filter(|(it, _)| is_there(it)).map(|(_, socket)| socket).collect()
+    }
+
+    /// Goes on with a socket of another process, which accepts from it until [`Acceptor::resume`]. It is closed
+    /// unless [`Self::open`] asks for it before what is returned is dropped. Must be called within a tokio
+    /// runtime.
+    ///
+    /// # Errors
+    /// When it is no listening TCP socket at the address that it should have.
+    pub fn adopt(&self, open: OpenSocket, socket: OwnedFd) -> io::Result<Arc<Acceptor>> {
+        let socket = std::net::TcpListener::from(socket);
+        if socket.local_addr()? != open.at {
+            return Err(io::Error::other(format!(
+                "a socket that was passed is not at {}",
+                open.at
+            )));
+        }
+        // Both processes share the flag: it must never be cleared.
+        socket.set_nonblocking(true)?;
+        let socket = Arc::new(Acceptor::paused(TcpListener::from_std(socket)?));
+        let OpenSocket { owner, key, .. } = open;
+        self.lock().insert(key, Open { owner, socket: Arc::downgrade(&socket) });
+        Ok(socket)
+    }
+
+    /// The service manager has opened this socket: [`Self::open`] finds it by its address. Must be called within
+    /// a tokio runtime.
+    pub fn inherit(&self, socket: std::net::TcpListener) -> io::Result<()> {
+        socket.set_nonblocking(true)?;
+        let at = socket.local_addr()?;
+        self.inherited().insert(at, TcpListener::from_std(socket)?);
+        Ok(())
+    }
+
+    /// Closes inherited sockets that nobody has opened; returns their addresses.
+    pub fn not_inherited(&self) -> Vec<SocketAddr> {
+        self.inherited().drain().map(|(at, _)| at).collect()
+    }
+
+    fn inherited(&self) -> MutexGuard<'_, HashMap<SocketAddr, TcpListener>> {
+        self.inherited.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Forgets closed sockets.
@@ -92,6 +172,8 @@ impl SocketOwner {
     fn still_uses(&self) -> io::Error {
         let user = match self {
             Self::Listeners => "a listener of the configuration in force has it".to_owned(),
+            Self::Metrics => "metrics.address of the configuration in force has it".to_owned(),
+            Self::Admin => "admin.address of the configuration in force has it".to_owned(),
             Self::Pool(pool) => format!("data_ports.{pool} of the configuration in force has it"),
         };
         let message = format!(

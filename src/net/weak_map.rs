@@ -18,6 +18,18 @@ impl<K: Clone + Eq + Hash, V> WeakMap<K, V> {
         })
     }
 
+    /// The value of this key, if somebody has it.
+    pub fn get(&self, key: &K) -> Option<Arc<V>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(key).and_then(Weak::upgrade)
+    }
+
+    /// The keys whose values somebody has.
+    pub fn keys(&self) -> Vec<K> {
+        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let live = known.iter().filter(|(_, value)| value.strong_count() > 0);
+        live.map(|(key, _)| key.clone()).collect()
+    }
+
     /// Forgets the keys whose values nobody has any more, and calls `ended` with each.
     pub fn forget_ended(&self, ended: impl Fn(&K)) {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);

@@ -83,9 +83,7 @@ async fn session(folder: &std::path::Path) -> Session {
         policy: None,
         policy_limits: Default::default(),
         limits: Limits::default(),
-        expected: Default::default(),
         metrics: metrics(),
-        expected: Default::default(),
         audit: Default::default(),
     };
     let peer = "127.0.0.1:1".parse().expect("an address");

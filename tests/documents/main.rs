@@ -90,6 +90,9 @@ fn the_runbook_quotes_every_message_and_no_other() {
         "BindError",
         "ListenError",
         "OpenError",
+        "TakeOverError",
+        "AskError",
+        "NotTaken",
     ]));
     let runbook = read("docs/runbook.md");
     let quoted: BTreeSet<_> =

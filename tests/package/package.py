@@ -185,6 +185,55 @@ def check_reload(machine, pid):
     expect(check_service(machine) == pid, "a reload is no restart")
 
 
+def check_restart(machine, pid):
+    """Another process takes over, and is the service's main process, which systemd watches."""
+    restarted = machine.run("runuser", "-u", "lockgate", "--", "lockgate", "restart")
+    new = machine.show("lockgate", "MainPID")
+    expect(new != pid and f"process {new} has taken over" in restarted, f"the main process {new}, before {pid}: {restarted}")
+    wait_for("the end of the old process", lambda: not process_runs(machine, pid))
+    expect(check_service(machine) == new, "the main process")
+    expect(machine.show("lockgate", "NRestarts") == "0", "systemd started it again")
+    journal = machine.run("journalctl", "--no-pager")
+    expect("is not our child" not in journal, "systemd will not notice its end")
+    return new
+
+
+def process_runs(machine, pid):
+    return subprocess.run(machine.inside("kill", "-0", pid), capture_output=True, timeout=20).returncode == 0
+
+
+def check_sockets(machine):
+    """systemd opens the control port, the service needs no capability, and another process takes over."""
+    unit = (ROOT / "deploy/systemd/lockgate.socket").read_text()
+    unit = unit.replace("ListenStream=0.0.0.0:21", "ListenStream=127.0.0.1:21").replace("ListenStream=[::]:21\n", "")
+    machine.path("/etc/systemd/system/lockgate.socket").write_text(unit)
+    machine.path("/etc/systemd/system/lockgate.service.d/socket.conf").write_text(
+        "[Service]\nAmbientCapabilities=\nCapabilityBoundingSet=\n")
+    machine.run("systemctl", "daemon-reload")
+    machine.run("systemctl", "stop", "lockgate")
+    machine.run("systemctl", "start", "lockgate.socket")
+    # The first connection starts it.
+    transfer(machine)
+    before = machine.show("lockgate", "MainPID")
+    machine.run("runuser", "-u", "lockgate", "--", "lockgate", "restart")
+    expect(machine.show("lockgate", "MainPID") != before, "the main process")
+    transfer(machine)
+    machine.run("systemctl", "stop", "lockgate.socket", "lockgate.service")
+    for name in ["lockgate.socket", "lockgate.service.d/socket.conf"]:
+        machine.path(f"/etc/systemd/system/{name}").unlink()
+    machine.run("systemctl", "daemon-reload")
+    machine.run("systemctl", "start", "lockgate")
+
+
+def check_upgrade(machine):
+    """Keeps what the administrator changed; the new program takes over."""
+    before = machine.show("lockgate", "MainPID")
+    told = machine.run("dpkg", "--install", "/tmp/lockgate.deb")
+    new = check_service(machine)
+    expect(new != before and f"process {new} has taken over" in told, f"{before}, {new}: {told}")
+    transfer(machine)
+
+
 def check_bad_configuration(machine):
     """Started once, not again and again."""
     file = machine.path("/etc/lockgate/lockgate.yaml")
@@ -248,13 +297,13 @@ def serve(package, folder):
             pid = check_service(machine)
             transfer(machine)
             check_reload(machine, pid)
+            pid = check_restart(machine, pid)
+            transfer(machine)
             check_watchdog(machine, pid)
             transfer(machine)
             check_bad_configuration(machine)
-            # An upgrade keeps what the administrator changed, and starts the new program.
-            machine.run("dpkg", "--install", "/tmp/lockgate.deb")
-            check_service(machine)
-            transfer(machine)
+            check_upgrade(machine)
+            check_sockets(machine)
             machine.run("systemctl", "stop", "lockgate")
             expect(machine.show("lockgate", "Result") == "success", f"its end: {machine.show('lockgate', 'Result')}")
             machine.run("systemctl", "start", "lockgate")

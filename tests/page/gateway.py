@@ -83,7 +83,7 @@ class Gateway:
             "policy": {"rules": [
                 {"name": "nothing-is-deleted", "match": {"paths": ["/in/**"]}, "deny": ["delete"]},
                 {"name": "rest", "allow": "all"},
-            ]},
+            ], "limits": [{"name": "each-user", "bytes_per_day": "100MiB", "sessions": 40}]},
             "expect": [
                 {"name": "orders", "path": "/in/*.csv", "at_least": 2, "from": hours(-3), "by": hours(3)},
                 {"name": "statements", "path": "/never/*", "from": hours(-3), "by": hours(1)},

@@ -18,7 +18,7 @@ from checks import ROOT, expect, run, wait_for
 PASSWORD = "Secret.123"
 HOOK = ROOT / "docs/examples/login_hook.py"
 SESSIONS_MAX = 40
-SESSIONS_PER_ADDRESS_MAX = 29
+SESSIONS_PER_ADDRESS_MAX = 27
 DATA_PORTS = 8
 UPLOAD_SECONDS = 12
 

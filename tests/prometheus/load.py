@@ -195,8 +195,8 @@ def stray(gateway):
 
 
 def hold_sessions(gateway, open_now):
-    """Idle sessions, up to 90 % of the limit: 11 of one user, who may have 12, and most of one address."""
-    count = int(SESSIONS_MAX * 0.9) - open_now
+    """Idle sessions, up to 85 % of the limit: 11 of one user, who may have 12, and most of one address."""
+    count = int(SESSIONS_MAX * 0.85) - open_now
     return [plain(gateway, "carol" if number < 11 else "alice", source="127.0.1.1") for number in range(count)]
 
 

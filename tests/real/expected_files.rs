@@ -20,7 +20,7 @@ use crate::support::{PASSWORD, USER, argon2_hash, ports};
 const TIMEOUT: Duration = Duration::from_secs(15);
 
 /// "HH:MM" in UTC, so many hours from now.
-fn time_of_day(hours: i64) -> String {
+pub(crate) fn time_of_day(hours: i64) -> String {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("a clock").as_secs();
     let minutes = (i64::try_from(now / 60).expect("a time") + hours * 60).rem_euclid(24 * 60);
     format!("{:02}:{:02}", minutes / 60, minutes % 60)

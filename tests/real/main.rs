@@ -34,4 +34,5 @@ mod reload;
 mod servers_direct;
 mod ssh_certificates;
 mod support;
+mod take_over;
 mod volume;

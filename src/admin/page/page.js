@@ -53,7 +53,7 @@ async function update() {
   show(overview);
 }
 
-function show({ status, sessions, transfers, throughput, ports, backends, failures, bans, certificates, expected }) {
+function show({ status, sessions, transfers, throughput, ports, backends, failures, bans, certificates, expected, limits }) {
   const { sections } = page;
   setText($("version"), status.version);
   showTiles(status, expected.expected);
@@ -68,6 +68,7 @@ function show({ status, sessions, transfers, throughput, ports, backends, failur
   setText($("bans-count"), bans.bans.length ? plural(bans.bans.length, "address", "addresses") : "");
   sections.listeners.update(status.listeners);
   sections.expected.update(expected.expected);
+  sections.limits.update(limits.limits);
   showDrain(status.drain);
   sections.certificates.update(certificates.certificates);
 }

@@ -142,6 +142,17 @@ function makeSections() {
       { label: "Last file", wide: true, text: (row) => (row.last_file ? `${clock(row.last_file.at)} ${row.last_file.path}` : "–") },
     ],
   });
+  const limits = new Table($("limits"), {
+    caption: "Limits of users and their use",
+    key: (row) => `${row.limit} ${row.kind}`,
+    empty: "The configuration has no limits of users (policy.limits).",
+    columns: [
+      { ...named("Limit", "limit"), main: true },
+      named("Of", "kind"),
+      { label: "Used", number: true, draw: drawUse, sort: (row) => row.used / row.max },
+      { label: "At most", number: true, text: (row) => amount(row.kind, row.max), sort: (row) => row.max },
+    ],
+  });
   const certificates = new Table($("certificates"), {
     caption: "Certificates that the configuration names",
     key: (row) => `${row.used_by} ${row.kind} ${row.file}`,
@@ -156,7 +167,7 @@ function makeSections() {
   });
   const chart = new Chart($("throughput"));
   const ports = new PortMap($("ports-legend"), $("ports"));
-  return { transfers, sessions, backends, failures, bans, listeners, expected, certificates, chart, ports };
+  return { transfers, sessions, backends, failures, bans, listeners, expected, limits, certificates, chart, ports };
 }
 
 function drawState(cell, session) {
@@ -176,6 +187,23 @@ function drawExpectedState(cell, entry) {
   if (!cell.firstChild) cell.append(element("span"));
   const kind = { complete: "good", overdue: "bad", late: "warn" }[entry.state] ?? "plain";
   setBadge(cell.firstChild, kind, entry.state);
+}
+
+function amount(kind, value) {
+  if (/bandwidth$/.test(kind)) return rate(value);
+  if (/bytes/.test(kind)) return bytes(value);
+  return kind === "operations" ? `${Number(value.toFixed(1))}/s` : Number(value.toFixed(1)).toLocaleString("en");
+}
+
+function drawUse(cell, { limit, kind, used, max }) {
+  if (!cell.firstChild) {
+    cell.append(element("span", { class: "num" }), element("meter", { min: "0", max: "1", low: "0.7", high: "0.9", optimum: "0" }));
+  }
+  const [text, bar] = cell.children;
+  const part = max > 0 ? used / max : 1;
+  setText(text, `${amount(kind, used)} (${percent(part)})`);
+  setAttribute(bar, "aria-label", `${limit}, ${kind}: ${percent(part)} used`);
+  bar.value = Math.min(1, part);
 }
 
 // As `lockgate check` warns.

@@ -56,6 +56,20 @@ impl<K: Copy + Eq + Hash> Failures<K> {
         self.of_key.remove(key);
     }
 
+    /// The times of each key, the oldest first; some may no longer count.
+    pub(super) fn all(&self) -> impl Iterator<Item = (&K, &VecDeque<Instant>)> {
+        self.of_key.iter()
+    }
+
+    /// Sets the times of a key, the oldest first.
+    pub(super) fn set(&mut self, key: K, mut times: VecDeque<Instant>) {
+        let surplus = times.len().saturating_sub(self.count_max as usize);
+        times.drain(..surplus);
+        if !times.is_empty() {
+            self.of_key.insert(key, times);
+        }
+    }
+
     pub(super) fn len(&self) -> usize {
         self.of_key.len()
     }

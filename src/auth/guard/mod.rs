@@ -1,6 +1,7 @@
 //! The guard against guessing: failed logins delay the next ones, by source and by user, and ban a source for
 //! a time.
 
+mod carried;
 mod failures;
 mod metrics;
 mod settings;
@@ -17,6 +18,7 @@ use prometheus::Registry;
 use tokio::time::Instant;
 
 use super::Source;
+pub use carried::CarriedGuard;
 use failures::Failures;
 use metrics::Counters;
 pub use settings::GuardSettings;
@@ -38,7 +40,7 @@ const DELAY_MAX: Duration = Duration::from_secs(5);
 /// Failures of a user that are counted: those of the longest delay.
 const USER_FAILURES_MAX: u32 = 16;
 
-/// Counts failed logins. Its state is bounded, and lost with the process.
+/// Counts failed logins. Its state is bounded, and lost with the process, unless another takes over.
 pub struct LoginGuard {
     settings: RwLock<Arc<GuardSettings>>,
     state: Mutex<State>,

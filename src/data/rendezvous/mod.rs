@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant, SystemTime};
 
 use tokio::net::TcpStream;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
@@ -57,6 +57,8 @@ pub(super) struct Rendezvous {
     epoch: AtomicU64,
     /// Where the last of them accepts.
     accepting: Mutex<HashSet<SocketAddr>>,
+    /// A request waits for a port, or a reservation has ended.
+    changes: watch::Sender<()>,
     metrics: Arc<Handles>,
 }
 
@@ -119,7 +121,12 @@ pub enum Exhausted {
 
 impl Rendezvous {
     /// Starts without ports.
-    pub(super) fn new(pool: &str, rules: Rules, metrics: Arc<Handles>) -> Self {
+    pub(super) fn new(
+        pool: &str,
+        rules: Rules,
+        changes: watch::Sender<()>,
+        metrics: Arc<Handles>,
+    ) -> Self {
         Self {
             table: Mutex::new(Table::new(rules)),
             active: Mutex::default(),
@@ -127,6 +134,7 @@ impl Rendezvous {
             pool: pool.to_owned(),
             epoch: AtomicU64::new(0),
             accepting: Mutex::default(),
+            changes,
             metrics,
         }
     }
@@ -241,6 +249,7 @@ impl Rendezvous {
             return Err(Exhausted::QueueFull { pool, ports });
         };
         let mut queued = Queued { rendezvous: self.clone(), client, lease };
+        self.changes.send_replace(());
         self.metrics.queued.set(self.table().queued() as i64);
         let leased = timeout(limit, async {
             loop {
@@ -346,6 +355,26 @@ impl Rendezvous {
 
     pub(super) fn fullness(&self) -> f64 {
         self.table().fullness(Instant::now())
+    }
+
+    /// See [`Table::withhold`].
+    pub(super) fn withhold(&self, ports: &[u16]) {
+        self.table().withhold(ports);
+    }
+
+    /// See [`Table::restore`].
+    pub(super) fn restore(&self, ports: &[u16]) {
+        self.table().restore(Instant::now(), ports);
+    }
+
+    /// See [`Table::is_idle`].
+    pub(super) fn is_idle(&self, port: u16) -> bool {
+        self.table().is_idle(Instant::now(), port)
+    }
+
+    /// Requests that wait for a port.
+    pub(super) fn queued(&self) -> usize {
+        self.table().queued()
     }
 
     pub(super) fn view(&self, ports: &[u16]) -> PoolView {

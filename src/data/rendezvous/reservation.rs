@@ -132,6 +132,8 @@ impl Drop for Reservation {
         let mut table = self.rendezvous.table();
         table.release(Instant::now(), &self.lease, self.connected);
         self.rendezvous.metrics.reserved.set(table.reserved() as i64);
+        drop(table);
+        self.rendezvous.changes.send_replace(());
     }
 }
 

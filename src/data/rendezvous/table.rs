@@ -4,7 +4,7 @@ mod arrivals;
 mod fullness;
 
 use std::collections::hash_map::Entry;
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -56,6 +56,8 @@ pub(super) struct Table<C, L> {
     rules: Rules,
     /// In order.
     ports: Vec<u16>,
+    /// Of them, those that are not reserved: another process has them, or shall get them.
+    withheld: HashSet<u16>,
     slots: HashMap<Key, Slot<C, L>>,
     quarantines: HashMap<Key, Vec<Quarantine>>,
     reserved: usize,
@@ -102,6 +104,7 @@ impl<C, L: Clone + PartialEq> Table<C, L> {
         Self {
             rules,
             ports: Vec::new(),
+            withheld: HashSet::new(),
             slots: HashMap::new(),
             quarantines: HashMap::new(),
             reserved: 0,
@@ -118,8 +121,33 @@ impl<C, L: Clone + PartialEq> Table<C, L> {
     pub(super) fn put_in_force(&mut self, now: Instant, ports: Vec<u16>, per_address: usize) {
         self.ports = ports;
         self.rules.per_address = per_address;
+        self.offer_to_all(now);
+    }
+
+    fn offer_to_all(&mut self, now: Instant) {
         let waiting: Vec<_> = self.queues.keys().copied().collect();
         waiting.into_iter().for_each(|client| self.offer(now, client));
+    }
+
+    /// Reserves these ports no more, until [`Self::restore`]; reservations that they have go on.
+    pub(super) fn withhold(&mut self, ports: &[u16]) {
+        self.withheld.extend(ports);
+    }
+
+    /// Reserves these ports again.
+    pub(super) fn restore(&mut self, now: Instant, ports: &[u16]) {
+        ports.iter().for_each(|port| {
+            self.withheld.remove(port);
+        });
+        self.offer_to_all(now);
+    }
+
+    /// Whether no connection for a reservation can arrive at this port any more.
+    pub(super) fn is_idle(&self, now: Instant, port: u16) -> bool {
+        let is_late = |(key, of_key): (&Key, &Vec<Quarantine>)| {
+            key.port == port && of_key.iter().any(|one| one.until > now)
+        };
+        !self.is_awaited(port) && !self.quarantines.iter().any(is_late)
     }
 
     pub(super) fn ports(&self) -> &[u16] {
@@ -263,6 +291,9 @@ impl<C, L: Clone + PartialEq> Table<C, L> {
         let (before, after) = self.ports.split_at(start.min(self.ports.len()));
         let mut last_resort = None;
         for (tried, port) in after.iter().chain(before).enumerate() {
+            if self.withheld.contains(port) {
+                continue;
+            }
             let key = Key { port: *port, client };
             let mut quarantines = self.quarantines(now, &key);
             let is_ambiguous = |expected: &ExpectedSession<L>| {

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use rustls::pki_types::CertificateDer;
-use rustls::server::{ProducesTickets, StoresServerSessions};
+use rustls::server::StoresServerSessions;
 use rustls::{HandshakeKind, ServerConfig};
 use socket2::SockRef;
 use tokio::net::TcpStream;
@@ -22,7 +22,7 @@ use super::ticket::{
     self, LookupRecorder, OwnedTicketer, ReadOnlyStore, SessionId, SessionIdIndex, SessionStore,
     TicketOwner,
 };
-use super::ticketer;
+use super::ticketer::WeeklyTicketer;
 use crate::net::Stream;
 use crate::net::buffered::{BufferedTcp, DATA_BUFFER_SIZE};
 
@@ -48,7 +48,7 @@ pub struct ServerTls {
 
 /// The key of a listener's tickets, and the sessions that resume with them.
 struct Lasting {
-    ticketer: Arc<dyn ProducesTickets>,
+    ticketer: Arc<WeeklyTicketer>,
     session_ids: Arc<SessionIdIndex>,
     sessions: Sessions,
 }
@@ -131,7 +131,7 @@ impl ServerTls {
             certificates,
             client_auth,
             lasting: Arc::new(Lasting {
-                ticketer: ticketer::weekly()?,
+                ticketer: Arc::new(WeeklyTicketer::new()?),
                 session_ids: Arc::default(),
                 sessions: Sessions::default(),
             }),
@@ -142,6 +142,17 @@ impl ServerTls {
     /// their later data connections.
     pub fn continues(&mut self, previous: &Self) {
         self.lasting = previous.lasting.clone();
+    }
+
+    /// The keys of the session tickets, for the process that takes over: secret.
+    pub fn ticket_keys(&self) -> serde_json::Value {
+        self.lasting.ticketer.export()
+    }
+
+    /// Goes on with the keys of the process before. Returns whether they are complete; otherwise it keeps its
+    /// own.
+    pub fn set_ticket_keys(&self, exported: &serde_json::Value) -> bool {
+        self.lasting.ticketer.import(exported)
     }
 
     /// TLS for a new control session.

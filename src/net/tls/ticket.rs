@@ -261,7 +261,7 @@ mod tests {
 
     #[test]
     fn a_ticket_names_its_owner() {
-        let shared = crate::net::tls::ticketer::weekly().unwrap();
+        let shared = Arc::new(crate::net::tls::ticketer::WeeklyTicketer::new().unwrap());
         let alice = OwnedTicketer::new(
             shared.clone(),
             TicketOwner { session: [1; 16], connection: [3; 16] },
@@ -279,7 +279,7 @@ mod tests {
 
     #[test]
     fn a_full_handshake_records_the_offered_ticket() {
-        let shared = crate::net::tls::ticketer::weekly().unwrap();
+        let shared = Arc::new(crate::net::tls::ticketer::WeeklyTicketer::new().unwrap());
         let made = || OwnedTicketer::new(shared.clone(), TicketOwner::control([1; 16]));
         let ticket = made().encrypt(b"secrets").unwrap();
         let full = made().without_resumption();

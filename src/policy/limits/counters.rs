@@ -138,6 +138,23 @@ impl Counters {
         table.idle = table.counters.len();
     }
 
+    /// Changes what was used today: another process has counted it.
+    pub(super) fn add_used(&self, key: Key, bytes: i64, files: i64, today: Day) {
+        let mut table = self.lock();
+        let Table { counters, idle, .. } = &mut *table;
+        let is_full = *idle >= IDLE_MAX;
+        let counter = match counters.entry(key) {
+            hash_map::Entry::Vacant(_) if is_full => return,
+            hash_map::Entry::Vacant(free) => {
+                *idle += 1;
+                free.insert(Entry::default()).counter.clone()
+            }
+            hash_map::Entry::Occupied(known) => known.get().counter.clone(),
+        };
+        drop(table);
+        counter.today.add_signed(bytes, files, today);
+    }
+
     fn lock(&self) -> MutexGuard<'_, Table> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -3,6 +3,7 @@
 
 mod applied;
 mod bucket;
+mod carried;
 mod counters;
 mod metrics;
 mod quota;
@@ -17,6 +18,7 @@ mod usage;
 
 use std::sync::Arc;
 
+pub use carried::{CarriedUse, KnownUse};
 pub use counters::Counters;
 pub use metrics::LimitMetrics;
 pub use quota_file::QuotaFile;

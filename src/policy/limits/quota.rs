@@ -68,6 +68,13 @@ impl DailyUse {
         }
     }
 
+    /// What another process has counted, or taken back.
+    pub(super) fn add_signed(&self, bytes: i64, files: i64, today: Day) {
+        let mut used = self.on(today);
+        used.bytes = used.bytes.saturating_add_signed(bytes);
+        used.files = used.files.saturating_add_signed(files);
+    }
+
     pub(super) fn used(&self, today: Day) -> Used {
         *self.on(today)
     }

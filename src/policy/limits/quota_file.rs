@@ -54,6 +54,11 @@ impl QuotaFile {
         file
     }
 
+    /// Goes on with the file of a process that writes it no more, and whose counters these are.
+    pub fn taken_over(folder: &Path, counters: Arc<Counters>) -> Self {
+        Self { folder: folder.to_owned(), counters, failing: AtomicBool::new(false) }
+    }
+
     /// Saves every minute until `end`.
     pub async fn save_until(self: Arc<Self>, end: CancellationToken) {
         while end.run_until_cancelled(sleep(SAVE_INTERVAL)).await.is_some() {
@@ -92,22 +97,37 @@ fn encode(used: &[(Key, Used)], today: Day) -> Json {
     let used: Vec<Json> = used
         .iter()
         .filter_map(|(key, used)| {
-            let (per, of) = match &key.shared_by {
-                SharedBy::User(name) => match std::str::from_utf8(name) {
-                    Ok(name) => ("user", name.to_owned()),
-                    Err(_) => ("user-hex", hex(name)),
-                },
-                SharedBy::Listener(name) => ("listener", name.clone()),
-                SharedBy::Backend(name) => ("backend", name.clone()),
-                SharedBy::All => ("all", String::new()),
-                // Its session does not survive a restart.
-                SharedBy::Session(_) => return None,
-            };
+            let (per, of) = encode_shared_by(&key.shared_by)?;
             let Used { bytes, files, .. } = used;
             Some(json!({ "limit": &*key.limit, "per": per, "of": of, "bytes": bytes, "files": files }))
         })
         .collect();
     json!({ "version": FORMAT_VERSION, "date": date(today), "used": used })
+}
+
+/// `None` for a session, which does not survive a restart.
+pub(super) fn encode_shared_by(shared_by: &SharedBy) -> Option<(&'static str, String)> {
+    Some(match shared_by {
+        SharedBy::User(name) => match std::str::from_utf8(name) {
+            Ok(name) => ("user", name.to_owned()),
+            Err(_) => ("user-hex", hex(name)),
+        },
+        SharedBy::Listener(name) => ("listener", name.clone()),
+        SharedBy::Backend(name) => ("backend", name.clone()),
+        SharedBy::All => ("all", String::new()),
+        SharedBy::Session(_) => return None,
+    })
+}
+
+pub(super) fn decode_shared_by(per: &str, of: &str) -> Option<SharedBy> {
+    Some(match per {
+        "user" => SharedBy::user(of.as_bytes()),
+        "user-hex" => SharedBy::user(&from_hex(of)?),
+        "listener" => SharedBy::Listener(of.to_owned()),
+        "backend" => SharedBy::Backend(of.to_owned()),
+        "all" => SharedBy::All,
+        _ => return None,
+    })
 }
 
 /// Nothing for another day.
@@ -127,15 +147,7 @@ fn decode(content: &Json, today: Day) -> Result<Vec<(Key, Used)>, String> {
 }
 
 fn decode_entry(entry: &Json, day: Day) -> Option<(Key, Used)> {
-    let of = entry["of"].as_str()?;
-    let shared_by = match entry["per"].as_str()? {
-        "user" => SharedBy::user(of.as_bytes()),
-        "user-hex" => SharedBy::user(&from_hex(of)?),
-        "listener" => SharedBy::Listener(of.to_owned()),
-        "backend" => SharedBy::Backend(of.to_owned()),
-        "all" => SharedBy::All,
-        _ => return None,
-    };
+    let shared_by = decode_shared_by(entry["per"].as_str()?, entry["of"].as_str()?)?;
     let limit = entry["limit"].as_str()?.into();
     let used = Used { day, bytes: entry["bytes"].as_u64()?, files: entry["files"].as_u64()? };
     Some((Key { limit, shared_by }, used))

@@ -448,6 +448,7 @@ fn what_failed_and_what_moved_is_shown_without_secrets() {
         "/failures",
         "/bans",
         "/certificates",
+        "/limits",
         "/configuration",
         "/drain",
         "/expected",

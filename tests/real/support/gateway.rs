@@ -25,8 +25,8 @@ pub const PROGRAM: &str = env!("CARGO_BIN_EXE_lockgate");
 pub struct Gateway {
     child: Child,
     log: Arc<Log>,
-    /// Holds the configuration.
-    folder: TempDir,
+    /// Holds the configuration; shared with the processes that take over.
+    folder: Arc<TempDir>,
     /// The number of log lines to print when a test panics.
     pub shown_lines: usize,
     _cleanup: CleanupGuard,
@@ -71,9 +71,11 @@ impl Gateway {
 
     fn ready(self) -> Self {
         let gateway = self;
-        let ready = gateway.log.wait_until(READY_TIMEOUT, |state| state.ready || state.ended);
-        let ready = ready && gateway.log.lock().ready;
-        assert!(ready, "the gateway is not ready; its log:\n{}", gateway.log_tail(SHOWN_LINES));
+        assert!(
+            gateway.is_ready(),
+            "the gateway is not ready; its log:\n{}",
+            gateway.log_tail(SHOWN_LINES)
+        );
         gateway
     }
 
@@ -85,6 +87,30 @@ impl Gateway {
             }
         };
         Self::launch_with(command, config, copy, &[])
+    }
+
+    /// Starts a process that takes over from this one, and waits until it serves.
+    pub fn take_over(&self) -> Self {
+        self.launch_take_over("lockgate.yaml").ready()
+    }
+
+    /// As [`Gateway::take_over`], with another configuration of the folder, without waiting.
+    pub fn launch_take_over(&self, config: &str) -> Self {
+        let mut command = Command::new(PROGRAM);
+        command.arg("run").arg("--config").arg(self.folder().join(config));
+        command.args(["--log-format", "json", "--take-over"]);
+        Self::follow(command, self.folder.clone())
+    }
+
+    /// Waits until it logs `ready`, or has ended. Returns whether it serves.
+    pub fn is_ready(&self) -> bool {
+        self.log.wait_until(READY_TIMEOUT, |state| state.ready || state.ended);
+        self.log.lock().ready
+    }
+
+    /// The process's id.
+    pub fn process(&self) -> u32 {
+        self.child.id()
     }
 
     fn launch_with(
@@ -100,6 +126,10 @@ impl Gateway {
         prepare(folder.path());
         command.arg("run").arg("--config").arg(file).args(["--log-format", "json"]);
         command.args(arguments);
+        Self::follow(command, Arc::new(folder))
+    }
+
+    fn follow(mut command: Command, folder: Arc<TempDir>) -> Self {
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut child = {
             use std::os::unix::process::CommandExt;
@@ -233,6 +263,11 @@ impl Gateway {
     pub fn kill(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+
+    /// The exit status, if it ended in time; another process may still write to its log.
+    pub fn wait_for_process(&mut self, deadline: Duration) -> Option<ExitStatus> {
+        wait(&mut self.child, deadline)
     }
 
     /// The exit status, if it ended in time.

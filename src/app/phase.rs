@@ -1,0 +1,77 @@
+//! Whether another process takes over from this one, or has done so.
+
+use std::sync::{Mutex, PoisonError};
+
+use tokio::sync::watch;
+
+use super::launcher::Launcher;
+
+/// How the last hand-over went: to which process, or why not.
+pub(super) type Outcome = Option<Result<u32, String>>;
+
+/// Whether this process serves, hands over, or has handed over.
+pub(super) struct HandOver {
+    phase: watch::Sender<Phase>,
+    outcome: watch::Sender<Outcome>,
+    /// Started by `lockgate restart`.
+    launcher: Mutex<Option<Launcher>>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Phase {
+    Serving,
+    /// No reloads.
+    HandingOver,
+    HandedOver,
+}
+
+impl Default for HandOver {
+    fn default() -> Self {
+        let (phase, outcome) = (watch::Sender::new(Phase::Serving), watch::Sender::new(None));
+        Self { phase, outcome, launcher: Mutex::default() }
+    }
+}
+
+impl HandOver {
+    pub(super) fn is(&self, phase: Phase) -> bool {
+        *self.phase.borrow() == phase
+    }
+
+    /// Resolves when another process accepts.
+    pub(super) async fn done(&self) {
+        // Its sender is `self`'s.
+        let _ = self.phase.subscribe().wait_for(|phase| *phase == Phase::HandedOver).await.is_ok();
+    }
+
+    /// The next hand-over is to the process that this one starts. Returns its outcome, not known yet.
+    pub(super) fn expect(&self, launcher: Launcher) -> watch::Receiver<Outcome> {
+        *self.launcher.lock().unwrap_or_else(PoisonError::into_inner) = Some(launcher);
+        self.outcome.send_replace(None);
+        self.outcome.subscribe()
+    }
+
+    /// How the hand-over that was begun went.
+    pub(super) fn end(&self, outcome: Result<u32, String>) {
+        self.outcome.send_replace(Some(outcome));
+    }
+
+    pub(super) fn enter(&self, phase: Phase) {
+        self.phase.send_replace(phase);
+    }
+
+    /// Ends the wait for a process that was started.
+    pub(super) fn launcher(&self) -> Option<Launcher> {
+        self.launcher.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// Whether nobody takes over yet: now somebody does.
+    pub(super) fn begin(&self) -> bool {
+        self.phase.send_if_modified(|phase| {
+            let may = *phase == Phase::Serving;
+            if may {
+                *phase = Phase::HandingOver;
+            }
+            may
+        })
+    }
+}

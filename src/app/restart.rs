@@ -1,0 +1,77 @@
+//! `lockgate restart`: this process starts the next one, with the program and the arguments that it was
+//! started with, in its own control group.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::timeout;
+
+use super::launcher::Program;
+use super::phase::Phase;
+use super::reload::Reloader;
+use crate::admin::RestartOutcome;
+use crate::net::task;
+
+/// For the new process, once its configuration was checked. The command line waits 60 s.
+const START_TIMEOUT: Duration = Duration::from_secs(45);
+/// For the reason of a process that has ended.
+const REASON_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Starts a process that takes over, and says how that went. Without success this process goes on.
+pub(super) async fn restart(reloader: Arc<Reloader>) -> RestartOutcome {
+    let process = reloader.process().clone();
+    let hand_over = &process.hand_over;
+    let (Some(program), Some(file)) = (reloader.program(), reloader.file()) else {
+        return RestartOutcome::Failed("this gateway has no configuration file".into());
+    };
+    if process.drain.is_announced() || !hand_over.is(Phase::Serving) {
+        let reason = "the gateway is stopping, or another process is taking over";
+        return RestartOutcome::Failed(reason.into());
+    }
+    let failed = |reason: String| RestartOutcome::Failed(reason);
+    let checking = program.clone();
+    let checked = task::spawn_blocking(move || checking.check(&file)).await;
+    match checked.map_err(std::io::Error::other).flatten() {
+        Ok(Ok(())) => {}
+        Ok(Err(problems)) => return RestartOutcome::Invalid(problems),
+        Err(error) => return failed(cannot_start(&program, &error)),
+    }
+    let launcher = match program.launch() {
+        Ok(launcher) => launcher,
+        Err(error) => return failed(cannot_start(&program, &error)),
+    };
+    let mut ending = launcher.ended.clone();
+    let mut outcome = hand_over.expect(launcher);
+    let waiting = timeout(START_TIMEOUT, async {
+        tokio::select! {
+            // Its sender is there as long as the process.
+            _ = outcome.wait_for(Option::is_some) => None,
+            ended = ending.wait_for(Option::is_some) => ended.ok().and_then(|ended| *ended),
+        }
+    });
+    let Ok(ended) = waiting.await else {
+        drop(hand_over.launcher());
+        return failed(format!("the new process has not taken over within {START_TIMEOUT:?}"));
+    };
+    if ended.is_some() {
+        // It may have told its reason before it ended.
+        let _ = timeout(REASON_TIMEOUT, outcome.wait_for(Option::is_some)).await.is_ok();
+    }
+    drop(hand_over.launcher());
+    let known = outcome.borrow().clone();
+    match known {
+        Some(Ok(next)) => {
+            let sessions = process.drain.sessions();
+            RestartOutcome::TakenOver { process: next, sessions }
+        }
+        Some(Err(reason)) => failed(reason),
+        None => failed(match ended {
+            Some(status) => format!("the new process has ended with {status}; its log says why"),
+            None => "the gateway is stopping".to_owned(),
+        }),
+    }
+}
+
+fn cannot_start(program: &Program, error: &std::io::Error) -> String {
+    format!("{} cannot be started: {error}", program.path.display())
+}

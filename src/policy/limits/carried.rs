@@ -1,0 +1,157 @@
+//! What was transferred today, for other processes of the gateway: one that takes over goes on with it, and
+//! while sessions of the one before go on, each tells the other what it has counted.
+
+use std::collections::HashMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::counters::{Counters, Key};
+use super::quota::Day;
+use super::quota_file::{decode_shared_by, encode_shared_by};
+
+/// What one process has counted that another does not know yet.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CarriedUse {
+    limit: String,
+    per: String,
+    of: String,
+    /// Negative: it was taken back.
+    bytes: i64,
+    files: i64,
+    /// UTC, counted from 1970-01-01.
+    day: i64,
+}
+
+/// What another process knows of the counters of this one.
+#[derive(Debug, Default)]
+pub struct KnownUse {
+    day: Day,
+    of_key: HashMap<Key, (i64, i64)>,
+}
+
+impl CarriedUse {
+    /// `None` for a session, which stays in its process.
+    fn of(key: &Key, (bytes, files): (i64, i64), day: Day) -> Option<Self> {
+        let (per, of) = encode_shared_by(&key.shared_by)?;
+        Some(Self {
+            limit: key.limit.to_string(),
+            per: per.to_owned(),
+            of,
+            bytes,
+            files,
+            day: day.0,
+        })
+    }
+
+    fn key(&self) -> Option<Key> {
+        let shared_by = decode_shared_by(&self.per, &self.of)?;
+        Some(Key { limit: self.limit.as_str().into(), shared_by })
+    }
+}
+
+impl KnownUse {
+    /// What the other process does not know, at most `max` of them; knows it from now on.
+    pub fn news(&mut self, counters: &Counters, max: usize) -> Vec<CarriedUse> {
+        let today = Day::today();
+        self.begin(today);
+        let mut news = Vec::new();
+        for (key, used) in counters.used(today) {
+            let now = (used.bytes as i64, used.files as i64);
+            let known = self.of_key.get(&key).copied().unwrap_or_default();
+            if now == known || news.len() >= max {
+                continue;
+            }
+            let new = (now.0.saturating_sub(known.0), now.1.saturating_sub(known.1));
+            if let Some(one) = CarriedUse::of(&key, new, today) {
+                news.push(one);
+                self.of_key.insert(key, now);
+            }
+        }
+        news
+    }
+
+    /// For a third process, which goes on with the link to the other one.
+    pub fn export(&self) -> Vec<CarriedUse> {
+        let all = self
+            .of_key
+            .iter()
+            .filter_map(|(key, (bytes, files))| CarriedUse::of(key, (*bytes, *files), self.day));
+        all.collect()
+    }
+
+    /// Goes on with what [`Self::export`] returned.
+    pub fn import(exported: Vec<CarriedUse>) -> Self {
+        let today = Day::today();
+        let known = exported.into_iter().filter(|one| one.day == today.0);
+        let known = known.filter_map(|one| Some((one.key()?, (one.bytes, one.files))));
+        Self { day: today, of_key: known.collect() }
+    }
+
+    /// Counts what the other process has counted, which it need not be told again.
+    pub fn learn(&mut self, news: Vec<CarriedUse>, counters: &Counters) {
+        let today = Day::today();
+        self.begin(today);
+        for one in news.into_iter().filter(|one| one.day == today.0) {
+            let Some(key) = one.key() else { continue };
+            let CarriedUse { bytes, files, .. } = one;
+            let known = self.of_key.entry(key.clone()).or_default();
+            *known = (known.0.saturating_add(bytes), known.1.saturating_add(files));
+            counters.add_used(key, bytes, files, today);
+        }
+    }
+
+    fn begin(&mut self, today: Day) {
+        if self.day != today {
+            (self.day, self.of_key) = (today, HashMap::new());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::super::counters::SharedBy;
+    use super::*;
+
+    fn key(user: &str) -> Key {
+        Key { limit: "daily".into(), shared_by: SharedBy::user(user.as_bytes()) }
+    }
+
+    fn used(counters: &Counters, user: &str) -> (u64, u64) {
+        let used = counters.find(&key(user)).map(|(_, counter)| counter.today.used(Day::today()));
+        used.map_or((0, 0), |used| (used.bytes, used.files))
+    }
+
+    #[test]
+    fn three_processes_count_the_same_and_nothing_twice() {
+        let [old, new, older] = [(); 3].map(|()| Arc::new(Counters::default()));
+        let today = Day::today();
+        // `new` talks to both others.
+        let (mut of_old, mut of_new) = (KnownUse::default(), KnownUse::default());
+        let (mut of_older, mut of_new_at_older) = (KnownUse::default(), KnownUse::default());
+        let mut exchange = || {
+            for _ in 0..2 {
+                of_new.learn(of_old.news(&old, 1000), &new);
+                of_new_at_older.learn(of_older.news(&older, 1000), &new);
+                of_old.learn(of_new.news(&new, 1000), &old);
+                of_older.learn(of_new_at_older.news(&new, 1000), &older);
+            }
+        };
+        old.add_used(key("a"), 100, 1, today);
+        older.add_used(key("a"), 10, 1, today);
+        exchange();
+        for counters in [&old, &new, &older] {
+            assert_eq!(used(counters, "a"), (110, 2));
+        }
+        new.add_used(key("b"), 5, 0, today);
+        older.add_used(key("a"), -10, -1, today);
+        exchange();
+        exchange();
+        for counters in [&old, &new, &older] {
+            assert_eq!((used(counters, "a"), used(counters, "b")), ((100, 1), (5, 0)));
+        }
+        let mut passed_on = KnownUse::import(of_new.export());
+        assert!(passed_on.news(&new, 1000).is_empty());
+    }
+}
