@@ -103,7 +103,7 @@ mod tests {
         let other = of("log: { level: debug }\nmetrics: { address: \"[::1]:9640\" }\n\
                         admin: { address: \"[::1]:9641\", token_file: token }\n\
                         data_ports: { a: { client_match: network } }");
-        let changed = ["admin.address", "data_ports.a.client_match", "log", "metrics.address"];
+        let changed = ["data_ports.a.client_match", "log", "admin.address", "metrics.address"];
         assert_eq!(running.changed(&other), changed);
         assert_eq!(other.clone().kept(&running).changed(&other), changed);
     }

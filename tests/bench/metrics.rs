@@ -82,6 +82,7 @@ async fn session(folder: &std::path::Path) -> Session {
         backends: HashMap::from([("files".to_owned(), backend)]),
         policy: None,
         policy_limits: Default::default(),
+        expected: Default::default(),
         limits: Limits::default(),
         metrics: metrics(),
         audit: Default::default(),
