@@ -111,7 +111,9 @@ fn only_who_shows_the_token_is_let_in() {
         assert!(response.status == 400 && response.error().contains("URL"), "{response:?}");
     }
     let token_refusals = gateway.metric("lockgate_admin_requests_refused_total{reason=\"token\"}");
-    assert_eq!(token_refusals, Some(10));
+    assert_eq!(token_refusals, Some(5));
+    let missing = gateway.metric("lockgate_admin_requests_refused_total{reason=\"missing\"}");
+    assert_eq!(missing, Some(5));
     assert!(!gateway.log_tail(10_000).contains(&TOKEN[1..]), "the log has the token");
 }
 
@@ -448,6 +450,15 @@ fn what_failed_and_what_moved_is_shown_without_secrets() {
         } else if path == "/configuration" {
             answer["configuration"].take();
         }
+        // Its own row, and what that names.
+        let row = docs.lines().find(|line| line.starts_with(&format!("| `{path}` |")));
+        let row = row.expect("a row of docs/admin-api.md");
+        if let Value::Object(own) = &answer
+            && !row.contains("](")
+        {
+            let absent = own.keys().filter(|field| !row.contains(&format!("`{field}`")));
+            missing.extend(absent.map(|field| format!("the row of {path}: {field}")));
+        }
         let is_written = |field: &String| {
             [format!("`{field}`"), format!(".{field}`")].iter().any(|it| docs.contains(it))
         };
@@ -462,6 +473,11 @@ fn what_failed_and_what_moved_is_shown_without_secrets() {
     std::fs::write(&file, changed).expect("writing it");
     let reload = ask(address, "POST /reload", &format!("{SAFE}{}", bearer()));
     assert_eq!(reload.status, 200, "{reload:?}");
+    let logged = gateway.await_log(
+        |event| event["message"] == "a change was asked for at the admin address",
+        TIMEOUT,
+    );
+    assert_eq!((&logged["client"], &logged["path"]), (&"127.0.0.1".into(), &"/reload".into()));
     assert_eq!(get("/configuration")["needs_restart"], serde_json::json!(["admin"]));
     let as_host =
         |host: &str| exchange(dial(address), &request("GET /status", host, &bearer())).status;
