@@ -6,7 +6,9 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use hyper::header::{HeaderValue, RETRY_AFTER, SET_COOKIE, WWW_AUTHENTICATE};
+use hyper::header::{
+    AUTHORIZATION, HeaderMap, HeaderValue, RETRY_AFTER, SET_COOKIE, WWW_AUTHENTICATE,
+};
 use hyper::http::request::Parts;
 use hyper::{Method, StatusCode};
 use prometheus::{IntCounterVec, Registry};
@@ -24,6 +26,7 @@ use super::guesses::Guesses;
 use super::http::{self, Page};
 use crate::metrics;
 use crate::net::{self, Acceptor, SocketOwner, Sockets, Stream, task};
+use crate::op::escape::printable;
 
 /// The bound address.
 pub struct AdminEndpoint {
@@ -49,7 +52,7 @@ impl AdminEndpoint {
             &["reason"],
         );
         let refused = refused.map_err(io::Error::other)?;
-        for reason in ["host", "origin", "token", "url"] {
+        for reason in ["host", "missing", "not-configured", "origin", "token", "url"] {
             refused.with_label_values(&[reason]);
         }
         Ok(Self { address: socket.local_addr()?, socket, refused })
@@ -106,8 +109,13 @@ impl Service {
         });
         let (admitted, access) = match admitted {
             Ok(admitted) => admitted,
-            Err(error) => return self.refused(error),
+            Err(error) => return self.refused(&request.headers, error),
         };
+        // Who logs out has shown nothing.
+        if request.method == Method::POST && admitted != Admitted::LogsOut {
+            let path = printable(request.uri.path().as_bytes()).to_string();
+            tracing::info!(%client, path, "a change was asked for at the admin address");
+        }
         let cookie = match admitted {
             Admitted::Asks => return self.api.respond(&request.method, &request.uri).await,
             Admitted::LogsIn => cookie::issue(&access.token, now()),
@@ -152,13 +160,18 @@ impl Service {
         ApiError::new(StatusCode::UNAUTHORIZED, "this is not the token of admin.token_file")
     }
 
-    fn refused(&self, error: ApiError) -> Page {
+    fn refused(&self, headers: &HeaderMap, error: ApiError) -> Page {
         let (reason, field) = match error.status {
             StatusCode::MISDIRECTED_REQUEST => ("host", None),
             StatusCode::FORBIDDEN => ("origin", None),
             StatusCode::BAD_REQUEST => ("url", None),
+            StatusCode::SERVICE_UNAVAILABLE => ("not-configured", None),
             StatusCode::TOO_MANY_REQUESTS => ("token", Some((RETRY_AFTER, "1"))),
-            _ => ("token", Some((WWW_AUTHENTICATE, "Bearer realm=\"lockgate\""))),
+            _ => {
+                // The page's first request has none yet.
+                let reason = if headers.contains_key(AUTHORIZATION) { "token" } else { "missing" };
+                (reason, Some((WWW_AUTHENTICATE, "Bearer realm=\"lockgate\"")))
+            }
         };
         self.endpoint.refused.with_label_values(&[reason]).inc();
         let mut response = json_page(Err(error));
@@ -170,6 +183,7 @@ impl Service {
 }
 
 /// What an admitted request does.
+#[derive(PartialEq, Eq)]
 enum Admitted {
     /// It reads or changes something.
     Asks,

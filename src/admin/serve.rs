@@ -10,18 +10,19 @@ use super::endpoint::AdminEndpoint;
 use super::socket::AdminSocket;
 use crate::net::task;
 
-/// Serves until `stop`, on each of them that there is.
+/// Serves until `stop`, on each of them that there is. Metrics need the samples of the rates too.
 pub fn serve_operators(
     socket: Option<&Arc<AdminSocket>>,
     endpoint: Option<AdminEndpoint>,
     control: Arc<dyn Control>,
     stop: &CancellationToken,
 ) {
+    let live = control.lasting().live;
+    task::spawn(stop.clone().run_until_cancelled_owned(live.clone().keep_rates()));
     if socket.is_none() && endpoint.is_none() {
         return;
     }
-    let rates = control.lasting().live.keep_rates();
-    task::spawn(stop.clone().run_until_cancelled_owned(rates));
+    live.keep_failures();
     let api = Api { control };
     if let Some(socket) = socket {
         socket.serve(api.clone(), stop.clone());

@@ -1,9 +1,8 @@
 //! What has arrived in a window, and what that means at a time. The clock is an argument.
 
 use std::collections::HashMap;
-use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::file_key::FileKey;
 use super::schedule::{Schedule, Window};
@@ -11,7 +10,7 @@ use super::schedule::{Schedule, Window};
 /// The most files of a window that are told apart; further ones are not counted.
 pub const FILES_MAX: usize = 10_000;
 /// A window begins at most a week after it is chosen. One that begins later was chosen with a wrong clock.
-const AHEAD_MAX: Duration = Duration::from_secs(8 * 24 * 3600);
+const AHEAD_MAX: SignedDuration = SignedDuration::from_hours(8 * 24);
 
 /// What the files of the present window are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -105,8 +104,7 @@ impl Tally {
     ) -> Option<Overdue> {
         self.is_ahead &= now < self.window.start;
         let current = schedule.current(now);
-        let is_from_wrong_clock =
-            self.window.start.duration_since(now) > AHEAD_MAX.try_into().ok()?;
+        let is_from_wrong_clock = self.window.start.duration_since(now) > AHEAD_MAX;
         if is_from_wrong_clock {
             *self = Self { last: self.last.take(), ..Self::begin(schedule, now) };
             return None;

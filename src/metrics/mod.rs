@@ -7,8 +7,8 @@ use std::collections::HashMap;
 
 use prometheus::core::{Collector, MetricVec, MetricVecBuilder};
 use prometheus::{
-    CounterVec, Error, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec,
-    IntGauge, IntGaugeVec, Opts, Registry,
+    CounterVec, Error, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
+    IntGaugeVec, Opts, Registry,
 };
 
 pub use live::{live_counters, live_float_counter, live_gauge, live_gauges};
@@ -51,27 +51,6 @@ pub fn gauges(
     labels: &[&str],
 ) -> Result<IntGaugeVec, Error> {
     register(registry, IntGaugeVec::new(Opts::new(name, help), labels)?)
-}
-
-/// Gauges of what has no whole numbers, such as ratios.
-pub fn float_gauges(
-    registry: &Registry,
-    name: &str,
-    help: &str,
-    labels: &[&str],
-) -> Result<GaugeVec, Error> {
-    register(registry, GaugeVec::new(Opts::new(name, help), labels)?)
-}
-
-/// A histogram without labels. `buckets`: their upper bounds, ascending.
-pub fn histogram(
-    registry: &Registry,
-    name: &str,
-    help: &str,
-    buckets: &[f64],
-) -> Result<Histogram, Error> {
-    let options = HistogramOpts::new(name, help).buckets(buckets.to_vec());
-    register(registry, Histogram::with_opts(options)?)
 }
 
 /// Histograms, one for each set of labels: each has as many series as `buckets`, and three more.

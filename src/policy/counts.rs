@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::net::WeakMap;
 
-/// The name of what no rule allows.
-const DEFAULT: &str = "default";
+/// The name of what no rule allows; no rule has it.
+pub const DEFAULT: &str = "default";
 
 /// The rules of all configurations that a process has had, and that sessions still use: their counts go on.
 #[derive(Default)]

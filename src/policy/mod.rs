@@ -25,7 +25,7 @@ mod tests;
 mod time_window;
 
 pub use conditions::SessionConditions;
-pub use counts::{KnownRules, RuleCount};
+pub use counts::{DEFAULT, KnownRules, RuleCount};
 pub use decision::{Decision, FileState, Permit, Question, Terms};
 pub use denial::{Denial, Reason};
 pub use explain::Explanation;

@@ -1,14 +1,27 @@
 //! What the users that metrics show have done since the start: those that the configuration names, and
 //! the busiest. Their names are labels, so their number is bounded.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use crate::op::Direction;
 
-/// Users that are counted to find the busiest. Then the one that moved least is forgotten.
+/// Users that are counted to find the busiest. Then those that moved least are forgotten.
 const USERS_MAX: usize = 10_000;
+
+/// As many are forgotten at once, so that not each login looks for one.
+const FORGOTTEN_AT_ONCE: usize = USERS_MAX / 10;
+
+/// Who was counted first less long ago is not forgotten: his transfers may follow.
+const KEPT_FOR: Duration = Duration::from_secs(300);
+
+/// Where none could be forgotten, the next look is so much later.
+const LOOK_AGAIN: Duration = Duration::from_secs(10);
 
 /// The longest name in a label, in bytes.
 const NAME_MAX: usize = 255;
@@ -30,11 +43,13 @@ pub(super) struct CountedUsers(RwLock<State>);
 struct State {
     shown: ShownUsers,
     users: HashMap<Vec<u8>, Arc<CountedUser>>,
+    /// Until then, none can be forgotten.
+    full_until: Option<Instant>,
 }
 
 /// What one user has done.
-#[derive(Default)]
 pub(super) struct CountedUser {
+    since: Instant,
     logins: Outcomes,
     uploads: Outcomes,
     downloads: Outcomes,
@@ -60,7 +75,7 @@ impl CountedUsers {
     pub(super) fn show(&self, shown: ShownUsers) {
         let mut state = self.write();
         state.shown = shown;
-        let State { shown, users } = &mut *state;
+        let State { shown, users, .. } = &mut *state;
         for name in &shown.named {
             users.entry(name.clone().into_bytes()).or_default();
         }
@@ -75,7 +90,7 @@ impl CountedUsers {
     }
 
     /// As [`CountedUsers::get`], of a user who has logged in: one may be counted from now on. Whom
-    /// somebody only tried to be is not.
+    /// somebody only tried to be is not, nor who is one too many within minutes.
     pub(super) fn logged_in(&self, user: &[u8]) -> Option<Arc<CountedUser>> {
         if let Some(counted) = self.get(user) {
             return Some(counted);
@@ -84,9 +99,8 @@ impl CountedUsers {
             return None;
         }
         let mut state = self.write();
-        if state.users.len() >= USERS_MAX {
-            let idlest = state.idlest()?;
-            state.users.remove(&idlest);
+        if !state.users.contains_key(user) && !state.has_room() {
+            return None;
         }
         Some(state.users.entry(user.to_vec()).or_default().clone())
     }
@@ -97,13 +111,15 @@ impl CountedUsers {
         let (mut shown, mut others) = (Vec::new(), Vec::new());
         for (name, counted) in &state.users {
             let of = if state.shown.names(name) { &mut shown } else { &mut others };
-            of.push((label(name), name.clone(), counted.clone()));
+            // Bytes go on while it is sorted.
+            of.push((Reverse(counted.bytes()), name, counted));
         }
         // The same order at each scrape, also of those with as many.
-        others.sort_by(|(_, a, one), (_, b, two)| two.bytes().cmp(&one.bytes()).then(a.cmp(b)));
+        others.sort_unstable_by_key(|(bytes, name, _)| (*bytes, *name));
         others.truncate(state.shown.busiest);
         shown.append(&mut others);
-        shown
+        let all = shown.into_iter();
+        all.map(|(_, name, counted)| (label(name), name.clone(), counted.clone())).collect()
     }
 
     fn read(&self) -> RwLockReadGuard<'_, State> {
@@ -116,19 +132,53 @@ impl CountedUsers {
 }
 
 impl State {
-    /// Who moved least, is not named and transfers nothing now.
-    fn idlest(&self) -> Option<Vec<u8>> {
-        let others = self
-            .users
-            .iter()
-            .filter(|(name, counted)| !self.shown.names(name) && Arc::strong_count(counted) == 1);
-        others.min_by_key(|(_, counted)| counted.bytes()).map(|(name, _)| name.clone())
+    /// Makes room for another, if it can.
+    fn has_room(&mut self) -> bool {
+        if self.users.len() < USERS_MAX {
+            return true;
+        }
+        let now = Instant::now();
+        if self.full_until.is_some_and(|until| now < until) {
+            return false;
+        }
+        let idlest = self.idlest(now);
+        self.full_until = idlest.is_empty().then_some(now + LOOK_AGAIN);
+        for name in &idlest {
+            self.users.remove(name);
+        }
+        self.users.len() < USERS_MAX
+    }
+
+    /// Those who moved least, are not new, not named, and transfer nothing now.
+    fn idlest(&self, now: Instant) -> Vec<Vec<u8>> {
+        let can_go = |name: &[u8], counted: &Arc<CountedUser>| {
+            now.duration_since(counted.since) >= KEPT_FOR
+                && !self.shown.names(name)
+                && Arc::strong_count(counted) == 1
+        };
+        let others = self.users.iter().filter(|(name, counted)| can_go(name, counted));
+        let mut others: Vec<_> = others.map(|(name, counted)| (counted.bytes(), name)).collect();
+        others.sort_unstable();
+        others.into_iter().take(FORGOTTEN_AT_ONCE).map(|(_, name)| name.clone()).collect()
     }
 }
 
 impl ShownUsers {
     fn names(&self, user: &[u8]) -> bool {
         std::str::from_utf8(user).is_ok_and(|user| self.named.contains(user))
+    }
+}
+
+impl Default for CountedUser {
+    fn default() -> Self {
+        Self {
+            since: Instant::now(),
+            logins: Outcomes::default(),
+            uploads: Outcomes::default(),
+            downloads: Outcomes::default(),
+            uploaded: AtomicU64::default(),
+            downloaded: AtomicU64::default(),
+        }
     }
 }
 
@@ -247,20 +297,41 @@ mod tests {
         assert_eq!(names(&users), ["bob"]);
     }
 
-    #[test]
-    fn the_table_is_bounded_and_keeps_the_busiest() {
+    #[tokio::test(start_paused = true)]
+    async fn the_table_is_bounded_and_keeps_the_busiest() {
         let users = users(&["alice"], 1);
-        let busy = users.logged_in(b"busy").unwrap();
-        busy.add_bytes(1, 0);
-        drop(busy);
+        users.logged_in(b"busy").unwrap().add_bytes(1, 0);
         let running = users.logged_in(b"running").unwrap();
-        for number in 0..USERS_MAX + 100 {
-            users.logged_in(format!("user {number}").as_bytes()).unwrap();
-        }
-        assert_eq!(users.read().users.len(), USERS_MAX);
+        let log_in = |number| users.logged_in(format!("user {number}").as_bytes());
+        (3..USERS_MAX).for_each(|number| assert!(log_in(number).is_some()));
+        let len = || users.read().users.len();
+        assert_eq!(len(), USERS_MAX);
+        assert!(log_in(USERS_MAX).is_none(), "one that may yet begin was forgotten");
+        assert!(users.logged_in(b"busy").is_some());
+
+        tokio::time::advance(KEPT_FOR).await;
+        log_in(USERS_MAX).unwrap();
+        assert_eq!(len(), USERS_MAX - FORGOTTEN_AT_ONCE + 1);
         assert_eq!(names(&users), ["alice", "busy"]);
         running.add_bytes(2, 0);
-        assert!(users.shown().iter().any(|(label, ..)| label == "running"), "it was forgotten");
+        assert!(names(&users).contains(&"running".to_owned()), "it was forgotten");
+        // The newest is kept, with all who come after it.
+        for number in USERS_MAX + 1..USERS_MAX + 5000 {
+            log_in(number).unwrap();
+        }
+        assert!(len() <= USERS_MAX && users.get(format!("user {USERS_MAX}").as_bytes()).is_some());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_scrape_keeps_nobody_but_those_that_it_shows() {
+        let users = users(&[], 1);
+        for number in 0..USERS_MAX {
+            users.logged_in(format!("user {number}").as_bytes()).unwrap();
+        }
+        tokio::time::advance(KEPT_FOR).await;
+        let shown = users.shown();
+        assert_eq!(shown.len(), 1);
+        assert!(users.logged_in(b"another").is_some());
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::end::SessionEnd;
+use super::live::LOGIN;
 use super::metrics::Metrics;
 use super::record_line::record_line;
 use super::session_info::SessionInfo;
@@ -94,7 +95,7 @@ impl LoginRecord {
         if let Err(failure) = outcome
             && failure.kind != FailureKind::MethodNeeded
         {
-            info.live.note_failure(info.recent_failure("login", outcome_name, failure));
+            info.live.note_failure(|| info.recent_failure(LOGIN, outcome_name, failure));
         }
         if info.audit.is_on() {
             let event = Event::new(info.subject(), What::Login, outcome_name, outcome.err());

@@ -210,7 +210,7 @@ impl Record {
         }
         let quiet = self.quiet && failure.is_none_or(is_routine);
         if let Some(failure) = failure.filter(|_| !quiet) {
-            info.live.note_failure(RecentFailure {
+            info.live.note_failure(|| RecentFailure {
                 path: Some(self.path.clone()),
                 to: self.to.clone(),
                 rule: self.rule.clone(),

@@ -22,5 +22,6 @@ pub use session::LiveSession;
 pub use throughput::{THROUGHPUT_INTERVAL, Throughput};
 pub use view::{RunningView, SessionState, SessionView};
 
+pub(super) use failures::LOGIN;
 pub(super) use running::Running;
 pub(super) use session::{Connection, RunningGuard};

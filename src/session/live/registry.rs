@@ -90,7 +90,12 @@ impl LiveSessions {
         self.open().sessions.is_empty()
     }
 
-    /// What failed or was denied, the newest first; at most two hundred.
+    /// Keeps the last failures from now on: there is somebody to show them to.
+    pub fn keep_failures(&self) {
+        self.failures.keep();
+    }
+
+    /// What failed or was denied, the newest first: at most two hundred logins, and two hundred of the rest.
     pub fn recent_failures(&self) -> Vec<RecentFailure> {
         self.failures.all()
     }

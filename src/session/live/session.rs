@@ -132,10 +132,10 @@ impl LiveSession {
         let _ = self.failures.set(failures);
     }
 
-    /// Operators see it among the last failures.
-    pub(in crate::session) fn note_failure(&self, failure: RecentFailure) {
-        if let Some(failures) = self.failures.get() {
-            failures.add(failure);
+    /// Operators see it among the last failures, if they can ask.
+    pub(in crate::session) fn note_failure(&self, failure: impl FnOnce() -> RecentFailure) {
+        if let Some(failures) = self.failures.get().filter(|failures| failures.are_kept()) {
+            failures.add(failure());
         }
     }
 

@@ -53,8 +53,24 @@ pub struct Metrics {
 #[derive(Default)]
 struct Scope {
     in_force: MetricsScope,
-    /// Series may be left of listeners or backends that are no longer in force.
-    has_left: bool,
+    left: Option<Left>,
+}
+
+/// Series may be left of listeners or backends that are no longer in force.
+#[derive(Default)]
+struct Left {
+    names: Names,
+    /// The last session that may be of an earlier configuration; `None`: not known yet.
+    last_session: Option<u64>,
+    /// The names whose series were removed last, and how many such sessions were open then: until one of
+    /// both changes, there is nothing to remove.
+    swept: Option<(Names, usize)>,
+}
+
+#[derive(Clone, Default, PartialEq, Eq)]
+struct Names {
+    listeners: BTreeSet<String>,
+    backends: BTreeSet<String>,
 }
 
 /// What the configuration in force has series of.
@@ -168,30 +184,50 @@ impl Metrics {
             }
         }
         let mut known = self.scope();
-        let MetricsScope { listeners, backends } = &known.in_force;
-        known.has_left |= listeners.keys().any(|name| !scope.listeners.contains_key(name))
-            || !backends.is_subset(&scope.backends);
-        known.in_force = scope;
+        let mut left = known.left.take().map(|left| left.names).unwrap_or_default();
+        let before = std::mem::replace(&mut known.in_force, scope);
+        left.listeners.extend(before.listeners.into_keys());
+        left.backends.extend(before.backends);
+        left.listeners.retain(|name| !known.in_force.listeners.contains_key(name));
+        left.backends.retain(|name| !known.in_force.backends.contains(name));
+        known.left = (left != Names::default()).then(|| Left { names: left, ..Left::default() });
     }
 
     /// Ends the series of listeners and backends that neither the configuration nor a session has any more.
     pub fn forget_ended(&self, live: &LiveSessions) {
         let mut scope = self.scope();
-        if !std::mem::take(&mut scope.has_left) {
+        let Some(left) = &mut scope.left else { return };
+        let sessions = live.all();
+        let last = sessions.iter().map(|session| session.number()).max();
+        let last = *left.last_session.get_or_insert(last.unwrap_or_default());
+        // These may yet log in at a backend that none has now.
+        let earlier = sessions.iter().filter(|session| session.number() <= last).count();
+        let mut gone = left.names.clone();
+        for session in sessions {
+            gone.listeners.remove(session.listener());
+            gone.backends.remove(&session.summary().backend);
+        }
+        let state = (gone, earlier);
+        let is_unchanged = left.swept.as_ref() == Some(&state);
+        if is_unchanged && earlier > 0 {
             return;
         }
-        let (mut listeners, mut backends) = (BTreeSet::new(), BTreeSet::new());
-        for session in live.all() {
-            listeners.insert(session.listener().to_owned());
-            backends.insert(session.summary().backend);
+        self.remove(&state.0);
+        if is_unchanged {
+            // Also what was counted just after the end of the last session.
+            scope.left = None;
+        } else {
+            left.swept = Some(state);
         }
-        let MetricsScope { listeners: in_force, backends: of_routes } = &scope.in_force;
-        let is_left = |name: &str| !in_force.contains_key(name) && !listeners.contains(name);
-        let is_left_backend =
-            |name: &str| !name.is_empty() && !of_routes.contains(name) && !backends.contains(name);
+    }
+
+    fn remove(&self, gone: &Names) {
+        if *gone == Names::default() {
+            return;
+        }
         let is_gone = |labels: &Labels<'_>| {
-            labels.get("listener").is_some_and(|name| is_left(name))
-                || labels.get("backend").is_some_and(|name| is_left_backend(name))
+            labels.get("listener").is_some_and(|name| gone.listeners.contains(*name))
+                || labels.get("backend").is_some_and(|name| gone.backends.contains(*name))
         };
         for counters in [
             &self.logins,
@@ -210,9 +246,6 @@ impl Metrics {
         for histograms in [&self.transfer_seconds, &self.first_byte_seconds] {
             metrics::remove(histograms, is_gone);
         }
-        let still_open = listeners.iter().any(|name| !in_force.contains_key(name))
-            || backends.iter().any(|name| !name.is_empty() && !of_routes.contains(name));
-        scope.has_left = still_open;
     }
 
     fn scope(&self) -> MutexGuard<'_, Scope> {

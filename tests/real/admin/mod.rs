@@ -111,7 +111,9 @@ fn only_who_shows_the_token_is_let_in() {
         assert!(response.status == 400 && response.error().contains("URL"), "{response:?}");
     }
     let token_refusals = gateway.metric("lockgate_admin_requests_refused_total{reason=\"token\"}");
-    assert_eq!(token_refusals, Some(10));
+    assert_eq!(token_refusals, Some(5));
+    let missing = gateway.metric("lockgate_admin_requests_refused_total{reason=\"missing\"}");
+    assert_eq!(missing, Some(5));
     assert!(!gateway.log_tail(10_000).contains(&TOKEN[1..]), "the log has the token");
 }
 
@@ -464,6 +466,15 @@ fn what_failed_and_what_moved_is_shown_without_secrets() {
         } else if path == "/configuration" {
             answer["configuration"].take();
         }
+        // Its own row, and what that names.
+        let row = docs.lines().find(|line| line.starts_with(&format!("| `{path}` |")));
+        let row = row.expect("a row of docs/admin-api.md");
+        if let Value::Object(own) = &answer
+            && !row.contains("](")
+        {
+            let absent = own.keys().filter(|field| !row.contains(&format!("`{field}`")));
+            missing.extend(absent.map(|field| format!("the row of {path}: {field}")));
+        }
         let is_written = |field: &String| {
             [format!("`{field}`"), format!(".{field}`")].iter().any(|it| docs.contains(it))
         };
@@ -529,6 +540,13 @@ fn only_another_address_waits_for_a_restart() {
     assert_eq!(as_host("admin.example.com", TOKEN).status, 421);
     let answer = as_host("other.example.com", TOKEN);
     assert_eq!(answer.json()["needs_restart"], serde_json::json!([]));
+    // Who asked is in the log.
+    assert_eq!(ask(address, "POST /reload", &format!("{SAFE}{}", bearer())).status, 200);
+    let logged = gateway.await_log(
+        |event| event["message"] == "a change was asked for at the admin address",
+        TIMEOUT,
+    );
+    assert_eq!((&logged["client"], &logged["path"]), (&"127.0.0.1".into(), &"/reload".into()));
     // The address waits; the token that is bound to it does not.
     let moved = text.replace("address: \"127.0.0.1:0\", hosts", "address: \"127.0.0.2:0\", hosts");
     reload(&moved);

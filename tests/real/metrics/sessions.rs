@@ -2,11 +2,12 @@
 
 use std::io::{Read, Write};
 
-use super::{start, text};
+use super::{Fixture, start, text};
 use crate::support::clients::openssh::sftp;
+use crate::support::gateway::Gateway;
 use crate::support::raw::{Raw, Wire, client_config, dial};
 use crate::support::ssh::keys;
-use crate::support::{PASSWORD, USER, pattern};
+use crate::support::{PASSWORD, USER, pattern, ports};
 
 #[test]
 fn sessions_are_counted_by_state_and_running_transfers_by_their_bytes() {
@@ -60,6 +61,44 @@ fn sessions_are_counted_by_state_and_running_transfers_by_their_bytes() {
     assert_eq!((uploading.read().code, received.len()), (226, 300_007));
     fixture.expect("lockgate_transfer_bytes_total{direction=\"download\"}", 300_007);
     fixture.expect("lockgate_transfer_first_byte_seconds_count{direction=\"download\"}", 1);
+}
+
+#[test]
+fn bytes_count_while_a_transfer_runs_also_without_an_admin_interface() {
+    let (files, pool) = (tempfile::tempdir().expect("a folder"), ports::block(8));
+    let text = text(&files, &pool, &["ftp"], "").replace("admin: { socket: admin.sock }\n", "");
+    assert!(!text.contains("admin"));
+    let fixture = Fixture { gateway: Gateway::start(&text), files, pool };
+    let mut uploading = fixture.ftp(USER);
+    let mut data = uploading.begin("STOR up");
+    data.write_all(&pattern(300_000)).expect("sending");
+    let bytes = "lockgate_transfer_bytes_total{backend=\"files\",direction=\"upload\"}";
+    fixture.await_metric(bytes, Some(300_000));
+    drop(data);
+    assert_eq!(uploading.read().code, 226);
+}
+
+#[test]
+fn a_login_that_ends_after_a_reload_leaves_no_series_of_a_removed_backend() {
+    let fixture = start("");
+    let bytes = "lockgate_transfer_bytes_total{backend=\"files\"}";
+    let mut first = fixture.ftp(USER);
+    assert_eq!(first.upload("STOR first", b"bytes").code, 226);
+    let (mut late, _) = Raw::connect(fixture.gateway.address("ftp"));
+    late.expect(&format!("USER {USER}"), 331);
+    let without = text(&fixture.files, &fixture.pool, &["ftp", "ftps", "sftp"], "")
+        .replace("  files: {", "  others: {")
+        .replace("backend: files", "backend: others");
+    fixture.apply(&without);
+    first.expect("QUIT", 221);
+    // The series of the removed backend have ended.
+    fixture.await_metric(bytes, None);
+    late.expect(&format!("PASS {PASSWORD}"), 230);
+    assert_eq!(late.upload("STOR late", b"bytes").code, 226);
+    fixture.expect(bytes, 5);
+    late.expect("QUIT", 221);
+    fixture.await_metric(bytes, None);
+    fixture.await_metric("lockgate_operations_total{backend=\"files\"}", None);
 }
 
 #[test]

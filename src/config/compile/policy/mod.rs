@@ -12,7 +12,7 @@ use crate::config::report::{Location, Problems};
 use crate::config::schema::{self, File};
 use crate::config::values::{OperationWord, Text};
 use crate::op::Effects;
-use crate::policy::{Rule, RuleSet, Scope, UploadRule, Verdict};
+use crate::policy::{self, Rule, RuleSet, Scope, UploadRule, Verdict};
 
 pub(super) use conditions::{Given, session as session_conditions};
 pub(super) use limits::compile as limits;
@@ -43,6 +43,13 @@ pub(super) fn compile(file: &File, problems: &mut Problems) -> Option<RuleSet> {
     let uploads = policy.uploads.as_ref().map_or(&[][..], |uploads| &uploads.items);
     refuse_same_names(given.iter().map(|rule| &rule.name), problems);
     refuse_same_names(uploads.iter().map(|entry| &entry.name), problems);
+    let names = given.iter().map(|it| &it.name).chain(uploads.iter().map(|it| &it.name));
+    for leaf in names.flatten() {
+        if leaf.value.as_ref().is_some_and(|name| name.0 == policy::DEFAULT) {
+            let message = "\"default\" is the name of what no rule allows; choose another name";
+            problems.error(&leaf.at, message);
+        }
+    }
     let compiled: Vec<_> = given.iter().map(|rule| compile_rule(file, rule, problems)).collect();
     let rules: Option<Vec<_>> = compiled.into_iter().collect();
     let uploads: Vec<_> =
