@@ -229,8 +229,17 @@ impl Rendezvous {
         };
         waiting.ended(WaitEnd::Ok);
         let (rendezvous, since) = (self.clone(), Instant::now());
-        let reservation =
-            Reservation { rendezvous, lease, client, session, since, connected: false };
+        let (connected, has_arrived, timed_out) = (false, false, false);
+        let reservation = Reservation {
+            rendezvous,
+            lease,
+            client,
+            session,
+            since,
+            connected,
+            has_arrived,
+            timed_out,
+        };
         reservation.renew(connect_within);
         self.metrics.reserved.set(self.table().reserved() as i64);
         Ok(reservation)

@@ -27,6 +27,10 @@ pub struct Reservation {
     pub(super) since: Instant,
     /// No connection can arrive for it any more.
     pub(super) connected: bool,
+    /// A connection has arrived that may be the client's.
+    pub(super) has_arrived: bool,
+    /// Whoever waited for the connection does no longer.
+    pub(super) timed_out: bool,
 }
 
 /// A data connection, and what was read from it to find its owner.
@@ -67,7 +71,9 @@ impl Reservation {
     /// The next connection that may be the client's: on a shared port, all that resume its session. Cancel
     /// safe. `None` when the reservation has expired, or was used up.
     pub async fn arrived(&mut self) -> Option<Arrived> {
-        self.lease.arrivals.recv().await
+        let arrived = self.lease.arrivals.recv().await;
+        self.has_arrived |= arrived.is_some();
+        arrived
     }
 
     /// Notified when a connection of another session, or of none, came while no other reservation waited
@@ -103,6 +109,11 @@ impl Reservation {
         });
     }
 
+    /// The time for the connection is over. Counted as expired if none has arrived.
+    pub fn time_out(mut self) {
+        self.timed_out = true;
+    }
+
     /// Makes the port free at once, without a quarantine: no connection is on its way.
     pub fn release(mut self) {
         self.connected = true;
@@ -130,9 +141,12 @@ impl Drop for Reservation {
             self.rendezvous.close_stray(self.lease.key.port, tcp, peer);
         }
         let mut table = self.rendezvous.table();
-        table.release(Instant::now(), &self.lease, self.connected);
+        let was_reserved = table.release(Instant::now(), &self.lease, self.connected);
         self.rendezvous.metrics.reserved.set(table.reserved() as i64);
         drop(table);
+        if was_reserved && self.timed_out && !self.has_arrived {
+            self.rendezvous.metrics.expired.inc();
+        }
         self.rendezvous.changes.send_replace(());
     }
 }

@@ -376,13 +376,15 @@ impl<C, L: Clone + PartialEq> Table<C, L> {
         expired
     }
 
-    /// Returns a lease. `connected`: no connection can arrive for it any more.
-    pub(super) fn release(&mut self, now: Instant, lease: &Lease<C>, connected: bool) {
-        let Some(holder) = self.remove(lease.key, lease.id, lease.tls) else { return };
+    /// Returns a lease. `connected`: no connection can arrive for it any more. Whether it had not expired
+    /// before.
+    pub(super) fn release(&mut self, now: Instant, lease: &Lease<C>, connected: bool) -> bool {
+        let Some(holder) = self.remove(lease.key, lease.id, lease.tls) else { return false };
         if !connected {
             quarantine::add(&mut self.quarantines, lease.key, now, holder);
         }
         self.offer(now, lease.key.client);
+        true
     }
 
     /// Returns the holder.

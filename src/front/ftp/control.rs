@@ -21,7 +21,7 @@ use crate::wire::ftp::reply;
 
 mod transfer;
 
-pub(super) use transfer::Interruption;
+pub(super) use transfer::{Interruption, Phase};
 
 /// For a client to read a reply; then the connection counts as lost.
 const REPLY_TIMEOUT: Duration = Duration::from_secs(30);

@@ -99,12 +99,28 @@ pub(super) async fn establish(
             humantime::format_duration(limit)
         ),
     };
-    if let RequestedConnection::Passive(reservation) = &requested {
-        reservation.renew(limit);
-    }
     let tls = protection.as_ref().map(|protection| protection.tls);
-    let established = timeout(limit, establish_unbounded(requested, direction, protection)).await;
-    let established = established.unwrap_or_else(|_| Err(refused(timed_out)));
+    let established = match requested {
+        RequestedConnection::Passive(mut reservation) => {
+            let accepted = timeout(limit, accept(&mut reservation, direction, protection)).await;
+            match accepted {
+                Ok(accepted) => accepted.map(|stream| (stream, Some(reservation.activate()))),
+                Err(_) => {
+                    reservation.time_out();
+                    Err(refused(timed_out))
+                }
+            }
+        }
+        RequestedConnection::Active(target) => {
+            let connected = timeout(limit, connect_out(target, direction, protection)).await;
+            let connected = connected.unwrap_or_else(|_| Err(refused(timed_out)));
+            connected.map(|stream| (stream, None))
+        }
+    };
+    let established = established.map(|(stream, active)| {
+        stream.reset_on_drop();
+        DataConnection { stream, active }
+    });
     if let (Err(_), Some(tls)) = (&established, tls) {
         // It may have arrived without resuming, and could not be matched to its session: where that
         // is allowed, the next one gets a port of its own.
@@ -113,36 +129,27 @@ pub(super) async fn establish(
     established
 }
 
-async fn establish_unbounded(
-    requested: RequestedConnection,
+async fn accept(
+    reservation: &mut Reservation,
     direction: Direction,
     protection: Option<Protection<'_>>,
-) -> Result<DataConnection, Failure> {
-    let (stream, active) = match (requested, protection) {
-        (RequestedConnection::Passive(mut reservation), None) => {
-            let arrived = reservation.arrived().await.ok_or_else(expired)?;
-            (Stream::Plain(arrived.tcp), Some(reservation.activate()))
-        }
-        (RequestedConnection::Passive(mut reservation), Some(protection)) => {
-            let stream = accept_tls(&mut reservation, direction, &protection).await?;
-            (stream, Some(reservation.activate()))
-        }
-        (RequestedConnection::Active(target), protection) => {
-            let since = Instant::now();
-            let tcp = connect(&target).await?;
-            let to = target.to;
-            let stream = match protection {
-                None => Stream::Plain(tcp),
-                Some(protection) => {
-                    let arrived = Arrived { tcp, read: Vec::new(), peer: to };
-                    handshake(arrived, since, direction, &protection).await?
-                }
-            };
-            (stream, None)
-        }
-    };
-    stream.reset_on_drop();
-    Ok(DataConnection { stream, active })
+) -> Result<Stream, Failure> {
+    match protection {
+        None => Ok(Stream::Plain(reservation.arrived().await.ok_or_else(expired)?.tcp)),
+        Some(protection) => accept_tls(reservation, direction, &protection).await,
+    }
+}
+
+async fn connect_out(
+    target: Target,
+    direction: Direction,
+    protection: Option<Protection<'_>>,
+) -> Result<Stream, Failure> {
+    let since = Instant::now();
+    let tcp = connect(&target).await?;
+    let Some(protection) = protection else { return Ok(Stream::Plain(tcp)) };
+    let arrived = Arrived { tcp, read: Vec::new(), peer: target.to };
+    handshake(arrived, since, direction, &protection).await
 }
 
 /// Returns the first connection whose TLS handshake succeeds as required. Connections of strangers

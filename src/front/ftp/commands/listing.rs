@@ -7,7 +7,7 @@ use super::transfer::{end_download, establish, failure_of};
 use crate::data::{Progress, RelayError, Sink, send};
 use crate::front::ftp::client::Client;
 use crate::front::ftp::client_state::Flow;
-use crate::front::ftp::control::Interruption;
+use crate::front::ftp::control::{Interruption, Phase};
 use crate::front::ftp::data_connection::DataConnection;
 use crate::front::ftp::reply::Reply;
 use crate::net::tls::Direction;
@@ -55,19 +55,24 @@ impl Client {
         let renderer = Renderer { format, facts: self.facts, prefix, now: Timestamp::now() };
         let limits = self.shared.gateway.limits.clone();
         let progress = Progress::default();
-        let end = {
-            let connection =
-                establish(&self.shared, &self.tls, self.private, requested, Direction::Download);
-            let work = async {
-                let DataConnection { mut stream, active } = connection.await?;
-                while let Some(lines) = subject.next_lines(&renderer).await? {
-                    send(&mut stream, &lines, &progress, limits.stall_timeout)
-                        .await
-                        .map_err(connection_broken)?;
-                }
-                Ok((stream, active))
-            };
-            self.control.run_transfer(work, &progress, false, &self.client_info.live).await
+        let connection =
+            establish(&self.shared, &self.tls, self.private, requested, Direction::Download);
+        let live = &self.client_info.live;
+        let connected =
+            self.control.run_transfer(connection, &progress, Phase::Connecting, live).await;
+        let end = match connected {
+            Err(interruption) => Err(interruption),
+            Ok(DataConnection { mut stream, active }) => {
+                let work = async {
+                    while let Some(lines) = subject.next_lines(&renderer).await? {
+                        send(&mut stream, &lines, &progress, limits.stall_timeout)
+                            .await
+                            .map_err(connection_broken)?;
+                    }
+                    Ok((stream, active))
+                };
+                self.control.run_transfer(work, &progress, Phase::Download, live).await
+            }
         };
         let end = match end {
             Ok((stream, _active)) => {

@@ -9,7 +9,7 @@ use super::Outcome;
 use crate::data::{RelayError, Side, Sink, Source, relay};
 use crate::front::ftp::client::Client;
 use crate::front::ftp::client_state::Flow;
-use crate::front::ftp::control::Interruption;
+use crate::front::ftp::control::{Interruption, Phase};
 use crate::front::ftp::data_connection::{self, DataConnection, Protection, RequestedConnection};
 use crate::front::ftp::reply::Reply;
 use crate::front::ftp::shared::Shared;
@@ -41,26 +41,31 @@ impl Client {
     ) -> Outcome {
         let limits = self.shared.gateway.limits.clone();
         let (progress, throttle) = (download.progress(), download.throttle());
-        let end = {
-            let connection =
-                establish(&self.shared, &self.tls, self.private, requested, Direction::Download);
-            let source = download.source();
-            let work = async {
-                let DataConnection { stream, active } = connection.await?;
-                let mut sink = Sink::Socket(stream);
-                let (stall, throttle) = (limits.stall_timeout, throttle.as_deref());
-                if let Err(error) = relay(source, &mut sink, &progress, stall, throttle).await {
-                    // Many servers end TLS without close_notify; the backend's last reply decides
-                    // whether the file is complete.
-                    if !matches!(source, Source::Socket(s) if s.is_tls())
-                        || !is_missing_close_notify(&error)
-                    {
-                        return Err(download_failure(error));
+        let connection =
+            establish(&self.shared, &self.tls, self.private, requested, Direction::Download);
+        let live = &self.client_info.live;
+        let connected =
+            self.control.run_transfer(connection, &progress, Phase::Connecting, live).await;
+        let end = match connected {
+            Err(interruption) => Err(interruption),
+            Ok(DataConnection { stream, active }) => {
+                let source = download.source();
+                let work = async {
+                    let mut sink = Sink::Socket(stream);
+                    let (stall, throttle) = (limits.stall_timeout, throttle.as_deref());
+                    if let Err(error) = relay(source, &mut sink, &progress, stall, throttle).await {
+                        // Many servers end TLS without close_notify; the backend's last reply decides
+                        // whether the file is complete.
+                        if !matches!(source, Source::Socket(s) if s.is_tls())
+                            || !is_missing_close_notify(&error)
+                        {
+                            return Err(download_failure(error));
+                        }
                     }
-                }
-                Ok((sink, active))
-            };
-            self.control.run_transfer(work, &progress, false, &self.client_info.live).await
+                    Ok((sink, active))
+                };
+                self.control.run_transfer(work, &progress, Phase::Download, live).await
+            }
         };
         match end {
             Ok((sink, _active)) => {
@@ -147,7 +152,7 @@ impl Client {
                 }
                 Ok(())
             };
-            self.control.run_transfer(work, &progress, true, &self.client_info.live).await
+            self.control.run_transfer(work, &progress, Phase::Upload, &self.client_info.live).await
         };
         let end = match end {
             Ok(()) => {

@@ -25,7 +25,7 @@ async fn an_upload_is_interrupted_when_only_the_kernel_has_seen_the_connection_c
         client.shutdown(std::net::Shutdown::Both).unwrap();
         let work = async { Ok(()) };
         let progress = Progress::default();
-        let end = control.run_transfer(work, &progress, true, &live()).await;
+        let end = control.run_transfer(work, &progress, Phase::Upload, &live()).await;
         assert_eq!(
             matches!(end, Err(Interruption::ConnectionClosed)),
             interrupted,
@@ -81,7 +81,7 @@ async fn an_upload_is_complete_while_the_client_stays_connected() {
         std::io::Write::write_all(&mut client, sent).unwrap();
         let work = async { Ok(()) };
         let progress = Progress::default();
-        let end = control.run_transfer(work, &progress, true, &live()).await;
+        let end = control.run_transfer(work, &progress, Phase::Upload, &live()).await;
         assert!(end.is_ok(), "{}", sent.escape_ascii());
     }
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec};
 use tokio::task::coop::unconstrained;
+use tokio::time::{Instant, sleep_until};
 
 use super::{Control, yield_between_lines};
 use crate::data::Progress;
@@ -25,6 +26,20 @@ const MAX_GRACE_TIMEOUT: Duration = Duration::from_millis(50);
 /// Polls after the grace period for data that the kernel has and the runtime has not reported yet.
 const FINAL_POLLS_MAX: usize = 5;
 
+/// For the data connection of a download whose client has ended the control connection without QUIT: it may
+/// have closed only its writing side.
+const LEFT_CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// What a transfer does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::front::ftp) enum Phase {
+    /// It waits for the data connection of a download.
+    Connecting,
+    Download,
+    /// With the wait for its data connection.
+    Upload,
+}
+
 /// Why a transfer did not complete.
 pub(in crate::front::ftp) enum Interruption {
     Failed(Failure),
@@ -39,18 +54,24 @@ pub(in crate::front::ftp) enum Interruption {
 
 impl Control {
     /// Runs a transfer's `work` until the end of its data, and serves the control connection
-    /// meanwhile: ABOR interrupts the transfer, STAT is replied to, other commands are queued. An
-    /// upload is interrupted when the client closes the connection without QUIT.
+    /// meanwhile: ABOR interrupts the transfer, STAT is replied to, other commands are queued. When the
+    /// client closes the connection without QUIT, that interrupts an upload at once, and a download unless
+    /// its data connection is made shortly after.
     pub(in crate::front::ftp) async fn run_transfer<T>(
         &mut self,
         work: impl Future<Output = Result<T, Failure>>,
         progress: &Progress,
-        is_upload: bool,
+        phase: Phase,
         live: &LiveSession,
     ) -> Result<T, Interruption> {
         let mut work = pin!(work);
-        let mut lines = 0;
+        let is_upload = phase == Phase::Upload;
+        let (mut lines, mut connect_until) = (0, None);
         loop {
+            if phase == Phase::Connecting && self.closed && !self.queue.has_quit() {
+                let left = if self.is_lost() { Duration::ZERO } else { LEFT_CONNECT_TIMEOUT };
+                connect_until.get_or_insert_with(|| Instant::now() + left);
+            }
             let line = tokio::select! {
                 biased;
                 done = &mut work => break match done {
@@ -66,9 +87,12 @@ impl Control {
                     live.note_cut();
                     break Err(Interruption::Ended(end));
                 }
+                () = sleep_until(connect_until.unwrap_or_else(Instant::now)), if connect_until.is_some() => {
+                    break Err(Interruption::ConnectionClosed);
+                }
             };
-            // A download needs no control connection: a client that has left does not read its
-            // data.
+            // A download needs no control connection once it has its data connection: a client that has
+            // left does not read its data.
             if line.is_some() || is_upload {
                 self.handle_during_transfer(line, progress).await?;
             }
@@ -181,6 +205,11 @@ impl Control {
             }
         }
         false
+    }
+
+    /// Reset, or given up by the gateway: not just closed by the client.
+    fn is_lost(&self) -> bool {
+        self.stream.as_ref().is_none_or(|stream| has_events(stream, PollFlags::empty()))
     }
 
     fn has_unread(&self) -> bool {
