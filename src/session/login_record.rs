@@ -59,7 +59,12 @@ impl LoginRecord {
             Err(_) => "failed",
         };
         let duration = self.started.elapsed();
-        self.metrics.login_ended(&info.labels(), &info.login.method, outcome_name, duration);
+        // A client that leaves says nothing about whether logins work.
+        let counted = match outcome {
+            Err(it) if it.kind == FailureKind::Aborted && it.fault == Fault::Client => "aborted",
+            _ => outcome_name,
+        };
+        self.metrics.login_ended(&info.labels(), &info.login.method, counted, duration);
         let (login, seconds) = (&info.login, duration.as_secs_f64());
         let protection = login.protection.as_ref();
         macro_rules! at {
