@@ -166,6 +166,7 @@ fn data_connect_timeout_ends_a_transfer() {
         assert!(reply.text.contains("no connection to port"), "{}", reply.text);
         check_in_sync(&mut raw);
     }
+    assert_eq!(fixture.pool_metric("expired_total"), Some(4));
     assert_eq!(fixture.names(), ["file"]);
     assert_eq!(raw.download("RETR file").0, b"bytes");
 }
@@ -179,6 +180,8 @@ fn data_connect_timeout_includes_tls() {
     let _silent = raw.begin("RETR file");
     assert_eq!(raw.read().code, 425);
     check_in_sync(&mut raw);
+    // The connection itself came in time.
+    assert_eq!(fixture.pool_metric("expired_total"), Some(0));
     assert_eq!(raw.download("RETR file").0, b"bytes");
 }
 

@@ -16,6 +16,7 @@ mod drain;
 mod ends;
 mod given_up;
 mod guessing;
+mod left_before_data;
 mod limits;
 mod listings;
 mod logins;
