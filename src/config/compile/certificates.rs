@@ -5,7 +5,7 @@ use std::path::Path;
 
 use russh::keys::Certificate;
 
-use super::{entries, listener_tls, value};
+use super::{KEYS_MAX, entries, listener_tls, text, value};
 use crate::config::leaf::Leaf;
 use crate::config::machine::Machine;
 use crate::config::report::Problems;
@@ -85,7 +85,7 @@ fn end(path: &Path, role: Role) -> Option<i64> {
     match role {
         Role::ClientsCrl => Crl::load(path).ok()?.iter().filter_map(|crl| crl.due).min(),
         Role::OwnHost => {
-            let text = std::fs::read_to_string(path).ok()?;
+            let text = text(path, KEYS_MAX).ok()?;
             let certificate = Certificate::from_openssh(text.trim()).ok()?;
             // The largest number of seconds: for ever.
             i64::try_from(certificate.valid_before()).ok()
