@@ -54,11 +54,13 @@ impl Access {
             return Err(ApiError::bad_request(message));
         }
         let changes = request.method == Method::POST;
+        let reads = matches!(request.method, Method::GET | Method::HEAD);
         // The page itself holds nothing, and may be opened by a link.
-        if changes || request.uri.path() != "/" {
+        if !reads || request.uri.path() != "/" {
             self.check_origin(&request.headers, host)?;
         }
-        if changes && !request.headers.contains_key(CHANGE_HEADER) {
+        let marks = request.headers.get_all(CHANGE_HEADER);
+        if changes && !marks.iter().eq(["1"]) {
             let message =
                 "a change needs the field \"X-Lockgate: 1\", which pages of others cannot send";
             return Err(ApiError::new(StatusCode::FORBIDDEN, message));
@@ -276,6 +278,10 @@ mod tests {
         }
         for (line, fields, status) in [
             ("POST /reload", &[host][..], 403),
+            ("POST /reload", &[host, "X-Lockgate: yes"], 403),
+            ("POST /reload", &[host, changing, changing], 403),
+            ("OPTIONS /", &[host, "Origin: http://evil"], 403),
+            ("TRACE /status", &["Host: evil"], 421),
             ("GET /status", &[], 421),
             ("GET /status", &[host, "Host: localhost"], 421),
             ("GET http://evil/status", &[host], 421),

@@ -61,12 +61,12 @@ impl Api {
     pub(super) async fn respond(&self, method: &Method, uri: &Uri) -> Page {
         let (path, query) = (uri.path(), uri.query().unwrap_or_default());
         let (read, change) = (path == "/" || READ.contains(&path), CHANGE.contains(&path));
-        match (*method == Method::POST, read, change) {
-            (false, true, _) if path == "/" => status_page(),
-            (false, true, _) => json_page(self.read(path, query)),
-            (true, _, true) => json_page(self.change(path, query).await),
-            (_, false, false) => json_page(Err(unknown(path))),
-            _ => not_allowed(read),
+        match *method {
+            _ if !read && !change => json_page(Err(unknown(path))),
+            Method::GET | Method::HEAD if path == "/" => status_page(),
+            Method::GET | Method::HEAD if read => json_page(self.read(path, query)),
+            Method::POST if change => json_page(self.change(path, query).await),
+            _ => not_allowed(read, change),
         }
     }
 
@@ -132,11 +132,11 @@ fn unknown(path: &str) -> ApiError {
     ))
 }
 
-fn not_allowed(read: bool) -> Page {
-    let (allowed, message) = if read {
-        ("GET, HEAD", "this is only read; use GET")
-    } else {
-        ("POST", "this changes something; use POST")
+fn not_allowed(read: bool, change: bool) -> Page {
+    let (allowed, message) = match (read, change) {
+        (true, true) => ("GET, HEAD, POST", "use GET to read, and POST to change something"),
+        (true, false) => ("GET, HEAD", "this is only read; use GET"),
+        (false, _) => ("POST", "this changes something; use POST"),
     };
     let mut response = json_page(Err(ApiError::new(StatusCode::METHOD_NOT_ALLOWED, message)));
     response.headers_mut().insert(ALLOW, HeaderValue::from_static(allowed));

@@ -13,13 +13,14 @@ use hyper::body::{Body, Incoming};
 use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue};
 use hyper::http::request::Parts;
 use hyper::service::service_fn;
-use hyper::{Method, Request, Response, StatusCode};
+use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::task::AbortHandle;
 use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
 
+use super::headers::secured;
 use crate::net::task;
 
 /// Connections served at a time.
@@ -31,7 +32,7 @@ const HEADER_MAX: usize = 16 * 1024;
 
 pub(super) type Page = Response<Full<Bytes>>;
 
-/// Serves requests forever; `respond` gets each request, GET, HEAD or POST, and its client. No request has a
+/// Serves requests forever; `respond` gets each request, of any method, and its client. No request has a
 /// body. `accept` returns the connection, which may have to be made ready by a handshake first (`None`: it
 /// failed), and the client. `limit`: from the accept until the response is sent. `tasks`
 /// tracks the connections.
@@ -94,17 +95,11 @@ where
 {
     let service = service_fn(|request: Request<Incoming>| {
         let (request, body) = request.into_parts();
-        let responded = match request.method {
-            _ if !body.is_end_stream() => {
-                Err(text(StatusCode::PAYLOAD_TOO_LARGE, "a request has no body here\n"))
-            }
-            Method::GET | Method::HEAD | Method::POST => Ok(respond(request)),
-            _ => Err(read_only()),
-        };
+        let responded = body.is_end_stream().then(|| respond(request));
         async move {
             Ok::<_, Infallible>(match responded {
-                Ok(response) => response.await,
-                Err(refusal) => refusal,
+                Some(response) => response.await,
+                None => no_body(),
             })
         }
     });
@@ -116,6 +111,13 @@ where
         .serve_connection(TokioIo::new(stream), service)
         .with_upgrades();
     let _ = served.await;
+}
+
+fn no_body() -> Page {
+    let content = br#"{"error":"a request has no body here"}"#.to_vec();
+    let mut refusal = secured(page(content, "application/json"));
+    *refusal.status_mut() = StatusCode::PAYLOAD_TOO_LARGE;
+    refusal
 }
 
 /// The response where nothing can be changed.
@@ -334,6 +336,8 @@ mod tests {
             stream.write_all(request.as_bytes()).await.unwrap();
             let response = end(&mut stream).await;
             assert!(response.starts_with("HTTP/1.1 413 "), "{response}");
+            assert!(response.contains("x-content-type-options: nosniff"), "{response}");
+            assert!(response.ends_with("{\"error\":\"a request has no body here\"}"), "{response}");
         }
         assert_eq!(server.responses.load(Ordering::Relaxed), 0);
     }

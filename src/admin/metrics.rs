@@ -61,8 +61,8 @@ impl BoundMetrics {
             }
         };
         let respond = move |request: Parts, _| {
-            let is_change = request.method == Method::POST;
-            ready(if is_change { read_only() } else { this.respond(request.uri.path()) })
+            let is_read = matches!(request.method, Method::GET | Method::HEAD);
+            ready(if is_read { this.respond(request.uri.path()) } else { read_only() })
         };
         task::spawn(stop.run_until_cancelled_owned(async move {
             http::serve((TIMEOUT, &TaskTracker::new()), accept, respond).await;

@@ -4,8 +4,8 @@ use serde_json::{Map, Number, Value as Json};
 
 use super::read::Read;
 use super::schema::File;
-use super::secret::is_secret;
-use super::tree::{Kind, Node};
+use super::secret::{Span, is_secret, is_secret_url, shown_url};
+use super::tree::{Entry, Kind, Node};
 
 /// In place of a secret.
 const MASK: &str = "(secret)";
@@ -27,22 +27,71 @@ fn json(node: &Node, schemas: &[&Json]) -> Json {
         }
         Kind::Map(entries) => {
             let values = entries.iter().map(|entry| {
-                let key = entry.key.as_str();
-                let own = below(schemas, |schema| schema.get("properties")?.get(key));
-                let named = below(schemas, |schema| schema.get("additionalProperties"));
-                let named: Vec<_> = named.into_iter().filter(|it| it.is_object()).collect();
-                // A name that the operator chose, such as a user's, says nothing of its value.
-                let is_name = own.is_empty() && !named.is_empty();
-                let value = if is_secret(key) && !is_name {
-                    hidden(&entry.value)
-                } else {
-                    json(&entry.value, if is_name { &named } else { &own })
+                let value = match of_entry(entry, schemas) {
+                    None => hidden(&entry.value),
+                    Some(schemas) => json(&entry.value, &schemas),
                 };
-                (key.to_owned(), value)
+                (entry.key.clone(), value)
             });
             Json::Object(values.collect::<Map<_, _>>())
         }
     }
+}
+
+/// The schemas that the value of a key may have; `None`: it is a secret.
+fn of_entry<'s>(entry: &Entry, schemas: &[&'s Json]) -> Option<Vec<&'s Json>> {
+    let key = entry.key.as_str();
+    let own = below(schemas, |schema| schema.get("properties")?.get(key));
+    let named = below(schemas, |schema| schema.get("additionalProperties"));
+    let named: Vec<_> = named.into_iter().filter(|it| it.is_object()).collect();
+    // A name that the operator chose, such as a user's, says nothing of its value.
+    let is_name = own.is_empty() && !named.is_empty();
+    if is_secret(key) && !is_name {
+        return None;
+    }
+    Some(if is_name { named } else { own })
+}
+
+/// Where the file has secrets.
+pub(super) fn spans(root: &Node) -> Vec<Span> {
+    let mut found = Vec::new();
+    add_spans(root, Some(&[&File::schema()]), &mut found);
+    found
+}
+
+/// `schemas` is `None` in a secret.
+fn add_spans(node: &Node, schemas: Option<&[&Json]>, found: &mut Vec<Span>) {
+    let span = |mark| Span { start: mark, end: node.end };
+    match &node.kind {
+        Kind::Null => {}
+        Kind::Scalar(text) => {
+            let is_shown = schemas.is_some_and(|schemas| {
+                !is_url(text, &alternatives(schemas)) || !is_secret_url(text)
+            });
+            if !is_shown {
+                found.push(span(node.mark));
+            }
+        }
+        Kind::List(items) => {
+            let of_items = schemas.map(|schemas| below(schemas, |schema| schema.get("items")));
+            items.iter().for_each(|item| add_spans(item, of_items.as_deref(), found));
+        }
+        Kind::Map(entries) => {
+            for entry in entries {
+                if schemas.is_none() {
+                    let end = (entry.mark.line, entry.mark.column + entry.mark.width);
+                    found.push(Span { start: entry.mark, end });
+                }
+                let schemas = schemas.and_then(|schemas| of_entry(entry, schemas));
+                add_spans(&entry.value, schemas.as_deref(), found);
+            }
+        }
+    }
+}
+
+fn is_url(text: &str, schemas: &[&Json]) -> bool {
+    let format = |schema: &&Json| schema["format"].as_str().is_some_and(|it| it.starts_with("uri"));
+    text.contains("://") || schemas.iter().any(format)
 }
 
 /// Its shape only.
@@ -70,7 +119,7 @@ fn scalar(text: &str, schemas: &[&Json]) -> Json {
     {
         return value.into();
     }
-    text.into()
+    if is_url(text, schemas) { shown_url(text).into() } else { text.into() }
 }
 
 fn below<'s>(schemas: &[&'s Json], part: impl Fn(&'s Json) -> Option<&'s Json>) -> Vec<&'s Json> {
@@ -122,6 +171,22 @@ mod tests {
             },
             "limits": { "sessions": 10, "idle_timeout": "5m" },
             "listeners": { "l": { "address": "[::]:21" } },
+        });
+        assert_eq!(shown, expected);
+    }
+
+    #[test]
+    fn the_query_of_a_url_is_masked() {
+        let shown = of("login_hooks:\n  a: { url: \"https://h/login?apikey=hunter2\" }\n  \
+                        b: { socket: s, path: \"/login?hunter2\" }\n  c: { url: \"https://h/login\" }\n\
+                        other: \"http://me:hunter2@h/x\"\n");
+        let expected = json!({
+            "login_hooks": {
+                "a": { "url": "https://h/login?(secret)" },
+                "b": { "socket": "s", "path": "/login?(secret)" },
+                "c": { "url": "https://h/login" },
+            },
+            "other": "http://(secret)@h/x",
         });
         assert_eq!(shown, expected);
     }

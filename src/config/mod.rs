@@ -255,7 +255,7 @@ pub fn admin_socket(path: &Path) -> Result<Option<PathBuf>, Report> {
     let (name, text) = read_file(path)?;
     let mut problems = Problems::default();
     let root = tree::parse(&text, &mut problems);
-    let Some(root) = root else { return Err(Report::new(&name, &text, problems)) };
+    let Some(root) = root else { return Err(Report::new(&name, &text, None, problems)) };
     let file = schema::File::read(&root, Location::default(), &mut problems);
     let socket = file.admin.and_then(|admin| admin.socket?.value);
     Ok(socket.map(|socket| folder_of(path).join(socket.0)))
@@ -273,7 +273,7 @@ fn folder_of(path: &Path) -> &Path {
 fn unreadable(name: &str, reason: String) -> Report {
     let mut problems = Problems::default();
     problems.error(&Location::default(), reason);
-    Report::new(name, "", problems)
+    Report::new(name, "", None, problems)
 }
 
 /// The file's name, for messages, and its text.
@@ -320,8 +320,9 @@ pub fn reference() -> String {
 
 fn load_in(text: &str, name: &str, folder: &Path, machine: &Machine) -> Result<Compiled, Report> {
     let mut problems = Problems::default();
-    let compiled = tree::parse(text, &mut problems).and_then(|root| {
-        let mut file = schema::File::read(&root, Location::default(), &mut problems);
+    let root = tree::parse(text, &mut problems);
+    let compiled = root.as_ref().and_then(|root| {
+        let mut file = schema::File::read(root, Location::default(), &mut problems);
         // Before they are read: a change meanwhile is found at the first look.
         let mut files = Stamps::default();
         let paths = problems.files().iter().map(|(at, file)| (at.clone(), folder.join(file)));
@@ -336,13 +337,13 @@ fn load_in(text: &str, name: &str, folder: &Path, machine: &Machine) -> Result<C
         let added = users_file::add(&mut file, folder, &mut problems);
         let compiled = compile::compile(&file, folder, machine, &mut problems);
         let users_files = added.map(|added| added.with(&compiled.users));
-        let (fixed, masked) = (Fixed::of(&root), masked::masked(&root));
+        let (fixed, masked) = (Fixed::of(root), masked::masked(root));
         Some(Compiled { users_files, files, fixed, masked, ..compiled })
     });
     if compiled.is_none() && problems.is_empty() {
         problems.error(&Location::default(), "is empty");
     }
-    let report = Report::new(name, text, problems);
+    let report = Report::new(name, text, root.as_ref(), problems);
     match compiled {
         Some(compiled) if !report.has_errors() => Ok(Compiled { warnings: report, ..compiled }),
         _ => Err(report),

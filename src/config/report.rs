@@ -3,13 +3,15 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use super::secret;
+use super::tree::Node;
+use super::{masked, secret};
 use crate::op::escape::printable;
 
 /// All errors of a configuration, in the order of the file; without errors, its warnings.
 #[derive(Clone)]
 pub struct Report {
     file: String,
+    /// Without secrets.
     lines: Vec<String>,
     problems: Vec<Problem>,
 }
@@ -43,7 +45,14 @@ pub enum Severity {
 }
 
 impl Report {
-    pub(super) fn new(file: &str, text: &str, problems: Problems) -> Self {
+    /// `root`: of the text, if that is YAML.
+    pub(super) fn new(file: &str, text: &str, root: Option<&Node>, problems: Problems) -> Self {
+        // Nobody reads lines if there is nothing to say.
+        let lines = if problems.found.is_empty() {
+            Vec::new()
+        } else {
+            secret::lines(text, root.map(masked::spans).as_deref())
+        };
         let mut problems = problems.found;
         // Warnings are often consequences of an error elsewhere.
         if problems.iter().any(|p| p.severity == Severity::Error) {
@@ -51,7 +60,7 @@ impl Report {
         }
         problems.sort_by_key(|p| (p.line, p.column));
         problems.dedup();
-        Self { file: file.into(), lines: text.lines().map(String::from).collect(), problems }
+        Self { file: file.into(), lines, problems }
     }
 
     /// In the order of the file.

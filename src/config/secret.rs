@@ -1,24 +1,142 @@
 //! Masks secrets in the lines of the file that a report quotes.
 
+use super::report::Mark;
+
+/// In place of the rest of a line.
+const NOT_SHOWN: &str = "(not shown)";
+
+/// Where a secret is in the text.
+pub(super) struct Span {
+    pub start: Mark,
+    /// The line from 1, the column from 0.
+    pub end: (usize, usize),
+}
+
+/// The lines of a text, each up to its first secret. `spans` are the secrets; `None`: the text is not YAML,
+/// so that they have to be guessed.
+pub(super) fn lines(text: &str, spans: Option<&[Span]>) -> Vec<String> {
+    let mut lines: Vec<String> = text.lines().map(String::from).collect();
+    match spans {
+        Some(spans) => spans.iter().for_each(|span| hide(&mut lines, span)),
+        None => hide_values(&mut lines),
+    }
+    lines
+}
+
+fn hide(lines: &mut [String], span: &Span) {
+    let Mark { line: first, column, .. } = span.start;
+    let (last, end) = span.end;
+    for number in first..=last.max(first) {
+        let Some(line) = number.checked_sub(1).and_then(|index| lines.get_mut(index)) else {
+            return;
+        };
+        let start = if number == first { column.saturating_sub(1) } else { indent(line) };
+        // The end may be at the next token.
+        if number > first && number == last && end <= start {
+            return;
+        }
+        cut(line, start);
+    }
+}
+
+/// Hides what may be the value of a secret's key above: all until a line that begins with a key again and is
+/// not farther right.
+fn hide_values(lines: &mut [String]) {
+    let mut inside = None;
+    for line in lines {
+        let start = indent(line);
+        if line.trim().is_empty() {
+            continue;
+        }
+        if inside.is_some_and(|key| start > key || !begins_with_key(line)) {
+            cut(line, start);
+            continue;
+        }
+        inside = secret_value(line).map(|_| start);
+    }
+}
+
+fn begins_with_key(line: &str) -> bool {
+    let line = line.trim_start_matches([' ', '-']);
+    line.split_once(':').is_some_and(|(key, value)| {
+        let is_key = |c: char| c.is_alphanumeric() || matches!(c, '_' | '-' | '.' | '"' | '\'');
+        !key.is_empty() && key.chars().all(is_key) && (value.is_empty() || value.starts_with(' '))
+    })
+}
+
+/// In characters.
+fn indent(line: &str) -> usize {
+    line.chars().take_while(|c| c.is_whitespace()).count()
+}
+
+/// From this character on.
+fn cut(line: &mut String, start: usize) {
+    if let Some((index, _)) = line.char_indices().nth(start) {
+        line.truncate(index);
+        line.push_str(NOT_SHOWN);
+    }
+}
+
+/// Whether a URL has a query, a name or a password.
+pub(super) fn is_secret_url(url: &str) -> bool {
+    shown_url(url) != url
+}
+
+/// The URL, or the path of one, without its query, name and password.
+pub(super) fn shown_url(url: &str) -> String {
+    let (before, query) = match url.split_once('?') {
+        Some((before, _)) => (before, "?(secret)"),
+        None => (url, ""),
+    };
+    let scheme = before.find("://").map_or(0, |at| at + 3);
+    let host = match before.rfind('@') {
+        // A path may have one.
+        Some(at)
+            if scheme > 0 && before[scheme..].find('/').is_none_or(|slash| scheme + slash > at) =>
+        {
+            format!("{}(secret)@{}", &before[..scheme], &before[at + 1..])
+        }
+        _ => before.to_owned(),
+    };
+    format!("{host}{query}")
+}
+
+/// After the colon of the first key of a secret.
+fn secret_value(line: &str) -> Option<usize> {
+    line.match_indices(':').find_map(|(colon, _)| {
+        let key = line[..colon].trim_end().trim_end_matches(['"', '\'']);
+        let mut keys = key.rsplit(|c: char| !(c.is_alphanumeric() || c == '_' || c == '-'));
+        is_secret(keys.next().unwrap_or(key)).then_some(colon + 1)
+    })
+}
+
+/// Where a URL has a query, or a name or password.
+fn secret_of_url(line: &str) -> Option<usize> {
+    let query = |from: usize| line[from..].find('?').map(|at| from + at + 1);
+    if let Some(host) = line.find("://").map(|at| at + 3) {
+        return if line[host..].contains('@') { Some(host) } else { query(host) };
+    }
+    query(0).filter(|from| line[*from..].contains('='))
+}
+
 /// The line without the value of a key for a secret. `path` and `column` are the problem's: the value of
 /// such a key may be on a line of its own.
 pub(super) fn masked(line: &str, path: &str, column: usize) -> String {
     let value_on_own_line = is_secret(path.rsplit('.').next().unwrap_or(path)).then(|| {
         line.char_indices().nth(column.saturating_sub(1)).map_or(line.len(), |(index, _)| index)
     });
-    let value_after_key = line.match_indices(':').find_map(|(colon, _)| {
-        let key = line[..colon].trim_end().trim_end_matches(['"', '\'']);
-        let mut keys = key.rsplit(|c: char| !(c.is_alphanumeric() || c == '_' || c == '-'));
-        let key = keys.next().unwrap_or(key);
-        (is_secret(key) && !line[colon + 1..].trim().is_empty()).then_some(colon + 1)
-    });
+    let value_after_key = secret_value(line).filter(|value| !line[*value..].trim().is_empty());
+    if let Some(url) = secret_of_url(line).filter(|url| value_after_key.is_none_or(|it| *url < it))
+    {
+        return format!("{}{NOT_SHOWN}", &line[..url]);
+    }
     // A problem with the key itself is before its colon.
     let cut = match (value_after_key, value_on_own_line) {
         (Some(colon), _) => colon,
         (None, Some(value)) if !line[value..].trim_end().ends_with(':') => value,
         _ => return line.to_owned(),
     };
-    format!("{} (not shown)", &line[..cut])
+    format!("{} {NOT_SHOWN}", &line[..cut])
 }
 
 /// Whether the value of a key of this name is a secret.

@@ -13,6 +13,8 @@ const MAX_NODES: usize = 200_000;
 #[derive(Clone)]
 pub(super) struct Node {
     pub mark: Mark,
+    /// Where a scalar ends: the line from 1, the column from 0.
+    pub end: (usize, usize),
     pub kind: Kind,
 }
 
@@ -90,7 +92,7 @@ impl<'a> Builder<'a, '_> {
     }
 
     fn node(&mut self, event: Event<'a>, span: Span) -> Result<Node, ParseError> {
-        let mark = mark(&span);
+        let (mark, end) = (mark(&span), (span.end.line(), span.end.col()));
         self.count(mark, 1)?;
         let (kind, anchor) = match event {
             Event::Scalar(text, style, anchor, tag) => {
@@ -108,7 +110,7 @@ impl<'a> Builder<'a, '_> {
             Event::Alias(anchor) => return self.alias(anchor, mark),
             _ => (Kind::Null, 0),
         };
-        let node = Node { mark, kind };
+        let node = Node { mark, end, kind };
         if anchor > 0 {
             self.anchors.insert(anchor, node.clone());
         }
@@ -156,7 +158,7 @@ impl<'a> Builder<'a, '_> {
         let Some(node) = self.anchors.get(&anchor).cloned() else {
             self.problems
                 .error(&without_path(mark), "this alias is inside the value that it repeats");
-            return Ok(Node { mark, kind: Kind::Null });
+            return Ok(Node { mark, end: (mark.line, mark.column), kind: Kind::Null });
         };
         self.count(mark, node.size())?;
         Ok(node)

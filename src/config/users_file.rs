@@ -100,7 +100,7 @@ impl UsersFiles {
                 problems.error(&user.at, message);
             }
         }
-        let report = Report::new("users_file", "", problems);
+        let report = Report::new("users_file", "", None, problems);
         if report.has_errors() { Err(report) } else { Ok(UserTable::of_shared(users)) }
     }
 }
@@ -121,7 +121,7 @@ fn read(path: &Path, problems: &mut Problems) -> Result<Vec<(String, User)>, Str
     if size > FILE_MAX {
         return Err(format!("{shown} has {size} bytes; at most {FILE_MAX} are read"));
     }
-    let text = super::compile::text(path)?;
+    let text = super::compile::text(path, FILE_MAX)?;
     let mut own = Problems::default();
     let root = tree::parse(&text, &mut own);
     let read = root.map(|root| UsersFile::read(&root, Location::default(), &mut own));

@@ -144,7 +144,10 @@ impl Tally {
             && let Some(at) = self.arrivals.remove(&from)
         {
             self.arrivals.insert(to, at);
-            self.last = Some(LastFile { at, path: path.to_vec() });
+            // A file that arrived since then stays the last one.
+            if self.last.as_ref().is_none_or(|last| at >= last.at) {
+                self.last = Some(LastFile { at, path: path.to_vec() });
+            }
         }
     }
 

@@ -18,6 +18,7 @@ mod protection;
 mod proxy_protocol;
 mod round_trip;
 mod short_sleep;
+pub mod small_file;
 mod sockets;
 pub mod ssh;
 pub mod state_file;

@@ -8,12 +8,13 @@ use russh::keys::PrivateKey;
 use zeroize::Zeroizing;
 
 use super::key_files::{self, Passphrase, warn_if_exposed};
-use super::value;
+use super::{SECRET_MAX, value};
 use crate::auth::{CertificateAuthority, Credentials};
 use crate::config::leaf::{Invalid, Leaf, Value};
 use crate::config::report::Problems;
 use crate::config::schema::Account;
 use crate::config::values::{BackendProtocol, FileName, Text};
+use crate::net::small_file;
 use crate::route::{AccountName, MintedAccount, USER_PLACEHOLDER};
 
 /// The default of `force_command`.
@@ -188,7 +189,8 @@ fn private_key(
 
 fn from_file(path: &Path) -> Result<Zeroizing<Vec<u8>>, String> {
     let shown = path.display();
-    let read = std::fs::read(path).map_err(|e| format!("cannot read {shown}: {e}"))?;
+    let read =
+        small_file::read(path, SECRET_MAX).map_err(|e| format!("cannot read {shown}: {e}"))?;
     let mut password = Zeroizing::new(read);
     if password.last() == Some(&b'\n') {
         password.pop();

@@ -7,7 +7,7 @@ use zeroize::Zeroizing;
 
 use super::certificate_files::load;
 use super::key_files::warn_if_exposed;
-use super::{text, value};
+use super::{SECRET_MAX, text, value};
 use crate::admin::{Access, Token};
 use crate::config::report::Problems;
 use crate::config::schema::{Admin, File};
@@ -105,7 +105,7 @@ fn token(admin: &Admin, folder: &Path, problems: &mut Problems) -> Option<Token>
         return None;
     };
     let path = folder.join(&leaf.value.as_ref()?.0);
-    let token = text(&path).and_then(|text| {
+    let token = text(&path, SECRET_MAX).and_then(|text| {
         let text = Zeroizing::new(text);
         Token::new(text.trim_end()).map_err(|bad| format!("{}: {bad}", path.display()))
     });

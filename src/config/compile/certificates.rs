@@ -5,7 +5,7 @@ use std::path::Path;
 
 use russh::keys::Certificate;
 
-use super::{entries, listener_tls, value};
+use super::{KEYS_MAX, entries, listener_tls, text, value};
 use crate::config::leaf::Leaf;
 use crate::config::machine::Machine;
 use crate::config::report::Problems;
@@ -85,7 +85,7 @@ fn end(path: &Path, role: Role) -> Option<i64> {
     match role {
         Role::ClientsCrl => Crl::load(path).ok()?.iter().filter_map(|crl| crl.due).min(),
         Role::OwnHost => {
-            let text = std::fs::read_to_string(path).ok()?;
+            let text = text(path, KEYS_MAX).ok()?;
             let certificate = Certificate::from_openssh(text.trim()).ok()?;
             // The largest number of seconds: for ever.
             i64::try_from(certificate.valid_before()).ok()
@@ -184,8 +184,8 @@ fn warn_of_crl(leaf: &Leaf<FileName>, folder: &Path, now: i64, problems: &mut Pr
 fn expiry_warning(certificate: &CertificateSummary, role: Role, now: i64) -> Option<String> {
     let subject = certificate.display_name().escape_debug();
     let (refusal, remedy) = match role {
-        Role::Own | Role::OwnHost => ("clients refuse it", "replace it and restart the gateway"),
-        Role::OwnForServer => ("the server may refuse it", "replace it and restart the gateway"),
+        Role::Own | Role::OwnHost => ("clients refuse it", "replace it; a running gateway reads it again"),
+        Role::OwnForServer => ("the server may refuse it", "replace it; a running gateway reads it again"),
         Role::ClientsAuthority | Role::ClientsCrl => (
             "the certificates that it issued should be renewed",
             "get the authority's new certificate",

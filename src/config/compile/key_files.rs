@@ -6,7 +6,9 @@ use std::path::Path;
 use russh::keys::{Algorithm, PrivateKey, PublicKey, decode_secret_key};
 use zeroize::Zeroizing;
 
+use super::KEYS_MAX;
 use crate::config::report::{Location, Problems};
+use crate::net::small_file;
 
 /// OpenSSH's clients and servers refuse smaller RSA keys, or soon will.
 const RSA_BITS_MIN: u32 = 2048;
@@ -29,7 +31,7 @@ pub(super) fn private_key(
     problems: &mut Problems,
 ) -> Option<PrivateKey> {
     let shown = path.display();
-    let bytes = match std::fs::read(path) {
+    let bytes = match small_file::read(path, KEYS_MAX) {
         Ok(bytes) => Zeroizing::new(bytes),
         Err(e) => {
             problems.error(at, format!("cannot read {shown}: {e}"));

@@ -10,7 +10,7 @@ use zeroize::Zeroizing;
 
 use super::backends::LoginMode;
 use super::key_files::warn_if_exposed;
-use super::{check_name, entries, limits, text, unknown_name, value};
+use super::{SECRET_MAX, check_name, entries, limits, text, unknown_name, value};
 use crate::auth::hook::{Endpoint, Server, Settings, Token};
 use crate::config::leaf::Leaf;
 use crate::config::report::{Location, Problems};
@@ -61,7 +61,7 @@ fn warn_if_too_long(hook: &LoginHook, login_timeout: Duration, problems: &mut Pr
 fn token(hook: &LoginHook, folder: &Path, problems: &mut Problems) -> Option<Option<Token>> {
     let Some(leaf) = &hook.token_file else { return Some(None) };
     let path = folder.join(&leaf.value.as_ref()?.0);
-    let token = text(&path).and_then(|text| {
+    let token = text(&path, SECRET_MAX).and_then(|text| {
         let text = Zeroizing::new(text);
         Token::new(text.trim_end()).map_err(|bad| format!("{}: {bad}", path.display()))
     });

@@ -12,6 +12,7 @@ use super::schema::File;
 use super::{Compiled, Fixed, LogSettings, Report, Stamps};
 use crate::config::leaf::{Leaf, OneOrMore};
 use crate::config::values::OnReload;
+use crate::net::small_file;
 
 mod accounts;
 mod admin;
@@ -103,7 +104,7 @@ pub(super) fn compile(
         own_address::warn(file, &names, machine, problems);
     }
     let certificate_ends = certificates::ends(file, folder);
-    let warnings = Report::new("", "", Problems::default());
+    let warnings = Report::new("", "", None, Problems::default());
     Compiled {
         listeners,
         sftp_listeners,
@@ -197,10 +198,15 @@ fn trusted(list: &Option<OneOrMore<IpNet>>, problems: &mut Problems) -> Vec<IpNe
     trusted
 }
 
-/// The content of a text file.
-pub(super) fn text(path: &Path) -> Result<String, String> {
+/// The most bytes of a file with one secret, such as a token.
+const SECRET_MAX: u64 = 64 * 1024;
+/// The most bytes of a file with keys.
+const KEYS_MAX: u64 = 16 * 1024 * 1024;
+
+/// The content of a text file of at most `max` bytes.
+pub(super) fn text(path: &Path, max: u64) -> Result<String, String> {
     let shown = path.display();
-    let bytes = std::fs::read(path).map_err(|e| format!("cannot read {shown}: {e}"))?;
+    let bytes = small_file::read(path, max).map_err(|e| format!("cannot read {shown}: {e}"))?;
     String::from_utf8(bytes).map_err(|_| format!("{shown} is not UTF-8 text"))
 }
 

@@ -127,7 +127,8 @@ fn warn_of_host_certificate(
 
 /// The text of a file for public keys.
 fn public_text(path: &Path, at: &Location, problems: &mut Problems) -> Option<String> {
-    let text = super::text(path).map_err(|reason| problems.error(at, reason)).ok()?;
+    let text =
+        super::text(path, super::KEYS_MAX).map_err(|reason| problems.error(at, reason)).ok()?;
     if text.contains("PRIVATE KEY-----") {
         let message = format!(
             "{} contains a private key, which the gateway does not need; name the public part (\".pub\")",

@@ -119,7 +119,7 @@ fn authorized_keys(
 
 fn read(path: &Path, at: &Location, problems: &mut Problems) -> AuthorizedKeys {
     let shown = path.display();
-    let text = match super::text(path) {
+    let text = match super::text(path, super::KEYS_MAX) {
         Ok(text) => text,
         Err(reason) => {
             problems.error(at, reason);

@@ -56,6 +56,42 @@ fn misplaced_secrets_are_masked() {
     assert!(!output.contains("hunter2"), "{output}");
 }
 
+/// Wherever the problem is, and however the secret is written.
+#[test]
+fn lines_with_secrets_are_masked() {
+    for users in [
+        "bob: { password_hash:\n      \"hunter2\", bogus: 1 }",
+        "bob: { password_hash: 'hunter2', bogus: 1 }",
+        "bob: { bogus: 1, password_hash: hunter2 }",
+        "{ a: { password_hash: hunter2 }, b: { bogus: 1, password_hash: hunter2 } }",
+        "bob:\n    password_hash: |\n      hunter2\n    bogus: 1",
+        "bob:\n    password_hash: |2\n     hunter2\n    password_hash: x",
+        "bob:\n    password_hash: >-\n      x\n      hunter2\n    bogus: 1",
+        "bob:\n    password_hash: \"x\n      hunter2\"\n    bogus: 1",
+        "bob: { bogus: 1, password_hash: x\n      hunter2, bogus: 1 }",
+        "bob: { bogus: &a hunter2, password_hash: *a }",
+        "bob: { ? password_hash\n      : hunter2, bogus: 1 }",
+        "bob: { password_hash: [\n      hunter2, { hunter2: hunter2 }], bogus: 1 }",
+        // Not YAML.
+        "bob: { password_hash:\n      \"hunter2\", bogus 1: }",
+        "bob: { password_hash:\n      \"hunter2\", bogus: : ]",
+        "bob:\n    password_hash:\n      \"hunter2\" x",
+        "bob:\n    password_hash: \"hunter2\" x",
+    ] {
+        let text =
+            format!("users:\n  {users}\nlogin_hooks: {{ a: {{ url: \"x://h?k=hunter2\" }} }}\n");
+        let output = report(&text);
+        assert!(!output.contains("hunter2"), "{text}{output}");
+    }
+    let url = "login_hooks:\n  a: { url: \"https://h/?k=hunter2\", bogus: 1 }\n  \
+               b: { path: \"/?hunter2\", bogus: 1 }\n  c: { url: \"http://u:hunter2@h\" }\n  \
+               d: { bogus: 1, url: \"https://h/?\n       hunter2\" }\n";
+    let output = report(url);
+    assert!(!output.contains("hunter2") && output.contains("(not shown)"), "{output}");
+    let output = report("listeners: { l: { bogus: 1 } }\n");
+    assert!(output.contains("| listeners: { l: { bogus: 1 } }"), "{output}");
+}
+
 #[test]
 fn unprintable_characters_are_escaped() {
     let name = "ser\u{202e}\u{2028}ver";

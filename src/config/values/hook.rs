@@ -5,6 +5,7 @@ use serde_json::{Value as Json, json};
 
 use super::net::is_host;
 use crate::config::leaf::{Invalid, Value};
+use crate::config::secret::shown_url;
 
 /// "https://login.example.com/lockgate", or with http.
 #[derive(Clone)]
@@ -26,21 +27,22 @@ pub(in crate::config) struct HookPath(pub String);
 
 impl Value for HookUrl {
     fn parse(text: &str) -> Result<Self, Invalid> {
+        let shown = shown_url(text);
         let is_https = text.starts_with("https://");
         if !is_https && !text.starts_with("http://") {
             let message =
-                format!("\"{text}\" is not a URL such as https://login.example.com/lockgate");
-            let suggestion = (!text.contains("://")).then(|| format!("https://{text}"));
+                format!("\"{shown}\" is not a URL such as https://login.example.com/lockgate");
+            let suggestion = (!text.contains("://")).then(|| format!("https://{shown}"));
             return Err(Invalid { message, suggestion });
         }
         if text.contains('#') {
             return Invalid::new("must not have a fragment (#), which is never sent");
         }
         let Ok(uri) = text.parse::<Uri>() else {
-            return Invalid::new(format!("\"{text}\" is not a valid URL"));
+            return Invalid::new(format!("\"{shown}\" is not a valid URL"));
         };
         let (Some(authority), Some(host)) = (uri.authority(), uri.host()) else {
-            return Invalid::new(format!("\"{text}\" has no host"));
+            return Invalid::new(format!("\"{shown}\" has no host"));
         };
         if authority.as_str().contains('@') {
             return Invalid::new(
@@ -70,7 +72,7 @@ impl Value for HookUrl {
     }
 
     fn schema() -> Json {
-        json!({ "type": "string", "title": "a URL", "pattern": "^https?://[^#@]+$" })
+        json!({ "type": "string", "title": "a URL", "format": "uri", "pattern": "^https?://[^#@]+$" })
     }
 }
 
@@ -78,18 +80,18 @@ impl Value for HookPath {
     fn parse(text: &str) -> Result<Self, Invalid> {
         if !text.starts_with('/') {
             let message = "must be absolute, starting with a slash";
-            return Invalid::with_suggestion(message, format!("/{text}"));
+            return Invalid::with_suggestion(message, format!("/{}", shown_url(text)));
         }
         match text.parse::<Uri>() {
             Ok(uri) if uri.path_and_query().is_some_and(|path| path.as_str() == text) => {
                 Ok(Self(text.into()))
             }
-            _ => Invalid::new(format!("\"{text}\" is not a path of a URL")),
+            _ => Invalid::new(format!("\"{}\" is not a path of a URL", shown_url(text))),
         }
     }
 
     fn schema() -> Json {
-        json!({ "type": "string", "title": "a path", "pattern": "^/" })
+        json!({ "type": "string", "title": "a path", "format": "uri-reference", "pattern": "^/" })
     }
 }
 
@@ -131,6 +133,19 @@ mod tests {
         ] {
             let Err(wrong) = HookUrl::parse(text) else { panic!("{text}") };
             assert_eq!(wrong.suggestion.as_deref(), suggestion, "{text}: {}", wrong.message);
+        }
+        for text in [
+            "h/?k=hunter2",
+            "https://h h/?k=hunter2",
+            "https:///?k=hunter2",
+            "https://u:hunter2@h/",
+        ] {
+            let Err(wrong) = HookUrl::parse(text) else { panic!("{text}") };
+            assert!(!format!("{wrong:?}").contains("hunter2"), "{wrong:?}");
+        }
+        for text in ["a?k=hunter2", "/a b?k=hunter2"] {
+            let wrong = HookPath::parse(text).err().unwrap();
+            assert!(!format!("{wrong:?}").contains("hunter2"), "{wrong:?}");
         }
         for text in ["", "login", "/a b", "/a#b"] {
             assert!(HookPath::parse(text).is_err(), "{text}");

@@ -84,6 +84,22 @@ fn files_are_waited_for_complete_overdue_and_late() {
 }
 
 #[test]
+fn the_last_file_stays_the_last_when_an_earlier_one_is_renamed() {
+    let orders = expectation("/in/*", 2, schedule("00:00", "06:00", &every_day(), "UTC"));
+    let (files, acme) = one(orders, "2026-12-01T01:00:00Z");
+    acme.arrived_at(b"/in/a", at("2026-12-01T02:00:00Z"));
+    acme.arrived_at(b"/in/b", at("2026-12-01T03:00:00Z"));
+    let last = || {
+        let last = view(&files, "2026-12-01T05:00:00Z").last.unwrap();
+        (last.path, last.at)
+    };
+    acme.renamed_at(b"/in/a", b"/in/a.done", at("2026-12-01T04:00:00Z"));
+    assert_eq!(last(), (b"/in/b".to_vec(), at("2026-12-01T03:00:00Z")));
+    acme.renamed_at(b"/in/b", b"/in/b.done", at("2026-12-01T04:00:00Z"));
+    assert_eq!(last(), (b"/in/b.done".to_vec(), at("2026-12-01T03:00:00Z")));
+}
+
+#[test]
 fn a_file_that_is_renamed_into_place_arrives_then() {
     let orders = |path| expectation(path, 2, schedule("00:00", "06:00", &every_day(), "UTC"));
     let (files, acme) = one(orders("/in/*.csv"), "2026-12-01T01:00:00Z");

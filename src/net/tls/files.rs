@@ -10,6 +10,10 @@ use rustls::sign::CertifiedKey;
 
 use super::certificate_error::explained;
 use super::names::dns_names;
+use crate::net::small_file;
+
+/// The most bytes of a key's file.
+const KEY_MAX: u64 = 16 * 1024 * 1024;
 
 /// What is wrong with a certificate or key file; fault: the operator's.
 #[derive(Debug, thiserror::Error)]
@@ -133,7 +137,8 @@ fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, PemError> {
 
 /// PKCS #8 (RFC 5958 section 3), or OpenSSL's older format.
 fn is_encrypted(path: &Path) -> bool {
-    let text = std::fs::read_to_string(path).unwrap_or_default();
+    let text = small_file::read(path, KEY_MAX).unwrap_or_default();
+    let text = String::from_utf8_lossy(&text);
     ["-----BEGIN ENCRYPTED PRIVATE KEY-----", "Proc-Type: 4,ENCRYPTED"]
         .iter()
         .any(|mark| text.contains(mark))

@@ -153,7 +153,8 @@ fn requests_for_other_hosts_and_from_other_origins_are_refused() {
     for (fields, expected) in [
         ("", 403),
         (SAFE, 200),
-        ("x-LOCKGATE: yes\r\n", 200),
+        ("x-LOCKGATE: 1\r\n", 200),
+        ("X-Lockgate: yes\r\n", 403),
         (&*format!("{SAFE}Origin: http://{own}\r\n"), 200),
         (&*format!("{SAFE}Origin: http://evil.example\r\n"), 403),
         (&*format!("{SAFE}Origin: null\r\n"), 403),
@@ -167,7 +168,7 @@ fn requests_for_other_hosts_and_from_other_origins_are_refused() {
     }
     // Nobody allows a page of another origin to send the field.
     let preflight = ask_as("OPTIONS /reload", &own, "Origin: http://evil.example\r\n");
-    assert_eq!(preflight.status, 405);
+    assert_eq!(preflight.status, 403);
     assert!(!preflight.head.to_lowercase().contains("access-control"), "{preflight:?}");
     assert!(gateway.metric("lockgate_admin_requests_refused_total{reason=\"origin\"}") >= Some(6));
 }
@@ -238,7 +239,10 @@ fn requests_that_break_rules_get_no_further() {
     assert!(matches!(uri.status, 414 | 431 | 0), "{uri:?}");
     for body in ["Content-Length: 99999999999\r\n", "Transfer-Encoding: chunked\r\n"] {
         let request = format!("POST /reload HTTP/1.1\r\n{host}{SAFE}{}{body}\r\n", bearer());
-        assert_eq!(send(&request).status, 413, "{body}");
+        let response = send(&request);
+        assert_eq!(response.status, 413, "{body}");
+        assert_eq!(response.error(), "a request has no body here");
+        assert_eq!(response.field("x-content-type-options"), Some("nosniff"));
     }
     // Paths that are no routes.
     for path in [
@@ -263,6 +267,20 @@ fn requests_that_break_rules_get_no_further() {
     ] {
         let response = ask(address, line, &format!("{SAFE}{}", bearer()));
         assert!(response.status == status || line.starts_with("CONNECT"), "{line}: {response:?}");
+    }
+    // They get no further than others.
+    for method in ["OPTIONS", "TRACE", "PUT"] {
+        let without_token = ask(address, &format!("{method} /status"), "");
+        assert_eq!(without_token.status, 401, "{method}: {without_token:?}");
+        for (path, allowed) in
+            [("/status", "GET, HEAD"), ("/reload", "POST"), ("/drain", "GET, HEAD, POST")]
+        {
+            let response = ask(address, &format!("{method} {path}"), &bearer());
+            assert_eq!(response.status, 405, "{method} {path}: {response:?}");
+            assert_eq!(response.field("allow"), Some(allowed), "{method} {path}");
+            assert_eq!(response.field("x-content-type-options"), Some("nosniff"));
+            assert!(response.error().contains("use "), "{method} {path}");
+        }
     }
     assert_eq!(send("\x16\x03\x01 no HTTP\r\n\r\n").status, 400);
     assert_eq!(send(&ok).status, 200);

@@ -131,7 +131,9 @@ fn known_hosts(
 ) -> Option<HostKey> {
     let path = folder.join(&leaf.value.as_ref()?.0);
     let shown = path.display();
-    let text = super::super::text(&path).map_err(|reason| problems.error(&leaf.at, reason)).ok()?;
+    let text = super::super::text(&path, super::super::KEYS_MAX)
+        .map_err(|reason| problems.error(&leaf.at, reason))
+        .ok()?;
     let parsed = KnownHosts::parse(&text);
     let known =
         parsed.map_err(|reason| problems.error(&leaf.at, format!("{shown}: {reason}"))).ok()?;

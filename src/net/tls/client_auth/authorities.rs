@@ -8,8 +8,12 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, CertificateRevocationListDer};
 use x509_parser::prelude::{CertificateRevocationList, FromDer, X509Certificate};
 
+use crate::net::small_file;
 use crate::net::tls::certificate::short;
 use crate::net::tls::files::{PemError, certificates};
+
+/// The most bytes of a file of revoked certificates.
+const CRL_MAX: u64 = 64 * 1024 * 1024;
 
 /// What is wrong with a file of authorities or of revoked certificates; fault: the operator's.
 #[derive(Debug, thiserror::Error)]
@@ -109,9 +113,8 @@ fn is_authority(certificate: &X509Certificate<'_>) -> bool {
 impl Crl {
     /// All lists of a PEM file, or the one of a DER file.
     pub fn load(path: &Path) -> Result<Vec<Self>, AuthorityError> {
-        let bytes = std::fs::read(path).map_err(|error| AuthorityError::Unreadable {
-            path: path.into(),
-            reason: error.to_string(),
+        let bytes = small_file::read(path, CRL_MAX).map_err(|error| {
+            AuthorityError::Unreadable { path: path.into(), reason: error.to_string() }
         })?;
         let no_crl = || AuthorityError::NoCrl(path.into());
         let lists: Vec<_> = if is_pem(&bytes) {
