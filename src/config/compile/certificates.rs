@@ -184,8 +184,12 @@ fn warn_of_crl(leaf: &Leaf<FileName>, folder: &Path, now: i64, problems: &mut Pr
 fn expiry_warning(certificate: &CertificateSummary, role: Role, now: i64) -> Option<String> {
     let subject = certificate.display_name().escape_debug();
     let (refusal, remedy) = match role {
-        Role::Own | Role::OwnHost => ("clients refuse it", "replace it; a running gateway reads it again"),
-        Role::OwnForServer => ("the server may refuse it", "replace it; a running gateway reads it again"),
+        Role::Own | Role::OwnHost => {
+            ("clients refuse it", "replace it; a running gateway reads it again")
+        }
+        Role::OwnForServer => {
+            ("the server may refuse it", "replace it; a running gateway reads it again")
+        }
         Role::ClientsAuthority | Role::ClientsCrl => (
             "the certificates that it issued should be renewed",
             "get the authority's new certificate",

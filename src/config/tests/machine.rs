@@ -76,7 +76,8 @@ fn expired_and_expiring_certificates_are_warnings() {
     for machine in [&RUN, &check_only()] {
         expect(output(LONG_AGO, (2026, 11, 18), machine), &[(position, ended)]);
     }
-    let soon = "\"CN=Exchange\" expires on 2026-12-18 (UTC), in 29 days: replace it; a running gateway";
+    let soon =
+        "\"CN=Exchange\" expires on 2026-12-18 (UTC), in 29 days: replace it; a running gateway";
     expect(output(LONG_AGO, (2026, 12, 18), &RUN), &[(position, soon)]);
     let tomorrow = "expires on 2026-11-20 (UTC), in 1 day:";
     expect(output(LONG_AGO, (2026, 11, 20), &RUN), &[(position, tomorrow)]);
