@@ -1,9 +1,8 @@
 //! Fields of all responses of the admin interface: nothing is cached, framed, or loaded from elsewhere.
 
+use hyper::Response;
 use hyper::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, HeaderName, HeaderValue};
 use hyper::header::{REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS};
-
-use super::http::Page;
 
 const FIELDS: [(HeaderName, &str); 8] = [
     (CACHE_CONTROL, "no-store"),
@@ -17,7 +16,7 @@ const FIELDS: [(HeaderName, &str); 8] = [
 ];
 
 /// The response with these fields.
-pub(super) fn secured(mut response: Page) -> Page {
+pub(super) fn secured<B>(mut response: Response<B>) -> Response<B> {
     for (name, value) in FIELDS {
         response.headers_mut().insert(name, HeaderValue::from_static(value));
     }

@@ -3,6 +3,7 @@
 use serde_json::{Map, Number, Value as Json};
 
 use super::read::Read;
+use super::report::Mark;
 use super::schema::File;
 use super::secret::{Span, is_secret, is_secret_url, shown_url};
 use super::tree::{Entry, Kind, Node};
@@ -61,7 +62,7 @@ pub(super) fn spans(root: &Node) -> Vec<Span> {
 
 /// `schemas` is `None` in a secret.
 fn add_spans(node: &Node, schemas: Option<&[&Json]>, found: &mut Vec<Span>) {
-    let span = |mark| Span { start: mark, end: node.end };
+    let span = |mark: Mark| Span { start: (mark.line, mark.column), end: node.end };
     match &node.kind {
         Kind::Null => {}
         Kind::Scalar(text) => {
@@ -80,7 +81,7 @@ fn add_spans(node: &Node, schemas: Option<&[&Json]>, found: &mut Vec<Span>) {
             for entry in entries {
                 if schemas.is_none() {
                     let end = (entry.mark.line, entry.mark.column + entry.mark.width);
-                    found.push(Span { start: entry.mark, end });
+                    found.push(Span { start: (entry.mark.line, entry.mark.column), end });
                 }
                 let schemas = schemas.and_then(|schemas| of_entry(entry, schemas));
                 add_spans(&entry.value, schemas.as_deref(), found);

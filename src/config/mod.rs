@@ -255,7 +255,7 @@ pub fn admin_socket(path: &Path) -> Result<Option<PathBuf>, Report> {
     let (name, text) = read_file(path)?;
     let mut problems = Problems::default();
     let root = tree::parse(&text, &mut problems);
-    let Some(root) = root else { return Err(Report::new(&name, &text, None, problems)) };
+    let Some(root) = root else { return Err(report(&name, &text, None, problems)) };
     let file = schema::File::read(&root, Location::default(), &mut problems);
     let socket = file.admin.and_then(|admin| admin.socket?.value);
     Ok(socket.map(|socket| folder_of(path).join(socket.0)))
@@ -270,10 +270,20 @@ fn folder_of(path: &Path) -> &Path {
     path.parent().unwrap_or(Path::new(""))
 }
 
+/// `root`: of the text, if that is YAML.
+fn report(name: &str, text: &str, root: Option<&tree::Node>, problems: Problems) -> Report {
+    // Nobody reads lines if there is nothing to say.
+    let lines = match problems.is_empty() {
+        true => Vec::new(),
+        false => secret::lines(text, root.map(masked::spans).as_deref()),
+    };
+    Report::new(name, lines, problems)
+}
+
 fn unreadable(name: &str, reason: String) -> Report {
     let mut problems = Problems::default();
     problems.error(&Location::default(), reason);
-    Report::new(name, "", None, problems)
+    report(name, "", None, problems)
 }
 
 /// The file's name, for messages, and its text.
@@ -343,7 +353,7 @@ fn load_in(text: &str, name: &str, folder: &Path, machine: &Machine) -> Result<C
     if compiled.is_none() && problems.is_empty() {
         problems.error(&Location::default(), "is empty");
     }
-    let report = Report::new(name, text, root.as_ref(), problems);
+    let report = report(name, text, root.as_ref(), problems);
     match compiled {
         Some(compiled) if !report.has_errors() => Ok(Compiled { warnings: report, ..compiled }),
         _ => Err(report),

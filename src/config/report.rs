@@ -3,8 +3,7 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use super::tree::Node;
-use super::{masked, secret};
+use super::secret;
 use crate::op::escape::printable;
 
 /// All errors of a configuration, in the order of the file; without errors, its warnings.
@@ -45,14 +44,8 @@ pub enum Severity {
 }
 
 impl Report {
-    /// `root`: of the text, if that is YAML.
-    pub(super) fn new(file: &str, text: &str, root: Option<&Node>, problems: Problems) -> Self {
-        // Nobody reads lines if there is nothing to say.
-        let lines = if problems.found.is_empty() {
-            Vec::new()
-        } else {
-            secret::lines(text, root.map(masked::spans).as_deref())
-        };
+    /// `lines`: of the file, without secrets.
+    pub(super) fn new(file: &str, lines: Vec<String>, problems: Problems) -> Self {
         let mut problems = problems.found;
         // Warnings are often consequences of an error elsewhere.
         if problems.iter().any(|p| p.severity == Severity::Error) {

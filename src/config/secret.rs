@@ -1,13 +1,12 @@
 //! Masks secrets in the lines of the file that a report quotes.
 
-use super::report::Mark;
-
 /// In place of the rest of a line.
 const NOT_SHOWN: &str = "(not shown)";
 
 /// Where a secret is in the text.
 pub(super) struct Span {
-    pub start: Mark,
+    /// The line and the column, both from 1.
+    pub start: (usize, usize),
     /// The line from 1, the column from 0.
     pub end: (usize, usize),
 }
@@ -24,8 +23,7 @@ pub(super) fn lines(text: &str, spans: Option<&[Span]>) -> Vec<String> {
 }
 
 fn hide(lines: &mut [String], span: &Span) {
-    let Mark { line: first, column, .. } = span.start;
-    let (last, end) = span.end;
+    let ((first, column), (last, end)) = (span.start, span.end);
     for number in first..=last.max(first) {
         let Some(line) = number.checked_sub(1).and_then(|index| lines.get_mut(index)) else {
             return;

@@ -100,7 +100,7 @@ impl UsersFiles {
                 problems.error(&user.at, message);
             }
         }
-        let report = Report::new("users_file", "", None, problems);
+        let report = Report::new("users_file", Vec::new(), problems);
         if report.has_errors() { Err(report) } else { Ok(UserTable::of_shared(users)) }
     }
 }

@@ -104,7 +104,7 @@ pub(super) fn compile(
         own_address::warn(file, &names, machine, problems);
     }
     let certificate_ends = certificates::ends(file, folder);
-    let warnings = Report::new("", "", None, Problems::default());
+    let warnings = Report::new("", Vec::new(), Problems::default());
     Compiled {
         listeners,
         sftp_listeners,
