@@ -41,7 +41,7 @@ use phase::Phase;
 use process::Process;
 use start::Starting;
 
-pub use launcher::Program;
+pub use launcher::{GIVE_UP, Program};
 pub use reload::{ReloadError, Reloaded, Reloader, Watch};
 pub use take_over::{TakeOverError, take_over};
 

@@ -10,12 +10,12 @@ use super::endpoint::AdminEndpoint;
 use super::socket::AdminSocket;
 use crate::net::task;
 
-/// Serves until `stop`, on each of them that there is. Metrics need the samples of the rates too.
+/// Serves until `stop`, or `address_stop`, on each of them that there is. Metrics need the samples of the rates too.
 pub fn serve_operators(
     socket: Option<&Arc<AdminSocket>>,
     endpoint: Option<AdminEndpoint>,
     control: Arc<dyn Control>,
-    stop: &CancellationToken,
+    (stop, address_stop): (&CancellationToken, &CancellationToken),
 ) {
     let live = control.lasting().live;
     task::spawn(stop.clone().run_until_cancelled_owned(live.clone().keep_rates()));
@@ -28,6 +28,6 @@ pub fn serve_operators(
         socket.serve(api.clone(), stop.clone());
     }
     if let Some(endpoint) = endpoint {
-        endpoint.serve(api, stop.clone());
+        endpoint.serve(api, address_stop.clone());
     }
 }

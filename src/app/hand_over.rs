@@ -66,6 +66,8 @@ pub(super) async fn hand_over(reloader: Arc<Reloader>, mut link: Link) {
     match try_to_hand_over(&reloader, &mut link).await {
         Ok(known) => {
             reloader.stop_listening();
+            // Also those that the next process does not have: another may want them.
+            process.addresses_end.cancel();
             let sessions = process.drain.sessions();
             tracing::info!(
                 process = next,
@@ -121,7 +123,7 @@ async fn try_to_hand_over(reloader: &Reloader, link: &mut Link) -> Result<KnownU
     let wanted = match prepared {
         Message::Prepared(wanted) => wanted,
         Message::Failed(reason) => return Err(NotTaken::Failed(reason)),
-        other => return Err(NotTaken::Failed(format!("it sent {other:?}"))),
+        _ => return Err(NotTaken::Failed("it sent an unexpected message".into())),
     };
     let wanted: Sockets = wanted
         .into_iter()
@@ -187,7 +189,7 @@ async fn commit(
         match answer(link, READY_TIMEOUT).await? {
             Message::Ready => link.send(&Message::Go).await?,
             Message::Failed(reason) => return Err(NotTaken::Failed(reason)),
-            other => return Err(NotTaken::Failed(format!("it sent {other:?}"))),
+            _ => return Err(NotTaken::Failed("it sent an unexpected message".into())),
         }
         match answer(link, READY_TIMEOUT).await {
             // It may accept already, however slow it is.

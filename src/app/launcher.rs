@@ -1,6 +1,7 @@
 //! How this process was started, so that it can start the next one.
 
 use std::ffi::OsString;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{ChildStdin, Command, ExitStatus, Stdio};
 use std::time::Duration;
@@ -10,6 +11,8 @@ use tokio::time::timeout;
 
 use crate::net::task;
 
+/// Tells the launcher to kill the process that it has started, which goes on otherwise.
+pub const GIVE_UP: &[u8] = b"kill\n";
 /// For the launcher to end.
 const RELEASE_TIMEOUT: Duration = Duration::from_secs(2);
 /// Meant for this process alone: see sd_watchdog_enabled(3) and sd_listen_fds(3).
@@ -93,5 +96,14 @@ impl Launcher {
         let Self { stdin, mut ended } = self;
         drop(stdin);
         let _ = timeout(RELEASE_TIMEOUT, ended.wait_for(Option::is_some)).await.is_ok();
+    }
+
+    /// Kills the process that it has started.
+    pub(super) async fn give_up(mut self) {
+        if let Some(stdin) = &mut self.stdin {
+            // It may have ended.
+            let _ = stdin.write_all(GIVE_UP);
+        }
+        self.release().await;
     }
 }

@@ -1,5 +1,6 @@
 //! Whether another process takes over from this one, or has done so.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use tokio::sync::watch;
@@ -15,6 +16,17 @@ pub(super) struct HandOver {
     outcome: watch::Sender<Outcome>,
     /// Started by `lockgate restart`.
     launcher: Mutex<Option<Launcher>>,
+    /// A `lockgate restart` is under way.
+    restarting: AtomicBool,
+}
+
+/// The only `lockgate restart` that is under way.
+pub(super) struct Restarting<'a>(&'a AtomicBool);
+
+impl Drop for Restarting<'_> {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Release);
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,7 +40,7 @@ pub(super) enum Phase {
 impl Default for HandOver {
     fn default() -> Self {
         let (phase, outcome) = (watch::Sender::new(Phase::Serving), watch::Sender::new(None));
-        Self { phase, outcome, launcher: Mutex::default() }
+        Self { phase, outcome, launcher: Mutex::default(), restarting: AtomicBool::new(false) }
     }
 }
 
@@ -41,6 +53,12 @@ impl HandOver {
     pub(super) async fn done(&self) {
         // Its sender is `self`'s.
         let _ = self.phase.subscribe().wait_for(|phase| *phase == Phase::HandedOver).await.is_ok();
+    }
+
+    /// `None` while another restart is under way.
+    pub(super) fn restart(&self) -> Option<Restarting<'_>> {
+        let is_other = self.restarting.swap(true, Ordering::Acquire);
+        (!is_other).then(|| Restarting(&self.restarting))
     }
 
     /// The next hand-over is to the process that this one starts. Returns its outcome, not known yet.

@@ -32,6 +32,8 @@ pub(super) struct Process {
     pub(super) drain: Drain,
     /// Stops data ports, metrics and the admin socket, which serve while sessions drain.
     pub(super) end: CancellationToken,
+    /// Stops the addresses of metrics and operators; no later than `end`.
+    pub(super) addresses_end: CancellationToken,
     pub(super) sockets: Sockets,
     pub(super) admin: OnceLock<Weak<AdminSocket>>,
     pub(super) hand_over: HandOver,
@@ -74,11 +76,13 @@ impl Process {
         session_metrics.register_live(registry, &live, &admission)?;
         let expected = Arc::<ExpectedFiles>::default();
         expected::register_metrics(&expected, registry)?;
+        let end = CancellationToken::new();
         Ok(Self {
             expected,
             started: SystemTime::now(),
             drain: Drain::new(),
-            end: CancellationToken::new(),
+            addresses_end: end.child_token(),
+            end,
             sockets: Sockets::default(),
             admin: OnceLock::new(),
             hand_over: HandOver::default(),

@@ -29,6 +29,9 @@ pub(super) async fn restart(reloader: Arc<Reloader>) -> RestartOutcome {
         return RestartOutcome::Failed(reason.into());
     }
     let failed = |reason: String| RestartOutcome::Failed(reason);
+    let Some(_only) = hand_over.restart() else {
+        return failed("another restart is under way".to_owned());
+    };
     let checking = program.clone();
     let checked = task::spawn_blocking(move || checking.check(&file)).await;
     match checked.map_err(std::io::Error::other).flatten() {
@@ -50,7 +53,15 @@ pub(super) async fn restart(reloader: Arc<Reloader>) -> RestartOutcome {
         }
     });
     let Ok(ended) = waiting.await else {
-        drop(hand_over.launcher());
+        if !hand_over.is(Phase::Serving) {
+            return failed(
+                "another process is taking over; `lockgate status` tells which".to_owned(),
+            );
+        }
+        // It must not take over after that was denied.
+        if let Some(launcher) = hand_over.launcher() {
+            launcher.give_up().await;
+        }
         return failed(format!("the new process has not taken over within {START_TIMEOUT:?}"));
     };
     if ended.is_some() {

@@ -115,13 +115,13 @@ impl Starting {
         let control: Arc<dyn Control> = reloader.clone();
         register_in_force_metrics(&registry, &control)?;
         if let Some(metrics) = metrics {
-            metrics.serve(control.clone(), end.clone());
+            metrics.serve(control.clone(), process.addresses_end.clone());
         }
         let admin = admin.map(Arc::new);
         if let Some(admin) = &admin {
             let _ = process.admin.set(Arc::downgrade(admin));
         }
-        serve_operators(admin.as_ref(), endpoint, control, end);
+        serve_operators(admin.as_ref(), endpoint, control, (end, &process.addresses_end));
         let (quotas, expected) = (quotas.map(Arc::new), expected.map(Arc::new));
         if let Some(quotas) = quotas.clone() {
             spawn_until_handed_over(&process, quotas.save_until(end.clone()));

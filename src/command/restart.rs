@@ -7,6 +7,8 @@ use std::process::{Command, ExitCode, Stdio};
 
 use anyhow::Context;
 use lockgate::admin;
+use lockgate::app::GIVE_UP;
+use rustix::process::{Pid, Signal, kill_process};
 
 use super::{print, print_error};
 use crate::EXIT_BAD_CONFIGURATION;
@@ -45,12 +47,17 @@ impl Restart {
 
 impl Launch {
     /// Ends with the process that it starts, or with its standard input: then that process belongs to the
-    /// service manager.
+    /// service manager, unless it is to be killed.
     pub(crate) fn run(&self) -> anyhow::Result<ExitCode> {
         let (program, arguments) = self.command.split_first().context("no program")?;
         let mut child = Command::new(program).args(arguments).stdin(Stdio::null()).spawn()?;
-        std::thread::spawn(|| {
-            let _ = std::io::stdin().read_to_end(&mut Vec::new());
+        let started = Pid::from_child(&child);
+        std::thread::spawn(move || {
+            let mut told = Vec::new();
+            let _ = std::io::stdin().read_to_end(&mut told);
+            if told == GIVE_UP {
+                let _ = kill_process(started, Signal::KILL);
+            }
             std::process::exit(0);
         });
         let status = child.wait()?;

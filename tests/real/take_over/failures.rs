@@ -1,13 +1,17 @@
 //! Take-overs that fail, or are interrupted: one process serves.
 
 use std::fs;
+use std::io::{BufRead, BufReader, Write};
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use rustix::process::{Pid, Signal};
+
 use super::{Fixture, expect_end, session, status};
 use crate::support::gateway::{Gateway, PROGRAM};
 use crate::support::process::{run, wait};
+use crate::support::sftp_fixture::becomes_true;
 
 const TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -153,4 +157,77 @@ fn without_a_gateway_there_is_nothing_to_take_over() {
     let mut child =
         command.stdin(Stdio::null()).stderr(Stdio::null()).spawn().expect("starting lockgate");
     assert_eq!(wait(&mut child, TIMEOUT).and_then(|it| it.code()), Some(1));
+}
+
+#[test]
+fn of_two_restarts_one_is_refused_or_follows_the_other() {
+    let fixture = Fixture::start(4);
+    let _open = fixture.session();
+    let restart = || fixture.gateway.admin(&["restart"]);
+    let outputs = std::thread::scope(|scope| {
+        let both = [scope.spawn(restart), scope.spawn(restart)];
+        both.map(|thread| thread.join().expect("a restart"))
+    });
+    let serving = status(&fixture.gateway)["process"].to_string();
+    let is_named = |text: &str| text.contains(&format!("process {serving} has taken over"));
+    let named = outputs.iter().filter(|output| output.ok() && is_named(&output.describe()));
+    assert_eq!(named.count(), 1, "{serving}: {:?}", outputs.each_ref().map(|it| it.describe()));
+    // Either the first is the last, or the second was refused.
+    let before = status(&fixture.gateway)["processes_before"].as_array().map_or(0, Vec::len);
+    let ok = outputs.iter().filter(|output| output.ok()).count();
+    assert_eq!(before, ok, "{}", status(&fixture.gateway));
+    fixture.gateway.admin(&["drain", "--wait"]);
+}
+
+/// It would keep the port from the next process that wants it.
+#[test]
+fn an_address_that_the_next_process_does_not_have_is_closed() {
+    let fixture = Fixture::start(4);
+    let _open = fixture.session();
+    let metrics = fixture.gateway.address("metrics");
+    let folder = fixture.gateway.folder().to_owned();
+    let text = fs::read_to_string(folder.join("original.yaml")).expect("the configuration");
+    let without = text.replace("metrics: { address: \"127.0.0.1:0\" }", "");
+    assert_ne!(without, text);
+    fs::write(folder.join("without.yaml"), &without).expect("a configuration");
+    let mut next = fixture.gateway.launch_take_over("without.yaml");
+    assert!(next.is_ready());
+    assert!(becomes_true(|| std::net::TcpStream::connect(metrics).is_err()), "it is still open");
+    let with =
+        without.replace("admin: {", &format!("metrics: {{ address: \"{metrics}\" }}\nadmin: {{"));
+    fs::write(folder.join("with.yaml"), with).expect("a configuration");
+    let mut last = next.launch_take_over("with.yaml");
+    assert!(last.is_ready());
+    assert_eq!(status(&last)["processes_before"].as_array().map(Vec::len), Some(1));
+    for gateway in [&mut next, &mut last] {
+        gateway.shown_lines = 0;
+    }
+}
+
+#[test]
+fn a_process_that_is_given_up_is_killed() {
+    let launch = |told: &[u8]| {
+        let mut launcher = Command::new(PROGRAM)
+            .args(["launch", "sh", "-c", "echo $$; exec sleep 60"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("the launcher");
+        let mut line = String::new();
+        let stdout = launcher.stdout.take().expect("its output");
+        BufReader::new(stdout).read_line(&mut line).expect("the process");
+        let process: i32 = line.trim().parse().expect("a process");
+        launcher.stdin.take().expect("its input").write_all(told).expect("telling it");
+        assert!(launcher.wait().expect("its end").success());
+        Pid::from_raw(process).expect("a process")
+    };
+    let is_running = |process: Pid| {
+        let state = fs::read_to_string(format!("/proc/{}/stat", process.as_raw_nonzero()));
+        state.is_ok_and(|state| !state.contains(") Z "))
+    };
+    let released = launch(b"");
+    assert!(is_running(released));
+    rustix::process::kill_process(released, Signal::KILL).expect("ending it");
+    let given_up = launch(b"kill\n");
+    assert!(becomes_true(|| !is_running(given_up)));
 }
