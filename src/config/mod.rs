@@ -273,9 +273,10 @@ fn folder_of(path: &Path) -> &Path {
 /// `root`: of the text, if that is YAML.
 fn report(name: &str, text: &str, root: Option<&tree::Node>, problems: Problems) -> Report {
     // Nobody reads lines if there is nothing to say.
-    let lines = match problems.is_empty() {
-        true => Vec::new(),
-        false => secret::lines(text, root.map(masked::spans).as_deref()),
+    let lines = if problems.is_empty() {
+        Vec::new()
+    } else {
+        secret::lines(text, root.map(masked::spans).as_deref())
     };
     Report::new(name, lines, problems)
 }

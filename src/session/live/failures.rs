@@ -80,7 +80,9 @@ impl RecentFailures {
             name.truncate(NAME_MAX);
             name.shrink_to_fit();
         }
-        failure.reason.truncate(failure.reason.floor_char_boundary(REASON_MAX));
+        let reason = &mut failure.reason;
+        let end = (0..=REASON_MAX.min(reason.len())).rev().find(|at| reason.is_char_boundary(*at));
+        reason.truncate(end.unwrap_or_default());
         failure.reason.shrink_to_fit();
         let mut last = self.last();
         let last = if failure.operation == LOGIN { &mut last.logins } else { &mut last.others };
