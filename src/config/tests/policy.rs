@@ -122,6 +122,7 @@ fn wrong_rules_are_errors() {
     wrong_rules(&[
         ("allow: all", "{", "name: is missing"),
         ("name: a", "{", "decides nothing: write allow, deny or hide"),
+        ("name: default, allow: all", "default", "is the name of what no rule allows"),
         ("name: a, allow: list, deny: read", "deny", "one of allow, deny and hide"),
         ("name: a, deny: list, hide: read", "hide", "one of allow, deny and hide"),
         ("name: a, allow: list, message: no", "no }", "has a meaning only with `deny`"),
