@@ -87,6 +87,9 @@ def check_installed(machine):
         found = machine.run("stat", "--format=%U %G %a", name).strip()
         expect(found == expected, f"{name}: {found}")
     machine.run("systemd-analyze", "verify", "lockgate.service")
+    # For those who want it: an example.
+    units = [unit for folder in ["lib", "usr/lib"] for unit in machine.path(f"/{folder}/systemd/system").glob("lockgate.*")]
+    expect({unit.name for unit in units} == {"lockgate.service"}, f"units: {units}")
     expect(machine.run("systemctl", "is-enabled", "lockgate").strip() == "enabled", "not enabled")
 
 
@@ -204,7 +207,7 @@ def process_runs(machine, pid):
 
 def check_sockets(machine):
     """systemd opens the control port, the service needs no capability, and another process takes over."""
-    unit = (ROOT / "deploy/systemd/lockgate.socket").read_text()
+    unit = (ROOT / "deploy/systemd/examples/lockgate.socket").read_text()
     unit = unit.replace("ListenStream=0.0.0.0:21", "ListenStream=127.0.0.1:21").replace("ListenStream=[::]:21\n", "")
     machine.path("/etc/systemd/system/lockgate.socket").write_text(unit)
     machine.path("/etc/systemd/system/lockgate.service.d/socket.conf").write_text(
