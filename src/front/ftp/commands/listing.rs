@@ -3,14 +3,13 @@
 use globset::{GlobBuilder, GlobMatcher};
 
 use super::Outcome;
-use super::transfer::{end_download, establish, failure_of};
+use super::transfer::{end_download, failure_of};
 use crate::data::{Progress, RelayError, Sink, send};
 use crate::front::ftp::client::Client;
 use crate::front::ftp::client_state::Flow;
 use crate::front::ftp::control::{Interruption, Phase};
 use crate::front::ftp::data_connection::DataConnection;
 use crate::front::ftp::reply::Reply;
-use crate::net::tls::Direction;
 use crate::op::{Entry, EntryKind, Failure, FailureKind, Fault, Timestamp, as_os_path};
 use crate::session::DirectoryListing;
 use crate::wire::ftp::listing::{FactSet, render_facts, render_ls};
@@ -55,12 +54,7 @@ impl Client {
         let renderer = Renderer { format, facts: self.facts, prefix, now: Timestamp::now() };
         let limits = self.shared.gateway.limits.clone();
         let progress = Progress::default();
-        let connection =
-            establish(&self.shared, &self.tls, self.private, requested, Direction::Download);
-        let live = &self.client_info.live;
-        let connected =
-            self.control.run_transfer(connection, &progress, Phase::Connecting, live).await;
-        let end = match connected {
+        let end = match self.connect_download(requested, &progress).await {
             Err(interruption) => Err(interruption),
             Ok(DataConnection { mut stream, active }) => {
                 let work = async {
@@ -71,6 +65,7 @@ impl Client {
                     }
                     Ok((stream, active))
                 };
+                let live = &self.client_info.live;
                 self.control.run_transfer(work, &progress, Phase::Download, live).await
             }
         };

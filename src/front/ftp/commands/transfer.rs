@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::net::TcpStream;
 
 use super::Outcome;
-use crate::data::{RelayError, Side, Sink, Source, relay};
+use crate::data::{Progress, RelayError, Side, Sink, Source, relay};
 use crate::front::ftp::client::Client;
 use crate::front::ftp::client_state::Flow;
 use crate::front::ftp::control::{Interruption, Phase};
@@ -33,6 +33,18 @@ impl Client {
         self.send_download(requested, download).await
     }
 
+    /// The data connection of a download or a listing, unless the client gives up before it is there.
+    pub(super) async fn connect_download(
+        &mut self,
+        requested: RequestedConnection,
+        progress: &Progress,
+    ) -> Result<DataConnection, Interruption> {
+        let connection =
+            establish(&self.shared, &self.tls, self.private, requested, Direction::Download);
+        let live = &self.client_info.live;
+        self.control.run_transfer(connection, progress, Phase::Connecting, live).await
+    }
+
     /// Sends a file, or a listing as the server made it, after the 1xx reply.
     pub(super) async fn send_download(
         &mut self,
@@ -41,12 +53,7 @@ impl Client {
     ) -> Outcome {
         let limits = self.shared.gateway.limits.clone();
         let (progress, throttle) = (download.progress(), download.throttle());
-        let connection =
-            establish(&self.shared, &self.tls, self.private, requested, Direction::Download);
-        let live = &self.client_info.live;
-        let connected =
-            self.control.run_transfer(connection, &progress, Phase::Connecting, live).await;
-        let end = match connected {
+        let end = match self.connect_download(requested, &progress).await {
             Err(interruption) => Err(interruption),
             Ok(DataConnection { stream, active }) => {
                 let source = download.source();
@@ -64,6 +71,7 @@ impl Client {
                     }
                     Ok((sink, active))
                 };
+                let live = &self.client_info.live;
                 self.control.run_transfer(work, &progress, Phase::Download, live).await
             }
         };
