@@ -3,10 +3,11 @@
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use russh::keys::{Algorithm, PrivateKey, PublicKey, decode_secret_key};
+use russh::keys::{Algorithm, PrivateKey, PublicKey};
 use zeroize::Zeroizing;
 
 use super::KEYS_MAX;
+use super::short_ecdsa_key::decode_secret_key;
 use crate::config::report::{Location, Problems};
 use crate::net::small_file;
 

@@ -45,6 +45,7 @@ mod protocol_keys;
 mod route_lookups;
 mod routes;
 mod sftp_listeners;
+mod short_ecdsa_key;
 mod sockets;
 mod state_dir;
 mod user_keys;
