@@ -56,10 +56,8 @@ fn private_section(text: &str, passphrase: Option<&str>) -> Result<Zeroizing<Vec
     let _public = Vec::<u8>::decode(&mut reader)?;
     let mut section = Zeroizing::new(Vec::<u8>::decode(&mut reader)?);
     if cipher.is_some() {
-        let tag = match cipher.has_tag() {
-            true => Some(<[u8; TAG_SIZE]>::try_from(reader).map_err(|_| Error::FormatEncoding)?),
-            false => None,
-        };
+        let tag = |rest| <[u8; TAG_SIZE]>::try_from(rest).map_err(|_| Error::FormatEncoding);
+        let tag = cipher.has_tag().then(|| tag(reader)).transpose()?;
         let (key, iv) = kdf.derive_key_and_iv(cipher, passphrase.ok_or(Error::Encrypted)?)?;
         cipher.decrypt(&key, &iv, &mut section, tag.map(Into::into))?;
     }
