@@ -25,6 +25,7 @@
 //! | [`wire`] | codecs without I/O, used by fronts and backends |
 //! | [`op`] | the neutral model: operations, paths, entries, failures; no I/O, no protocol |
 //! | [`metrics`] | registering metrics, which are kept beside what they count |
+//! | [`task`] | tasks, whose log lines name the session that started them |
 //!
 //! # The path of a RETR
 //!
@@ -72,4 +73,5 @@ pub mod op;
 pub mod policy;
 pub mod route;
 pub mod session;
+pub mod task;
 pub mod wire;
