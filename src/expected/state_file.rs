@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::files::ExpectedFiles;
 use super::saved::{SavedEntry, SavedTally};
-use crate::net::state_file;
+use crate::files::state_file;
 use crate::task;
 
 /// In the folder of `state_dir`.
