@@ -14,7 +14,7 @@ use crate::support::clients::openssh::sftp;
 use crate::support::gateway::Gateway;
 use crate::support::raw::Raw;
 use crate::support::servers::endpoint;
-use crate::support::sftp_fixture::becomes_true;
+use crate::support::wait::becomes_true;
 use crate::support::{PASSWORD, USER, argon2_hash, ports};
 
 const TIMEOUT: Duration = Duration::from_secs(15);
@@ -84,8 +84,7 @@ impl Fixture {
     /// `lockgate expected --json`: the entry of this name.
     #[track_caller]
     fn entry(&self, name: &str) -> Value {
-        let output = self.gateway.admin(&["expected", "--json"]).expect_ok("lockgate expected");
-        let shown: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+        let shown = self.gateway.admin_json(&["expected"]);
         let entries = shown["expected"].as_array().expect("a list");
         entries.iter().find(|entry| entry["name"] == name).expect("the entry").clone()
     }

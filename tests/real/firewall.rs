@@ -8,7 +8,7 @@ use std::path::Path;
 use std::process::{Child, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tempfile::TempDir;
 
@@ -17,6 +17,7 @@ use crate::support::netns::Namespace;
 use crate::support::pki::pki;
 use crate::support::process::{CleanupGuard, POLL, kill_group, spawn};
 use crate::support::raw::{Raw, Reply, client_config, dial};
+use crate::support::wait::becomes_true;
 use crate::support::{PASSWORD, USER, argon2_hash, pattern};
 
 const PAGE: &str = include_str!("../../deploy/firewall.md");
@@ -181,11 +182,9 @@ impl Drop for HaProxy {
 
 /// Waits until a control connection gets a greeting.
 fn await_greeting() {
-    let end = Instant::now() + TIMEOUT;
-    while !is_open(PUBLIC) || Raw::connect_quietly(PUBLIC.parse().expect("an address")).is_none() {
-        assert!(Instant::now() < end, "no greeting at {PUBLIC}");
-        thread::sleep(POLL);
-    }
+    let is_greeted =
+        || is_open(PUBLIC) && Raw::connect_quietly(PUBLIC.parse().expect("an address")).is_some();
+    assert!(becomes_true(is_greeted), "no greeting at {PUBLIC}");
 }
 
 #[test]

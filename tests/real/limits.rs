@@ -18,8 +18,8 @@ use crate::support::pki::pki;
 use crate::support::process::Output;
 use crate::support::raw::Raw;
 use crate::support::servers::endpoint;
-use crate::support::sftp_fixture::becomes_true;
 use crate::support::ssh::accepts_password;
+use crate::support::wait::becomes_true;
 use crate::support::{PASSWORD, USER, argon2_hash, pattern, ports};
 
 const TIMEOUT: Duration = Duration::from_secs(15);

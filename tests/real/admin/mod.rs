@@ -16,7 +16,7 @@ use self::client::{Response, ask, exchange, request, tls};
 use crate::support::gateway::{Gateway, PROGRAM, lockgate};
 use crate::support::pki::pki;
 use crate::support::raw::{Raw, dial};
-use crate::support::sftp_fixture::becomes_true;
+use crate::support::wait::becomes_true;
 use crate::support::{PASSWORD, USER, argon2_hash, ports};
 
 const TOKEN: &str = "b6f1ff0d3cc94f8f9e27b6d4a6b1b9d0c0ffee00";

@@ -15,8 +15,8 @@ use crate::support::clients::openssh;
 use crate::support::clients::staged::Staged;
 use crate::support::process::{CleanupGuard, pid, spawn, wait};
 use crate::support::raw::Raw;
-use crate::support::sftp_fixture::becomes_true;
 use crate::support::small_disk::SmallDisk;
+use crate::support::wait::becomes_true;
 
 fn logged_in(site: &Fixture) -> Raw {
     let (mut client, _) = Raw::connect(site.gateway.address("ftp"));

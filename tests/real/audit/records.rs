@@ -10,7 +10,7 @@ use crate::support::clients::{curl, lftp, openssh};
 use crate::support::pattern;
 use crate::support::process::run;
 use crate::support::raw::Raw;
-use crate::support::sftp_fixture::becomes_true;
+use crate::support::wait::becomes_true;
 
 use crate::support::PASSWORD;
 

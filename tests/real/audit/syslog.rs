@@ -12,7 +12,7 @@ use super::*;
 use crate::support::PASSWORD;
 use crate::support::audit::Schema;
 use crate::support::raw::Raw;
-use crate::support::sftp_fixture::becomes_true;
+use crate::support::wait::becomes_true;
 
 type Tls = BufReader<StreamOwned<ServerConnection, TcpStream>>;
 

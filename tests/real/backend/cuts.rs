@@ -17,7 +17,7 @@ use crate::support::raw::Raw;
 use crate::support::servers::{
     Endpoint, SFTP_NAMES, SftpEndpoint, Software, endpoint, sftp_endpoint,
 };
-use crate::support::sftp_fixture::becomes_true;
+use crate::support::wait::becomes_true;
 use crate::support::{Tls, pattern};
 
 pub const POLICIES: [&str; 3] = ["keep", "delete", "temporary-name"];
@@ -192,8 +192,7 @@ pub fn cut_upload(fixture: &CutFixture, mut client: Raw, command: &str, cut: Cut
 
 /// Other uploads run beside this one.
 fn kick(gateway: &Gateway, path: &str) {
-    let output = gateway.admin(&["sessions", "--json"]).expect_ok("sessions");
-    let answer: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    let answer = gateway.admin_json(&["sessions"]);
     let mut sessions = answer["sessions"].as_array().expect("sessions").iter();
     let session = sessions.find(|session| session["transfers"][0]["path"] == path);
     let session = session.unwrap_or_else(|| panic!("no upload of {path}: {answer:#}"));

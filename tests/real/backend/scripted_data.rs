@@ -1,14 +1,13 @@
 //! How data connections to a scripted server are opened.
 
 use std::net::{Ipv4Addr, TcpListener};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::{before, client, configuration};
 use crate::support::gateway::Gateway;
-use crate::support::process::POLL;
 use crate::support::scripted::Scripted;
+use crate::support::wait::becomes_true;
 
-const TIMEOUT: Duration = Duration::from_secs(10);
 const FOREIGN: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
 
 #[test]
@@ -170,11 +169,7 @@ fn the_clients_pasv_makes_the_backend_open_a_port_ahead() {
     let mut client = client(&gateway, "back");
     // The first reply shows the round-trip time.
     client.expect("EPSV", 229);
-    let deadline = Instant::now() + TIMEOUT;
-    while backend.count("EPSV") < 1 {
-        assert!(Instant::now() < deadline, "{:?}", backend.lines());
-        std::thread::sleep(POLL);
-    }
+    assert!(becomes_true(|| backend.count("EPSV") >= 1), "{:?}", backend.lines());
     assert_eq!(client.download("RETR a").0, b"bytes");
     assert_eq!((backend.count("RETR"), backend.connections()), (1, 1));
 }

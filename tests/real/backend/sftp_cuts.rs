@@ -21,8 +21,9 @@ use crate::support::process::{CleanupGuard, kill_group, spawn, wait};
 use crate::support::servers::{
     SFTP_NAMES, Server, Software, endpoint, private_sftp, sftp_endpoint,
 };
-use crate::support::sftp_fixture::{await_end_of_sessions, becomes_true, scenario};
+use crate::support::sftp_fixture::{await_end_of_sessions, scenario};
 use crate::support::ssh::keys;
+use crate::support::wait::becomes_true;
 use crate::support::{Tls, USER, argon2_hash, pattern};
 
 const SENT: usize = 2 << 20;

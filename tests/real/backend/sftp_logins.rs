@@ -67,7 +67,7 @@ fn await_no_session(gateway: &Gateway, server: &SftpEndpoint) {
     await_end_of_sessions(gateway, "ssh");
     await_end_of_sessions(gateway, "ftp");
     let left = || gateway.connections_to(server.port);
-    let none = crate::support::sftp_fixture::becomes_true(|| left() == 0);
+    let none = crate::support::wait::becomes_true(|| left() == 0);
     assert!(none, "{} connections to the backend are left", left());
 }
 

@@ -11,8 +11,8 @@ use super::sftp_cuts::{descendants, sftp_backend};
 use super::{client, gateway};
 use crate::support::gateway::Gateway;
 use crate::support::servers::{Server, private_sftp};
-use crate::support::sftp_fixture::becomes_true;
 use crate::support::small_disk::SmallDisk;
+use crate::support::wait::becomes_true;
 
 const BEGIN: usize = 1 << 20;
 /// Less than the gateway reads from a client without a reply of the server.

@@ -5,19 +5,16 @@ mod sessions;
 mod table;
 mod users;
 
-use std::time::{Duration, Instant};
-
 use tempfile::TempDir;
 
 use crate::support::backend_fixture::host_keys;
 use crate::support::clients::SftpSite;
-use crate::support::gateway::{Gateway, lockgate};
+use crate::support::gateway::Gateway;
 use crate::support::pki::pki;
 use crate::support::raw::Raw;
 use crate::support::ssh::{keys, public};
+use crate::support::wait::becomes_true;
 use crate::support::{PASSWORD, USER, argon2_hash, ports};
-
-const TIMEOUT: Duration = Duration::from_secs(20);
 
 /// A gateway with FTP in clear and with TLS, SFTP, and a folder behind each.
 struct Fixture {
@@ -87,9 +84,7 @@ impl Fixture {
     fn apply(&self, text: &str) {
         let folder = self.gateway.folder();
         std::fs::write(folder.join("lockgate.yaml"), text).expect("writing the configuration");
-        let socket = folder.join("admin.sock");
-        lockgate(&["reload", "--socket", socket.to_str().expect("a name")], "")
-            .expect_ok("reloading");
+        self.gateway.admin(&["reload"]).expect_ok("reloading");
     }
 
     #[track_caller]
@@ -102,10 +97,7 @@ impl Fixture {
     /// Waits until the sum has the value.
     #[track_caller]
     fn await_metric(&self, series: &str, value: Option<u64>) {
-        let end = Instant::now() + TIMEOUT;
-        while self.gateway.metric(series) != value {
-            let now = self.gateway.metric(series);
-            assert!(Instant::now() < end, "{series} is {now:?}, not {value:?}");
-        }
+        let now = || self.gateway.metric(series);
+        assert!(becomes_true(|| now() == value), "{series} is {:?}, not {value:?}", now());
     }
 }

@@ -1,11 +1,11 @@
 //! Interrupted transfers: never presented as complete.
 
 use std::io::{Read, Write};
-use std::time::Instant;
 
 use super::{Fixture, Plan, TIMEOUT, check_in_sync};
 use crate::support::pattern;
 use crate::support::raw::{Raw, Wire};
+use crate::support::wait::becomes_true;
 
 pub(super) const KINDS: [&str; 3] = ["keep", "delete", "temporary-name"];
 pub(super) const PART: usize = 300_000;
@@ -38,7 +38,6 @@ fn hang_up(raw: Raw) {
     let own = raw.socket().local_addr().expect("an address");
     let own = format!("0100007F:{:04X}", own.port());
     drop(raw);
-    let end = Instant::now() + TIMEOUT;
     let under_way = || {
         let table = std::fs::read_to_string("/proc/net/tcp").expect("reading the kernel's table");
         table.lines().any(|line| {
@@ -46,9 +45,7 @@ fn hang_up(raw: Raw) {
             columns.next() == Some(&own) && columns.nth(1).is_some_and(|st| UNDER_WAY.contains(&st))
         })
     };
-    while under_way() {
-        assert!(Instant::now() < end, "the FIN does not arrive");
-    }
+    assert!(becomes_true(|| !under_way()), "the FIN does not arrive");
 }
 
 /// Waits for the record of the interrupted upload; the folder is final then.

@@ -422,10 +422,7 @@ fn client_match_session_accepts_any_address_that_resumes() {
 }
 
 fn ports(fixture: &Fixture) -> Value {
-    let socket = fixture.gateway.folder().join("admin.sock");
-    let socket = socket.to_str().expect("a UTF-8 path");
-    let output = lockgate(&["ports", "--json", "--socket", socket], "").expect_ok("ports");
-    serde_json::from_slice(&output.stdout).expect("JSON")
+    fixture.gateway.admin_json(&["ports"])
 }
 
 #[test]

@@ -7,12 +7,12 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
 use std::ops::RangeInclusive;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
-use std::time::Instant;
 
 use rustix::process::{Resource, getrlimit, setrlimit};
 
-use super::{Fixture, Plan, TIMEOUT};
+use super::{Fixture, Plan};
 use crate::support::raw::{Raw, Wire, client_config, dial_from};
+use crate::support::wait::becomes_true;
 use crate::support::{PASSWORD, USER, full, pattern};
 
 const MANY: &str = "sessions: 3000, sessions_per_address: 3000";
@@ -207,10 +207,7 @@ fn stray_connections_do_not_disturb_running_transfers() {
         transferring.into_iter().for_each(|one| one.join().expect("a client"));
     });
     let after = fixture.gateway.resident_kib();
-    let end = Instant::now() + TIMEOUT;
-    while counted(&fixture, "stray") < strangers as u64 && Instant::now() < end {
-        thread::yield_now();
-    }
+    becomes_true(|| counted(&fixture, "stray") >= strangers as u64);
     let strays = counted(&fixture, "stray");
     println!(
         "{strangers} strangers, {strays} counted, {} transfers each way, memory {before} KiB, then {after}",

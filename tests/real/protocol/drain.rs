@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 
 use super::{Fixture, Plan, TIMEOUT};
 use crate::support::clients::openssh::sftp;
-use crate::support::gateway::lockgate;
 use crate::support::metrics;
 use crate::support::raw::{dial, dial_from};
-use crate::support::sftp_fixture::{SftpPlan, becomes_true};
+use crate::support::sftp_fixture::SftpPlan;
+use crate::support::wait::becomes_true;
 use crate::support::{PASSWORD, USER, pattern};
 
 /// `EX_TEMPFAIL`.
@@ -40,10 +40,7 @@ fn await_draining(fixture: &Fixture) {
         event["message"].as_str().is_some_and(|message| message.starts_with("draining"))
     };
     fixture.gateway.await_log(draining, TIMEOUT);
-    let end = Instant::now() + TIMEOUT;
-    while get(fixture, "/ready").0 != 503 {
-        assert!(Instant::now() < end, "/ready does not say that it drains");
-    }
+    assert!(becomes_true(|| get(fixture, "/ready").0 == 503), "/ready does not say that it drains");
 }
 
 #[test]
@@ -183,27 +180,20 @@ fn a_transfer_is_aborted_after_the_drain_timeout() {
 fn clients_are_served_for_a_while_after_the_end_was_announced() {
     let mut fixture = Plan { drain: "accept_for: 3s", ..Plan::default() }.start();
     fixture.put("file", b"content");
-    let socket = fixture.gateway.folder().join("admin.sock");
-    let asked = |more: &[&str]| {
-        let mut arguments = vec!["drain", "--socket", socket.to_str().expect("UTF-8")];
-        arguments.extend(more);
-        lockgate(&arguments, "")
-    };
     let started = Instant::now();
-    let shown = asked(&["--json"]).expect_ok("a drain").stdout;
-    let progress: serde_json::Value = serde_json::from_slice(&shown).expect("JSON");
+    let progress = fixture.gateway.admin_json(&["drain"]);
     assert_eq!((&progress["phase"], &progress["sessions"]), (&"accepting".into(), &0.into()));
     assert_eq!(get(&fixture, "/ready"), (503, "draining\n".into()));
     let mut raw = fixture.client();
     assert_eq!(raw.download("RETR file").0, b"content");
     assert!(started.elapsed() < Duration::from_secs(3), "too slow to tell");
-    let waited = asked(&["--wait"]).expect_ok("waiting for the end");
+    let waited = fixture.gateway.admin(&["drain", "--wait"]).expect_ok("waiting for the end");
     let text = String::from_utf8_lossy(&waited.stdout);
     assert!(text.starts_with("new sessions are accepted for "), "{text}");
     assert!(started.elapsed() >= Duration::from_secs(3));
     assert_eq!(raw.read().code, 421);
     assert!(fixture.gateway.wait(TIMEOUT).expect("it ends").success());
-    assert!(!asked(&[]).ok(), "nobody is there");
+    assert!(!fixture.gateway.admin(&["drain"]).ok(), "nobody is there");
 }
 
 /// A session with a port for a transfer is not idle.

@@ -12,8 +12,8 @@ use crate::support::backend_fixture::host_keys;
 use crate::support::clients::staged::Staged;
 use crate::support::gateway::Gateway;
 use crate::support::pki::pki;
-use crate::support::sftp_fixture::becomes_true;
 use crate::support::ssh::keys;
+use crate::support::wait::becomes_true;
 use crate::support::{PASSWORD, USER, argon2_hash, ports};
 
 const FRONTS: [&str; 3] = ["ftp", "ftps", "sftp"];

@@ -3,13 +3,14 @@
 
 use std::io::Write;
 use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::cuts::start;
-use super::{Fixture, TIMEOUT, check_in_sync};
+use super::{Fixture, check_in_sync};
 use crate::support::pki::pki;
 use crate::support::process::run;
 use crate::support::raw::Raw;
+use crate::support::wait::becomes_true;
 use crate::support::{PASSWORD, USER};
 
 const ROUNDS: usize = 500;
@@ -26,11 +27,9 @@ fn uploads(fixture: &Fixture, outcome: &str) -> u64 {
 
 #[track_caller]
 fn await_aborted(fixture: &Fixture, how: &str, rounds: usize) {
-    let end = Instant::now() + TIMEOUT;
-    while uploads(fixture, "aborted") < rounds as u64 {
-        let (aborted, whole) = (uploads(fixture, "aborted"), uploads(fixture, "ok"));
-        assert!(Instant::now() < end, "{how}: of {rounds}, {aborted} were cut, {whole} whole");
-    }
+    let all_end = becomes_true(|| uploads(fixture, "aborted") >= rounds as u64);
+    let (aborted, whole) = (uploads(fixture, "aborted"), uploads(fixture, "ok"));
+    assert!(all_end, "{how}: of {rounds}, {aborted} were cut, {whole} whole");
 }
 
 fn client(fixture: &Fixture, tls: &str) -> Raw {
@@ -79,11 +78,9 @@ fn an_upload_of_a_killed_client_is_never_complete() {
             .args([&fixture.address().port().to_string(), &ca, USER, PASSWORD])
             .arg(ROUNDS.to_string());
         run(&mut clients, b"", ROUNDS_TIMEOUT).expect_ok("clients that are killed");
-        let end = Instant::now() + TIMEOUT;
         let ended = || ["aborted", "transfer-cut", "ok"].map(|outcome| uploads(&fixture, outcome));
-        while ended().iter().sum::<u64>() < ROUNDS as u64 {
-            assert!(Instant::now() < end, "uploads do not end: {:?}", ended());
-        }
+        let all_end = becomes_true(|| ended().iter().sum::<u64>() >= ROUNDS as u64);
+        assert!(all_end, "uploads do not end: {:?}", ended());
         assert_eq!(uploads(&fixture, "ok"), 0, "tls {tls}");
         assert!(fixture.names().is_empty(), "tls {tls}: {:?}", fixture.names());
     }

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::{Fixture, Plan, TIMEOUT, check_in_sync};
 use crate::support::raw::{Raw, Reply};
+use crate::support::wait::becomes_true;
 use crate::support::{PASSWORD, USER};
 
 fn start(limits: &'static str) -> Fixture {
@@ -19,10 +20,7 @@ fn from(last: u8, fixture: &Fixture) -> (Raw, Reply) {
 
 /// Tries until the slot is free again: a session's end is not visible to other clients.
 fn await_free_slot(mut connect: impl FnMut() -> (Raw, Reply)) {
-    let end = Instant::now() + TIMEOUT;
-    while connect().1.code != 220 {
-        assert!(Instant::now() < end, "no seat came back");
-    }
+    assert!(becomes_true(|| connect().1.code == 220), "no session ended");
 }
 
 #[test]

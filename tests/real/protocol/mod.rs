@@ -41,13 +41,14 @@ mod users;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tempfile::TempDir;
 
 use crate::support::gateway::{Gateway, PROGRAM};
 use crate::support::pki::pki;
 use crate::support::raw::Raw;
+use crate::support::wait::becomes_true;
 use crate::support::{PASSWORD, USER, argon2_hash, ports};
 
 /// The timeout for expected events on a busy machine.
@@ -184,14 +185,8 @@ impl Fixture {
 
     #[track_caller]
     fn await_pool_metric(&self, what: &str, value: u64) {
-        let end = Instant::now() + TIMEOUT;
-        while self.pool_metric(what) != Some(value) {
-            assert!(
-                Instant::now() < end,
-                "{what} is never {value}, but {:?}",
-                self.pool_metric(what)
-            );
-        }
+        let now = || self.pool_metric(what);
+        assert!(becomes_true(|| now() == Some(value)), "{what} is never {value}, but {:?}", now());
     }
 
     fn path(&self, name: &str) -> PathBuf {

@@ -16,8 +16,8 @@ use crate::support::haproxy::{ADDRESS, HaProxy, ListenSection, SOURCE};
 use crate::support::pki::pki;
 use crate::support::process::run;
 use crate::support::raw::{Raw, Wire, dial_from};
-use crate::support::sftp_fixture::becomes_true;
 use crate::support::ssh::keys;
+use crate::support::wait::becomes_true;
 use crate::support::{DataMode, PASSWORD, Tls, USER, argon2_hash, pattern, ports};
 
 const ANNA: &str = "127.0.0.3";

@@ -16,6 +16,7 @@ use crate::support::gateway::Gateway;
 use crate::support::pki::pki;
 use crate::support::raw::{Raw, Wire, client_config, dial};
 use crate::support::ssh::{keys, public};
+use crate::support::wait::becomes_true;
 use crate::support::{PASSWORD, USER, argon2_hash, ports};
 
 const LISTENERS: [&str; 4] = ["plain", "required", "implicit", "sftp"];
@@ -71,24 +72,16 @@ impl Site {
             let series = format!("lockgate_sessions{{listener=\"{listener}\"}}");
             self.gateway.metric(&series).is_some_and(|count| count > 0)
         };
-        let end = Instant::now() + TIMEOUT;
-        while LISTENERS.iter().any(open) {
-            assert!(Instant::now() < end, "sessions stay");
-        }
+        assert!(becomes_true(|| !LISTENERS.iter().any(open)), "sessions stay");
     }
 
     /// Waits until so many connections have ended without a login.
     #[track_caller]
     fn await_without_login(&self, listener: &str, expected: u64) {
         let series = format!("lockgate_connections_without_login_total{{listener=\"{listener}\"}}");
-        let end = Instant::now() + TIMEOUT;
-        loop {
-            let count = self.gateway.metric(&series).unwrap_or(0);
-            if count == expected {
-                return;
-            }
-            assert!(count < expected && Instant::now() < end, "{listener}: {count}");
-        }
+        let count = || self.gateway.metric(&series).unwrap_or(0);
+        becomes_true(|| count() >= expected);
+        assert_eq!(count(), expected, "{listener}");
     }
 
     fn count(&self, listener: &str, refusal: &str) -> u64 {

@@ -20,20 +20,16 @@ use crate::support::clients::{SftpSite, Site as FtpSite, deadline};
 use crate::support::gateway::{Gateway, PROGRAM, lockgate};
 use crate::support::process::{self, CleanupGuard, pid, spawn};
 use crate::support::raw::{Raw, dial};
-use crate::support::sftp_fixture::{SftpPlan, becomes_true};
+use crate::support::sftp_fixture::SftpPlan;
+use crate::support::wait::becomes_true;
 use crate::support::{DataMode, PASSWORD, Tls, USER, pattern};
 
 /// Of each client, in bytes a second.
 const LIMIT: u64 = 200 * 1024;
 const BY_OPERATOR: &str = "an operator ended the session";
 
-fn json(gateway: &Gateway, arguments: &[&str]) -> Value {
-    let output = gateway.admin(&[arguments, &["--json"]].concat()).expect_ok(arguments[0]);
-    serde_json::from_slice(&output.stdout).expect("JSON")
-}
-
 fn sessions(gateway: &Gateway) -> Vec<Value> {
-    json(gateway, &["sessions"])["sessions"].as_array().expect("sessions").clone()
+    gateway.admin_json(&["sessions"])["sessions"].as_array().expect("sessions").clone()
 }
 
 /// The session at a listener; there is one.
@@ -316,7 +312,8 @@ fn wrong_requests_are_errors_with_words() {
         assert!(output.contains("cannot connect to the gateway at /nowhere"), "{output}");
     }
     raw.expect("NOOP", 200);
-    let of = |user: &str| json(&fixture.gateway, &["sessions", "--user", user])["sessions"].clone();
+    let of =
+        |user: &str| fixture.gateway.admin_json(&["sessions", "--user", user])["sessions"].clone();
     assert_eq!(of(USER).as_array().map(Vec::len), Some(1));
     assert_eq!(of("ftptes").as_array().map(Vec::len), Some(0));
 }
@@ -330,10 +327,10 @@ fn the_status_tells_of_listeners_ports_and_the_drain() {
     let mut data = raw.begin("STOR up");
     data.write_all(b"x").expect("sending a byte");
     assert!(becomes_true(|| {
-        let status = json(&fixture.gateway, &["status"]);
+        let status = fixture.gateway.admin_json(&["status"]);
         status["sessions"]["states"]["transferring"] == 1 && status["data_ports"][0]["active"] == 1
     }));
-    let status = json(&fixture.gateway, &["status"]);
+    let status = fixture.gateway.admin_json(&["status"]);
     let listener = &status["listeners"][0];
     assert_eq!((&listener["listener"], &listener["sessions"]), (&"front".into(), &2.into()));
     assert_eq!(listener["addresses"][0], fixture.address().to_string());
@@ -348,7 +345,9 @@ fn the_status_tells_of_listeners_ports_and_the_drain() {
     assert_eq!(status["configuration"]["file"], file.to_str().expect("UTF-8"));
     assert_eq!(status["drain"]["phase"], "serving");
     fixture.gateway.terminate();
-    assert!(becomes_true(|| json(&fixture.gateway, &["status"])["drain"]["phase"] == "draining"));
+    assert!(becomes_true(
+        || fixture.gateway.admin_json(&["status"])["drain"]["phase"] == "draining"
+    ));
     let text = fixture.gateway.admin(&["status"]).expect_ok("status");
     let text = String::from_utf8(text.stdout).expect("text");
     assert!(text.contains("drain: no new sessions") && text.contains("1 transferring"), "{text}");
@@ -367,7 +366,7 @@ fn sessions_are_seen_and_ended_after_a_reload() {
     let _after = fixture.client();
     let all = sessions(&fixture.gateway);
     assert_eq!(all.len(), 3, "{all:#?}");
-    let status = json(&fixture.gateway, &["status"]);
+    let status = fixture.gateway.admin_json(&["status"]);
     assert_eq!(status["listeners"][0]["sessions"], 3, "{status:#}");
     kick(&fixture, &[&number(&all[0])]);
     expect_kicked(&mut before);

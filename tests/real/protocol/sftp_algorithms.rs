@@ -14,8 +14,9 @@ use crate::support::clients::psftp::psftp;
 use crate::support::process::{Output, run};
 use crate::support::raw::dial;
 use crate::support::servers::tools;
-use crate::support::sftp_fixture::{SftpFixture, SftpPlan, becomes_true};
+use crate::support::sftp_fixture::{SftpFixture, SftpPlan};
 use crate::support::ssh::{keys, public};
+use crate::support::wait::becomes_true;
 
 /// What `legacy` adds to `modern`, by the option of OpenSSH that asks for it.
 const OLD: [(&str, &str); 13] = [

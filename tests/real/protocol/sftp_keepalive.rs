@@ -11,8 +11,9 @@ use crate::support::gateway::Gateway;
 use crate::support::process::{CleanupGuard, kill_group, spawn};
 use crate::support::relay::Relay;
 use crate::support::servers::sftp_endpoint;
-use crate::support::sftp_fixture::{SftpPlan, becomes_true};
+use crate::support::sftp_fixture::SftpPlan;
 use crate::support::ssh::keys;
+use crate::support::wait::becomes_true;
 
 /// A connection without a channel, held by OpenSSH's client.
 struct Held {

@@ -5,8 +5,9 @@ use serde_json::{Value, json};
 use crate::support::clients::SftpSite;
 use crate::support::clients::openssh::{persistent_sftp, sftp};
 use crate::support::process::Output;
-use crate::support::sftp_fixture::{SftpFixture, SftpPlan, becomes_true};
+use crate::support::sftp_fixture::{SftpFixture, SftpPlan};
 use crate::support::ssh::{fingerprint, keys, public};
+use crate::support::wait::becomes_true;
 use crate::support::{USER, pattern};
 
 use super::TIMEOUT;

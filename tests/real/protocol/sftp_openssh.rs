@@ -15,7 +15,8 @@ use crate::support::clients::SftpSite;
 use crate::support::clients::openssh::{openssh, sftp};
 use crate::support::pattern;
 use crate::support::process::{CleanupGuard, pid, run, spawn, wait};
-use crate::support::sftp_fixture::{SftpPlan, becomes_true, scenario};
+use crate::support::sftp_fixture::{SftpPlan, scenario};
+use crate::support::wait::becomes_true;
 
 const TIMEOUT: Duration = Duration::from_secs(20);
 

@@ -8,9 +8,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use crate::support::gateway::Gateway;
 use crate::support::pki::pki;
 use crate::support::raw::{Raw, dial};
-use crate::support::sftp_fixture::becomes_true;
 use crate::support::ssh::keys;
 use crate::support::ssh_ca::Authority;
+use crate::support::wait::becomes_true;
 use crate::support::{PASSWORD, USER, argon2_hash, ports};
 
 const DAY: f64 = 24.0 * 60.0 * 60.0;

@@ -5,10 +5,9 @@ use std::net::{TcpListener, TcpStream};
 use std::process::Command;
 
 use super::{Config, Fixture, TIMEOUT, publish_certificate};
-use crate::support::gateway::lockgate;
 use crate::support::process::run;
 use crate::support::raw::{Raw, dial};
-use crate::support::sftp_fixture::becomes_true;
+use crate::support::wait::becomes_true;
 use crate::support::{PASSWORD, USER, pattern, ports};
 
 fn port_of(raw: &mut Raw) -> u16 {
@@ -272,18 +271,11 @@ fn another_backend_is_for_new_sessions() {
     assert_eq!(std::fs::read(fixture.files.path().join("by-old")).expect("the file"), b"old");
     assert_eq!(std::fs::read(other.path().join("by-new")).expect("the file"), b"new");
     // The server of this name is the same for operators: it has both sessions, and stays drained.
-    let socket = fixture.gateway.folder().join("admin.sock");
-    let socket = socket.to_str().expect("a name");
-    let backends = || {
-        let output =
-            lockgate(&["backends", "--json", "--socket", socket], "").expect_ok("backends");
-        String::from_utf8(output.stdout).expect("text")
-    };
-    assert!(backends().contains("\"sessions\": 2"), "{}", backends());
-    lockgate(&["backends", "drain", "files", "--no-wait", "--socket", socket], "")
-        .expect_ok("drain");
+    let backends = || fixture.gateway.admin_json(&["backends"]).to_string();
+    assert!(backends().contains("\"sessions\":2"), "{}", backends());
+    fixture.gateway.admin(&["backends", "drain", "files", "--no-wait"]).expect_ok("drain");
     fixture.apply(&fixture.config);
-    assert!(backends().contains("\"drained\": true"), "{}", backends());
+    assert!(backends().contains("\"drained\":true"), "{}", backends());
     let (mut refused, _) = Raw::connect(fixture.gateway.address("front"));
     refused.expect(&format!("USER {USER}"), 331);
     assert_eq!(refused.command(&format!("PASS {PASSWORD}")).code, 421);

@@ -7,7 +7,7 @@ use super::{Config, Fixture, publish_certificate};
 use crate::support::clients::SftpSite;
 use crate::support::clients::openssh::sftp;
 use crate::support::raw::Raw;
-use crate::support::sftp_fixture::becomes_true;
+use crate::support::wait::becomes_true;
 use crate::support::{PASSWORD, USER, full, pattern};
 
 /// Uploads, downloads and compares, in one session after the other.

@@ -8,7 +8,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use crate::support::backend_fixture::host_keys;
-use crate::support::gateway::{Gateway, PROGRAM, lockgate};
+use crate::support::gateway::{Gateway, PROGRAM};
 use crate::support::pki::pki;
 use crate::support::process::Output;
 use crate::support::raw::Raw;
@@ -94,8 +94,7 @@ impl Fixture {
 
     /// `lockgate reload`.
     fn reload(&self) -> Output {
-        let socket = self.gateway.folder().join("admin.sock");
-        lockgate(&["reload", "--socket", socket.to_str().expect("a name")], "")
+        self.gateway.admin(&["reload"])
     }
 
     /// Puts another configuration in force.

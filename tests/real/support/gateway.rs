@@ -250,6 +250,13 @@ impl Gateway {
         lockgate(&[arguments, &["--socket", socket.to_str().expect("a UTF-8 path")]].concat(), "")
     }
 
+    /// What an operator's command prints with `--json`.
+    #[track_caller]
+    pub fn admin_json(&self, arguments: &[&str]) -> Value {
+        let output = self.admin(&[arguments, &["--json"]].concat()).expect_ok(arguments[0]);
+        serde_json::from_slice(&output.stdout).expect("JSON")
+    }
+
     /// SIGTERM: it drains.
     pub fn terminate(&self) {
         kill_process(pid(&self.child), Signal::TERM).expect("sending SIGTERM to the gateway");

@@ -25,6 +25,7 @@ pub mod sftp_fixture;
 pub mod small_disk;
 pub mod ssh;
 pub mod ssh_ca;
+pub mod wait;
 
 use argon2::password_hash::{PasswordHasher, SaltString};
 use argon2::{Algorithm, Argon2, Params, Version};

@@ -4,11 +4,12 @@
 use std::fs::File;
 use std::os::fd::AsFd;
 use std::process::{Child, Command};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
-use super::process::{CleanupGuard, POLL, kill_group, run, spawn};
+use super::process::{CleanupGuard, kill_group, run, spawn};
+use super::wait::becomes_true;
 
 const COMMAND_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -25,12 +26,9 @@ impl Namespace {
         let holder = spawn(command.args(["--net", "sleep", "infinity"]).process_group(0));
         let cleanup = CleanupGuard::new(Some(&holder), None);
         let own = std::fs::read_link("/proc/self/ns/net").expect("the own namespace");
-        let end = Instant::now() + COMMAND_TIMEOUT;
         let path = format!("/proc/{}/ns/net", holder.id());
-        while std::fs::read_link(&path).is_ok_and(|namespace| namespace == own) {
-            assert!(Instant::now() < end, "no namespace; these tests need root");
-            std::thread::sleep(POLL);
-        }
+        let has_begun = || std::fs::read_link(&path).is_ok_and(|namespace| namespace != own);
+        assert!(becomes_true(has_begun), "no namespace; these tests need root");
         let namespace = Self { holder, _cleanup: cleanup };
         namespace.ip("link set lo up");
         namespace

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -14,7 +14,7 @@ use super::clients::SftpSite;
 use super::clients::paramiko::script;
 use super::clients::session::steps;
 use super::gateway::Gateway;
-use super::process::POLL;
+use super::wait::becomes_true;
 use super::{USER, argon2_hash};
 
 const TIMEOUT: Duration = Duration::from_secs(20);
@@ -126,18 +126,4 @@ pub fn await_end_of_sessions(gateway: &Gateway, listener: &str) {
     let series = format!("lockgate_sessions{{listener=\"{listener}\"}}");
     let left = || gateway.metric(&series).unwrap_or(0);
     assert!(becomes_true(|| left() == 0), "{} sessions of {listener} are left", left());
-}
-
-/// Whether the condition becomes true in time.
-pub fn becomes_true(mut condition: impl FnMut() -> bool) -> bool {
-    let end = Instant::now() + TIMEOUT;
-    loop {
-        if condition() {
-            return true;
-        }
-        if Instant::now() >= end {
-            return false;
-        }
-        std::thread::sleep(POLL);
-    }
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use crate::support::gateway::{PROGRAM, lockgate};
 use crate::support::process::{CleanupGuard, kill_group, spawn, wait};
 use crate::support::raw::{Raw, dial};
-use crate::support::sftp_fixture::becomes_true;
+use crate::support::wait::becomes_true;
 use crate::support::{PASSWORD, USER, argon2_hash, ports};
 
 const TIMEOUT: Duration = Duration::from_secs(20);

@@ -11,7 +11,7 @@ use rustix::process::{Pid, Signal};
 use super::{Fixture, expect_end, session, status};
 use crate::support::gateway::{Gateway, PROGRAM};
 use crate::support::process::{run, wait};
-use crate::support::sftp_fixture::becomes_true;
+use crate::support::wait::becomes_true;
 
 const TIMEOUT: Duration = Duration::from_secs(30);
 

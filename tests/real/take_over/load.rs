@@ -14,7 +14,7 @@ use crate::support::clients::openssh::sftp;
 use crate::support::gateway::Gateway;
 use crate::support::haproxy::{ADDRESS, HaProxy, ListenSection};
 use crate::support::raw::{Raw, client_config};
-use crate::support::sftp_fixture::becomes_true;
+use crate::support::wait::becomes_true;
 use crate::support::{PASSWORD, USER, full, pattern, ports};
 
 /// One session after the other, each with `pairs` of transfers. A connection that is refused, a login and a

@@ -18,7 +18,7 @@ use crate::support::gateway::{Gateway, PROGRAM};
 use crate::support::haproxy::SOURCE;
 use crate::support::pki::pki;
 use crate::support::raw::Raw;
-use crate::support::sftp_fixture::becomes_true;
+use crate::support::wait::becomes_true;
 use crate::support::{PASSWORD, USER, argon2_hash, ports};
 
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -94,15 +94,13 @@ fn expect_end(old: &mut Gateway) {
 
 /// `lockgate status`.
 fn status(gateway: &Gateway) -> Value {
-    let output = gateway.admin(&["status", "--json"]).expect_ok("the status");
-    serde_json::from_slice(&output.stdout).expect("JSON")
+    gateway.admin_json(&["status"])
 }
 
 /// The ports of the pool, according to `lockgate ports`: none is in use.
 fn expect_whole(gateway: &Gateway, pool: &str, count: usize) {
     let is_whole = || {
-        let output = gateway.admin(&["ports", "--json"]).expect_ok("the ports");
-        let ports: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+        let ports = gateway.admin_json(&["ports"]);
         let pools = ports["pools"].as_array().expect("pools");
         let found = pools.iter().find(|it| it["pool"] == pool).expect("the pool");
         let all = found["ports"].as_array().expect("its ports");

@@ -6,7 +6,7 @@ use super::{Fixture, TIMEOUT, expect_end, session, status};
 use crate::expected_files::time_of_day;
 use crate::support::gateway::{Gateway, PROGRAM};
 use crate::support::raw::{Raw, client_config};
-use crate::support::sftp_fixture::becomes_true;
+use crate::support::wait::becomes_true;
 use crate::support::{PASSWORD, USER, pattern};
 
 #[test]
@@ -137,9 +137,7 @@ fn expected_files_go_along() {
     );
     let mut fixture = Fixture::start_with(4, &more);
     let arrived = |gateway: &Gateway| {
-        let output = gateway.admin(&["expected", "--json"]).expect_ok("lockgate expected");
-        let shown: Value = serde_json::from_slice(&output.stdout).expect("JSON");
-        shown["expected"][0]["arrived"].as_u64().expect("a number")
+        gateway.admin_json(&["expected"])["expected"][0]["arrived"].as_u64().expect("a number")
     };
     let mut before = fixture.session();
     assert_eq!(before.upload("STOR in1", b"1").code, 226);

@@ -17,8 +17,8 @@ use super::{
 use crate::support::gateway::Gateway;
 use crate::support::raw::Reply;
 use crate::support::servers::{Server, sshd_on};
-use crate::support::sftp_fixture::becomes_true;
 use crate::support::ssh::keys;
+use crate::support::wait::becomes_true;
 use crate::support::{pattern, ports};
 
 const CLIENTS: usize = 4;
