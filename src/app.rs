@@ -117,7 +117,7 @@ pub struct Running {
 pub fn start(config: Compiled) -> Result<Running, StartError> {
     let path = config.admin_socket.clone();
     let mut passed = Passed::take();
-    let starting = Starting::prepare(config, |sockets| passed.lend(sockets))?;
+    let starting = Starting::prepare(config, |sockets| passed.hand_to(sockets))?;
     let admin = match path {
         None => None,
         Some(path) => {
@@ -160,7 +160,8 @@ impl Running {
         // They drain, too, and have their own limit.
         let rest = (accept_for + timeout).saturating_sub(started.elapsed());
         let _ =
-            tokio::time::timeout(rest + FORCED_END_TIMEOUT, self.reloader.peers().alone()).await;
+            tokio::time::timeout(rest + FORCED_END_TIMEOUT, self.reloader.peers().until_alone())
+                .await;
         self.end().await;
         cut || lost > 0
     }
@@ -185,7 +186,7 @@ impl Running {
     async fn end(&self) {
         let has_next = self.process.hand_over.is(Phase::HandedOver);
         if has_next {
-            self.reloader.peers().say_goodbye().await;
+            self.reloader.peers().send_last_updates().await;
             // Who asked for the restart waits for the answer.
             if let Some(admin) = self.process.admin.get().and_then(Weak::upgrade) {
                 let _ = tokio::time::timeout(LAST_ANSWERS_TIMEOUT, admin.answered()).await;

@@ -56,7 +56,7 @@ impl Passed {
     }
 
     /// The configuration finds the sockets by their addresses.
-    pub(super) fn lend(&mut self, sockets: &Sockets) -> std::io::Result<()> {
+    pub(super) fn hand_to(&mut self, sockets: &Sockets) -> std::io::Result<()> {
         self.tcp.drain(..).try_for_each(|socket| sockets.inherit(socket))
     }
 

@@ -178,7 +178,7 @@ async fn commit(
         ticket_keys: reloader.ticket_keys(),
         guard: process.guard.export(),
         drained_servers: reloader.drained_servers(),
-        used: known.news(&process.counters, usize::MAX),
+        used: known.updates(&process.counters, usize::MAX),
         expected: process.expected.begin_forwarding(),
     };
     let (mut streams, mut parts) = before(links);

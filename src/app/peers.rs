@@ -20,10 +20,10 @@ use crate::admin::{Before, Link, Message, ProcessBefore};
 use crate::policy::limits::KnownUse;
 use crate::task;
 
-/// Between two news of quotas and sessions; and between two requests for the same port.
-const NEWS_INTERVAL: Duration = Duration::from_secs(1);
+/// Between two updates of quotas and sessions; and between two requests for the same port.
+const UPDATE_INTERVAL: Duration = Duration::from_secs(1);
 /// Quotas in one message.
-const NEWS_MAX: usize = 1000;
+const UPDATES_MAX: usize = 1000;
 
 /// A pool's name and a port of it.
 pub(super) type PoolPort = (String, u16);
@@ -151,15 +151,15 @@ impl Peers {
         tasks.collect()
     }
 
-    /// Sends the last news to the next process, which takes all ports when it reads the end.
-    pub(super) async fn say_goodbye(&self) {
+    /// Sends the last updates to the next process, which takes all ports when it reads the end.
+    pub(super) async fn send_last_updates(&self) {
         let mut links = self.take_links().await;
         self.process.sockets.all().iter().for_each(|(_, socket)| socket.pause());
         for OpenLink { link, known, .. } in &mut links {
             loop {
-                let news = known.news(&self.process.counters, NEWS_MAX);
+                let updates = known.updates(&self.process.counters, UPDATES_MAX);
                 // It may have ended.
-                if news.is_empty() || link.send(&Message::Used(news)).await.is_err() {
+                if updates.is_empty() || link.send(&Message::Used(updates)).await.is_err() {
                     break;
                 }
             }
@@ -186,7 +186,7 @@ impl Peers {
                 link.queue(&Message::Give { pool: pool.clone(), ports })?;
             }
             let mut there = places.iter().filter(|((of, _), _)| *of == pool);
-            let has_asked = peer.asked.get(&pool).is_some_and(|at| at.elapsed() < NEWS_INTERVAL);
+            let has_asked = peer.asked.get(&pool).is_some_and(|at| at.elapsed() < UPDATE_INTERVAL);
             if !has_asked
                 && (self.process.pools.queued(&pool) > 0 || others.contains(&pool))
                 && there.any(|(_, place)| *place == Place::At(id))
@@ -197,9 +197,9 @@ impl Peers {
             }
         }
         if is_due && !link.is_congested() {
-            let news = peer.known.news(&self.process.counters, NEWS_MAX);
-            if !news.is_empty() {
-                link.queue(&Message::Used(news))?;
+            let updates = peer.known.updates(&self.process.counters, UPDATES_MAX);
+            if !updates.is_empty() {
+                link.queue(&Message::Used(updates))?;
             }
             if peer.role == Role::Next {
                 let arrivals = self.process.expected.take_forwarded();
@@ -232,7 +232,7 @@ impl Peers {
                 peer.wants.insert(pool);
                 self.changed.send_replace(());
             }
-            Message::Used(news) => peer.known.learn(news, &self.process.counters),
+            Message::Used(updates) => peer.known.learn(updates, &self.process.counters),
             Message::Arrived(arrivals) => self.process.expected.learn(arrivals),
             Message::Sessions(sessions) => peer.sessions = sessions,
             Message::Drain if role == Role::Next => self.process.drain.announce(),
@@ -268,7 +268,7 @@ impl Peers {
     }
 
     /// Resolves when no process before this one is left.
-    pub(super) async fn alone(&self) {
+    pub(super) async fn until_alone(&self) {
         let mut changes = self.changed.subscribe();
         while !self.before().is_empty() {
             // Its sender is there as long as the process.
@@ -299,7 +299,7 @@ async fn talk(
     stop: CancellationToken,
 ) -> Option<Link> {
     let (mut changes, mut of_peers) = (peers.process.pools.changes(), peers.changed.subscribe());
-    let mut ticks = interval(NEWS_INTERVAL);
+    let mut ticks = interval(UPDATE_INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let (mut is_due, mut has_drained) = (false, false);
     loop {

@@ -28,7 +28,7 @@ impl Budget {
 
     /// `None` when the limit is reached.
     pub fn take(&self, bytes: usize) -> Option<Share> {
-        let share = self.overdraw(bytes);
+        let share = self.take_past_limit(bytes);
         (self.0.held.load(Ordering::Relaxed) <= self.0.limit).then_some(share)
     }
 
@@ -39,7 +39,7 @@ impl Budget {
     }
 
     /// Takes the bytes even past the limit, for an owner that could not go on without them.
-    pub fn overdraw(&self, bytes: usize) -> Share {
+    pub fn take_past_limit(&self, bytes: usize) -> Share {
         self.0.held.fetch_add(bytes, Ordering::Relaxed);
         Share { of: self.clone(), bytes }
     }
@@ -60,7 +60,7 @@ mod tests {
         let budget = Budget::new(10);
         let first = budget.take(6).unwrap();
         assert!(budget.take(6).is_none());
-        let forced = budget.overdraw(6);
+        let forced = budget.take_past_limit(6);
         drop((first, forced));
         assert!(budget.take(10).is_some());
     }

@@ -40,7 +40,7 @@ impl Entry {
         Self { expectation, tally: Mutex::new(tally) }
     }
 
-    /// Tells what is overdue. Returns whether that, or a new window, has changed what is to be saved.
+    /// Reports what is overdue. Returns whether that, or a new window, has changed what is to be saved.
     pub(super) fn advance(&self, now: Timestamp) -> bool {
         let mut tally = self.lock();
         let window = tally.window;
@@ -103,7 +103,7 @@ impl Entry {
         }
     }
 
-    /// Returns whether something was told.
+    /// Returns whether something was reported.
     fn advance_to(&self, tally: &mut Tally, now: Timestamp) -> bool {
         let Expectation { name, at_least, schedule, .. } = &self.expectation;
         let Some(Overdue { due, arrived }) = tally.advance(schedule, *at_least, now) else {

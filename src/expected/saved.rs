@@ -68,7 +68,7 @@ impl From<&SavedTally> for SavedEntry {
             schedule: schedule.clone(),
             window_start: tally.window.start.as_second(),
             due: tally.window.due.as_second(),
-            told: tally.told,
+            told: tally.reported,
             arrived: arrived.collect(),
             last,
         }
@@ -91,7 +91,7 @@ impl SavedEntry {
             }
         };
         let is_ahead = window.start > now && arrivals.is_empty();
-        let tally = Tally { window, arrivals, last, told: self.told, is_ahead };
+        let tally = Tally { window, arrivals, last, reported: self.told, is_ahead };
         Some(SavedTally { name: self.name, counts: self.counts, schedule: self.schedule, tally })
     }
 }

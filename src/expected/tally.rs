@@ -49,7 +49,7 @@ pub struct LastFile {
     pub path: Vec<u8>,
 }
 
-/// Files that were due and have not arrived, to be told once.
+/// Files that were due and have not arrived, to be reported once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Overdue {
     pub(super) due: Timestamp,
@@ -64,8 +64,8 @@ pub(super) struct Tally {
     pub(super) arrivals: HashMap<FileKey, Timestamp>,
     /// Of this window or an earlier one.
     pub(super) last: Option<LastFile>,
-    /// It has been told that they are overdue.
-    pub(super) told: bool,
+    /// The log has that they are overdue.
+    pub(super) reported: bool,
     /// The window was chosen before its start; files do not count yet.
     pub(super) is_ahead: bool,
 }
@@ -80,7 +80,7 @@ impl Tally {
     }
 
     pub(super) fn of(window: Window) -> Self {
-        Self { window, arrivals: HashMap::new(), last: None, told: false, is_ahead: false }
+        Self { window, arrivals: HashMap::new(), last: None, reported: false, is_ahead: false }
     }
 
     /// Goes on under another schedule with what has arrived since its window began.
@@ -91,10 +91,10 @@ impl Tally {
         }
         self.window = schedule.current(now);
         self.arrivals.retain(|_, at| *at >= self.window.start);
-        (self.told, self.is_ahead) = (false, false);
+        (self.reported, self.is_ahead) = (false, false);
     }
 
-    /// Begins the next window at its time. Returns what is overdue, if that was not told before. A clock that is
+    /// Begins the next window at its time. Returns what is overdue, if that was not reported before. A clock that is
     /// set back begins no earlier window.
     pub(super) fn advance(
         &mut self,
@@ -117,10 +117,10 @@ impl Tally {
     }
 
     fn overdue(&mut self, at_least: usize, now: Timestamp) -> Option<Overdue> {
-        if self.told || self.state(at_least, now) != State::Overdue {
+        if self.reported || self.state(at_least, now) != State::Overdue {
             return None;
         }
-        self.told = true;
+        self.reported = true;
         Some(Overdue { due: self.window.due, arrived: self.arrivals.len() })
     }
 

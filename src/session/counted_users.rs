@@ -141,16 +141,16 @@ impl State {
         if self.full_until.is_some_and(|until| now < until) {
             return false;
         }
-        let idlest = self.idlest(now);
-        self.full_until = idlest.is_empty().then_some(now + LOOK_AGAIN);
-        for name in &idlest {
+        let least_active = self.least_active(now);
+        self.full_until = least_active.is_empty().then_some(now + LOOK_AGAIN);
+        for name in &least_active {
             self.users.remove(name);
         }
         self.users.len() < USERS_MAX
     }
 
     /// Those who moved least, are not new, not named, and transfer nothing now.
-    fn idlest(&self, now: Instant) -> Vec<Vec<u8>> {
+    fn least_active(&self, now: Instant) -> Vec<Vec<u8>> {
         let can_go = |name: &[u8], counted: &Arc<CountedUser>| {
             now.duration_since(counted.since) >= KEPT_FOR
                 && !self.shown.names(name)

@@ -13,7 +13,7 @@ use crate::net::{receive_descriptors, send_descriptors};
 
 /// The longest message, in bytes. The longest are those with 50,000 bans or 100,000 quotas.
 const MESSAGE_MAX: usize = 64 * 1024 * 1024;
-/// What may wait to be sent before news of no urgency are left out.
+/// What may wait to be sent before updates that are not urgent are left out.
 const UNSENT_MAX: usize = 64 * 1024;
 /// For the peer to take a message, or sockets, while a take-over is under way.
 const SEND_TIMEOUT: Duration = Duration::from_secs(10);

@@ -1,4 +1,4 @@
-//! `from="…"`.
+//! `from="…"`: the addresses that a key may be used from.
 
 use std::net::IpAddr;
 

@@ -174,7 +174,7 @@ impl ReadAhead {
             let budget = &file.server().read_ahead;
             let share = match budget.take(size) {
                 Some(share) => share,
-                None if needed => budget.overdraw(size),
+                None if needed => budget.take_past_limit(size),
                 None => return,
             };
             self.chunks.push_back(Chunk::request(file, offset, chunk, share));

@@ -64,7 +64,7 @@ impl ReadStream {
             let budget = &self.file.server().read_ahead;
             let share = match budget.take(size) {
                 Some(share) => share,
-                None if self.pending.is_empty() => budget.overdraw(size),
+                None if self.pending.is_empty() => budget.take_past_limit(size),
                 None => return,
             };
             let Some(next) = self.next_offset.checked_add(length.into()) else {

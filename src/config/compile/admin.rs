@@ -1,4 +1,4 @@
-//! `admin`.
+//! Compiles `admin`.
 
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
@@ -48,12 +48,12 @@ fn check_path(path: &Path, at: &Location, machine: &Machine, problems: &mut Prob
         }
         return;
     }
-    let told = (
+    let words = (
         "path",
         ", and the gateway does not start without it: create it, or let the service manager do so \
          (systemd: `RuntimeDirectory=`)",
     );
     if let Some(folder) = folders::of(path) {
-        folders::check(folder, at, told, machine, problems);
+        folders::check(folder, at, words, machine, problems);
     }
 }

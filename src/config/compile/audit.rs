@@ -1,4 +1,4 @@
-//! `audit`.
+//! Compiles `audit`.
 
 use std::fs;
 use std::net::IpAddr;
@@ -84,7 +84,7 @@ fn output(
     ];
     let mut all = all.into_iter().flatten();
     let Some(_) = all.next() else {
-        // Of an entry without a key, its section has told.
+        // The section has reported an entry without any key.
         let Audit { at, format, sha256, when_unavailable, .. } = given;
         if format.is_some()
             || sha256.is_some()
@@ -134,12 +134,12 @@ fn check_file(path: &Path, at: &Location, machine: &Machine, problems: &mut Prob
         Err(_) => {}
     }
     let Some(folder) = folders::of(path) else { return };
-    let told = (
+    let words = (
         "name",
         ", and the gateway does not start without it: create it, or let the service manager do so \
          (systemd: `LogsDirectory=`)",
     );
-    let is_there = folders::check(folder, at, told, machine, problems);
+    let is_there = folders::check(folder, at, words, machine, problems);
     if is_there && !machine.runs_here && access(folder, Access::WRITE_OK).is_err() {
         let message = format!(
             "the folder {} cannot be written by this user, and the gateway does not start if its user \

@@ -1,4 +1,4 @@
-//! `login_guard`.
+//! Compiles `login_guard`.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! `listeners.NAME.tls`.
+//! Compiles `listeners.NAME.tls`.
 
 use std::path::Path;
 

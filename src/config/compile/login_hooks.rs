@@ -1,4 +1,4 @@
-//! `login_hooks`.
+//! Compiles `login_hooks`.
 
 use std::collections::HashMap;
 use std::os::unix::fs::FileTypeExt;

@@ -1,4 +1,4 @@
-//! `routes`.
+//! Compiles `routes`.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;

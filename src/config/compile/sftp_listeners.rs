@@ -1,4 +1,4 @@
-//! SFTP listeners.
+//! Compiles SFTP listeners.
 
 use std::path::Path;
 use std::sync::Arc;

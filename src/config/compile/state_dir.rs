@@ -1,4 +1,4 @@
-//! `state_dir`.
+//! Compiles `state_dir`.
 
 use std::path::{Path, PathBuf};
 
@@ -25,11 +25,11 @@ pub(super) fn compile(
                        which are kept there, and no files are expected (`expect`)";
         problems.warning(at, message);
     }
-    let told = (
+    let words = (
         "path",
         ": create it for the gateway's user, or let the service manager do so (systemd: \
          `StateDirectory=`)",
     );
-    folders::check(&path, at, told, machine, problems);
+    folders::check(&path, at, words, machine, problems);
     Some(path)
 }

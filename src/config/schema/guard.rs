@@ -1,4 +1,4 @@
-//! `login_guard`.
+//! The keys of `login_guard`.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! `authenticate: anonymous`.
+//! What is compiled from `authenticate: anonymous`, and its mistakes.
 
 use super::routes::warned;
 use super::*;

@@ -1,4 +1,4 @@
-//! `expect`.
+//! What is compiled from `expect`, and its mistakes.
 
 use jiff::civil::Weekday;
 

@@ -1,4 +1,4 @@
-//! Password hashes.
+//! Password hashes of `users`.
 
 use serde_json::{Value as Json, json};
 

@@ -272,13 +272,13 @@ async fn log_in(
     tls: Option<&ClientTls>,
     findings: &mut Findings,
 ) -> Observed {
-    let told = |reply: Result<PeerReply, String>| match reply {
+    let code_and_text = |reply: Result<PeerReply, String>| match reply {
         Ok(reply) => (reply.code, reply.to_string()),
         Err(error) => (0, error),
     };
-    let (mut code, mut shown) = told(client.command("USER", way.user.as_bytes()).await);
+    let (mut code, mut shown) = code_and_text(client.command("USER", way.user.as_bytes()).await);
     if code == 331 {
-        (code, shown) = told(client.command("PASS", &way.password).await);
+        (code, shown) = code_and_text(client.command("PASS", &way.password).await);
     } else if tls.is_none() && code / 100 == 5 {
         findings.ok(format!("logins without TLS are refused before the password: {shown}"));
         return observed;
@@ -293,7 +293,7 @@ async fn log_in(
     findings.ok(format!("{} is logged in", way.user));
     if tls.is_some() {
         for (verb, argument) in [("PBSZ", "0"), ("PROT", "P")] {
-            let (code, shown) = told(client.command(verb, argument.as_bytes()).await);
+            let (code, shown) = code_and_text(client.command(verb, argument.as_bytes()).await);
             if code != 200 {
                 findings.problem(
                     format!("{verb} {argument} was refused: {shown}"),

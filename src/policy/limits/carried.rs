@@ -51,23 +51,23 @@ impl CarriedUse {
 
 impl KnownUse {
     /// What the other process does not know, at most `max` of them; knows it from now on.
-    pub fn news(&mut self, counters: &Counters, max: usize) -> Vec<CarriedUse> {
+    pub fn updates(&mut self, counters: &Counters, max: usize) -> Vec<CarriedUse> {
         let today = Day::today();
         self.begin(today);
-        let mut news = Vec::new();
+        let mut updates = Vec::new();
         for (key, used) in counters.used(today) {
             let now = (used.bytes as i64, used.files as i64);
             let known = self.of_key.get(&key).copied().unwrap_or_default();
-            if now == known || news.len() >= max {
+            if now == known || updates.len() >= max {
                 continue;
             }
             let new = (now.0.saturating_sub(known.0), now.1.saturating_sub(known.1));
             if let Some(one) = CarriedUse::of(&key, new, today) {
-                news.push(one);
+                updates.push(one);
                 self.of_key.insert(key, now);
             }
         }
-        news
+        updates
     }
 
     /// For a third process, which goes on with the link to the other one.
@@ -88,10 +88,10 @@ impl KnownUse {
     }
 
     /// Counts what the other process has counted, which it need not be told again.
-    pub fn learn(&mut self, news: Vec<CarriedUse>, counters: &Counters) {
+    pub fn learn(&mut self, updates: Vec<CarriedUse>, counters: &Counters) {
         let today = Day::today();
         self.begin(today);
-        for one in news.into_iter().filter(|one| one.day == today.0) {
+        for one in updates.into_iter().filter(|one| one.day == today.0) {
             let Some(key) = one.key() else { continue };
             let CarriedUse { bytes, files, .. } = one;
             let known = self.of_key.entry(key.clone()).or_default();
@@ -132,10 +132,10 @@ mod tests {
         let (mut of_older, mut of_new_at_older) = (KnownUse::default(), KnownUse::default());
         let mut exchange = || {
             for _ in 0..2 {
-                of_new.learn(of_old.news(&old, 1000), &new);
-                of_new_at_older.learn(of_older.news(&older, 1000), &new);
-                of_old.learn(of_new.news(&new, 1000), &old);
-                of_older.learn(of_new_at_older.news(&new, 1000), &older);
+                of_new.learn(of_old.updates(&old, 1000), &new);
+                of_new_at_older.learn(of_older.updates(&older, 1000), &new);
+                of_old.learn(of_new.updates(&new, 1000), &old);
+                of_older.learn(of_new_at_older.updates(&new, 1000), &older);
             }
         };
         old.add_used(key("a"), 100, 1, today);
@@ -152,6 +152,6 @@ mod tests {
             assert_eq!((used(counters, "a"), used(counters, "b")), ((100, 1), (5, 0)));
         }
         let mut passed_on = KnownUse::import(of_new.export());
-        assert!(passed_on.news(&new, 1000).is_empty());
+        assert!(passed_on.updates(&new, 1000).is_empty());
     }
 }

@@ -1,4 +1,4 @@
-//! Directories.
+//! Listing directories.
 
 use super::*;
 

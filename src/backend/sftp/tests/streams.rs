@@ -98,7 +98,7 @@ async fn a_failed_read_ends_the_stream_at_its_offset_and_is_reported() {
 async fn without_budget_one_read_is_sent_at_a_time() {
     let (file, mut peer) = remote_file().await;
     let server = file.server().clone();
-    let _all = server.read_ahead.overdraw(READ_AHEAD_MAX);
+    let _all = server.read_ahead.take_past_limit(READ_AHEAD_MAX);
     let content = pattern(5 * READ + 1);
     let mut stream = ReadStream::new(file, 0, FirstError::default());
     let reading = tokio::spawn(async move {

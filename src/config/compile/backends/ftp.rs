@@ -1,4 +1,4 @@
-//! FTP backends.
+//! Compiles FTP backends.
 
 use std::net::Ipv6Addr;
 use std::path::Path;

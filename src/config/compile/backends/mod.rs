@@ -1,4 +1,4 @@
-//! `backends`.
+//! Compiles `backends`.
 
 use std::collections::HashMap;
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! SFTP backends.
+//! Compiles SFTP backends.
 
 use std::path::Path;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! `policy.limits`.
+//! Compiles `policy.limits`.
 
 use super::conditions::{self, Given};
 use super::refuse_same_names;

@@ -1,4 +1,4 @@
-//! `routes[].greeting`.
+//! Compiles `routes[].greeting`.
 
 use crate::config::compile::{entries, value};
 use crate::config::leaf::OneOrMore;

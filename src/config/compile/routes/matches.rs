@@ -1,4 +1,4 @@
-//! `routes[].match`.
+//! Compiles `routes[].match`.
 
 use super::anonymous;
 use crate::config::compile::conditions::{check_groups, check_listeners, globs, lists, texts};

@@ -1,4 +1,4 @@
-//! `routes[].rewrite`.
+//! Compiles `routes[].rewrite`.
 
 use crate::config::compile::value;
 use crate::config::report::{Location, Problems};
