@@ -16,6 +16,7 @@ use super::service_manager;
 use crate::admin::{Before, Carried, Link, Message};
 use crate::net::{Acceptor, OpenSocket, SocketOwner, task};
 use crate::policy::limits::KnownUse;
+use crate::session::numbers;
 
 /// For the new process to prepare everything: it may look up names, and read files over a network.
 const PREPARE_TIMEOUT: Duration = Duration::from_secs(30);
@@ -174,6 +175,7 @@ async fn commit(
     let process = reloader.process();
     let mut known = KnownUse::default();
     let carried = Carried {
+        first_session: numbers::first_of_next_process(),
         ticket_keys: reloader.ticket_keys(),
         guard: process.guard.export(),
         drained_servers: reloader.drained_servers(),

@@ -17,6 +17,7 @@ use crate::admin::{AdminSocket, AskError, Before, Carried, Link, Message, ask_to
 use crate::config::Compiled;
 use crate::net::{Acceptor, OpenSocket, SocketOwner, Sockets};
 use crate::policy::limits::KnownUse;
+use crate::session::numbers;
 
 /// For the running process to offer its sockets, and to hand them over: it may be reloading.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
@@ -132,7 +133,9 @@ impl Prepared {
         });
         let mut peers: Vec<_> = peers.collect::<Result<_, TakeOverError>>()?;
         let mut known = KnownUse::default();
-        let Carried { ticket_keys, guard, drained_servers, used, expected } = carried;
+        let Carried { first_session, ticket_keys, guard, drained_servers, used, expected } =
+            carried;
+        numbers::begin_with(first_session);
         starting.prepared().set_ticket_keys(&ticket_keys);
         starting.prepared().drain_servers(&drained_servers);
         starting.process().guard.import(guard);

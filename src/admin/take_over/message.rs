@@ -93,6 +93,8 @@ pub struct LinkParts {
 /// What does not begin anew with the new process.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub struct Carried {
+    /// The number of the first session.
+    pub first_session: u64,
     /// The keys of session tickets, by listener.
     pub ticket_keys: BTreeMap<String, Value>,
     /// Bans and failed logins.
