@@ -4,21 +4,23 @@
 //! Every older process is linked to the newest one, which it is told of, or which goes on with its link.
 
 mod ports;
+mod queries;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::net::UnixStream;
-use tokio::sync::watch;
+use tokio::sync::{Mutex as AsyncMutex, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
 use super::process::Process;
-use crate::admin::{Before, Link, Message, ProcessBefore};
+use crate::admin::{Before, Link, LinkEvent, Message, ProcessBefore};
 use crate::net::task;
 use crate::policy::limits::KnownUse;
+use queries::Queries;
 
 /// Between two news of quotas and sessions; and between two requests for the same port.
 const NEWS_INTERVAL: Duration = Duration::from_secs(1);
@@ -33,6 +35,8 @@ pub(super) struct Peers {
     process: Arc<Process>,
     state: Mutex<State>,
     changed: watch::Sender<()>,
+    /// Held while the processes before are asked.
+    asking: AsyncMutex<()>,
 }
 
 #[derive(Default)]
@@ -53,6 +57,7 @@ struct Peer {
     wants: HashSet<String>,
     /// When it was last asked for a port of a pool.
     asked: HashMap<String, Instant>,
+    queries: Queries,
     stop: CancellationToken,
     task: Option<JoinHandle<Option<Link>>>,
 }
@@ -88,7 +93,8 @@ enum Place {
 impl Peers {
     /// Of a process that is alone.
     pub(super) fn new(process: Arc<Process>) -> Arc<Self> {
-        Arc::new(Self { process, state: Mutex::default(), changed: watch::Sender::default() })
+        let (state, changed) = (Mutex::default(), watch::Sender::default());
+        Arc::new(Self { process, state, changed, asking: AsyncMutex::default() })
     }
 
     pub(super) fn process(&self) -> &Arc<Process> {
@@ -98,8 +104,7 @@ impl Peers {
     /// The processes before this one.
     pub(super) fn before(&self) -> Vec<ProcessBefore> {
         let state = self.state();
-        let before = state.peers.values().filter(|peer| peer.role == Role::Before);
-        before.map(|it| ProcessBefore { process: it.process, sessions: it.sessions }).collect()
+        state.before().iter().filter_map(|id| Some(state.peers.get(id)?.view())).collect()
     }
 
     /// Talks to these processes from now on, once it is known of all where they accept.
@@ -112,9 +117,9 @@ impl Peers {
                 self.process.pools.withhold(&pool, &[port]);
                 state.places.insert((pool, port), Place::At(id));
             }
-            let (process, asked) = (link.process(), HashMap::new());
+            let (process, asked, queries) = (link.process(), HashMap::new(), Queries::new());
             let task = Some(task::spawn(talk(self.clone(), (id, role), link, stop.clone())));
-            let peer = Peer { process, role, sessions, known, wants, asked, stop, task };
+            let peer = Peer { process, role, sessions, known, wants, asked, queries, stop, task };
             state.peers.insert(id, peer);
         }
     }
@@ -209,13 +214,15 @@ impl Peers {
                 link.queue(&Message::Sessions(self.process.drain.sessions()))?;
             }
         }
-        Ok(())
+        // Last: the rest does not wait for parts of answers.
+        peer.queries.tell(link)
     }
 
     fn received(&self, id: u64, role: Role, message: Message) {
         let mut state = self.state();
         let State { peers, places, .. } = &mut *state;
         let Some(peer) = peers.get_mut(&id) else { return };
+        peer.queries.note_heard();
         match message {
             Message::Give { pool, ports } => {
                 peer.asked.remove(&pool);
@@ -235,6 +242,11 @@ impl Peers {
             Message::Used(news) => peer.known.learn(news, &self.process.counters),
             Message::Arrived(arrivals) => self.process.expected.learn(arrivals),
             Message::Sessions(sessions) => peer.sessions = sessions,
+            Message::Ask { number, request } if role == Role::Next => {
+                drop(state);
+                self.asked(id, number, request);
+            }
+            Message::Answer { number, rows, count } => peer.queries.answered(number, rows, count),
             Message::Drain if role == Role::Next => self.process.drain.announce(),
             Message::Announced => self.process.announced.cancel(),
             _ => {}
@@ -281,6 +293,23 @@ impl Peers {
     }
 }
 
+impl State {
+    /// The ids of the processes before this one, in an order that stays.
+    fn before(&self) -> Vec<u64> {
+        let before = self.peers.iter().filter(|(_, peer)| peer.role == Role::Before);
+        let mut ids: Vec<u64> = before.map(|(id, _)| *id).collect();
+        ids.sort_unstable();
+        ids
+    }
+}
+
+impl Peer {
+    fn view(&self) -> ProcessBefore {
+        let Self { process, sessions, .. } = *self;
+        ProcessBefore { process, sessions, error: self.queries.silence() }
+    }
+}
+
 /// What the next process needs to go on with a link, without its socket.
 pub(super) fn before(links: Vec<OpenLink>) -> (Vec<UnixStream>, Vec<Before>) {
     let parts = links.into_iter().map(|open| {
@@ -309,9 +338,11 @@ async fn talk(
         is_due = false;
         tokio::select! {
             () = stop.cancelled() => return Some(link),
-            received = link.next() => match received {
-                Ok(Some(message)) => peers.received(id, role, message),
-                Ok(None) | Err(_) => break,
+            event = link.event() => match event {
+                Ok(LinkEvent::Received(message)) => peers.received(id, role, message),
+                // There may be more.
+                Ok(LinkEvent::Sent) => {}
+                Ok(LinkEvent::Ended) | Err(_) => break,
             },
             // Its sender is there as long as the process.
             _ = changes.changed() => {}
