@@ -47,8 +47,9 @@ pub fn sessions_table(response: &Value) -> String {
         format!(": {own} in this process, {limit}, and {before} in those before it")
     };
     let sum = format!("{shown} shown of {open} open sessions{limited}");
-    let silent: String = unanswered(response).iter().map(|line| format!("{line}\n")).collect();
-    format!("{sum}; up {up}/s, down {down}/s\n{silent}\n{}", columns(&rows))
+    let mut lines = vec![format!("{sum}; up {up}/s, down {down}/s")];
+    lines.extend(unanswered(response));
+    format!("{}\n\n{}", lines.join("\n"), columns(&rows))
 }
 
 fn row(session: &Value, doing: String) -> Vec<String> {
