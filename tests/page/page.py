@@ -423,7 +423,7 @@ class Page:
         # It answers no more.
         before.send_signal(signal.SIGSTOP)
         try:
-            browser.wait(f"!{element('unanswered')}.hidden && {element('unanswered')}.textContent.startsWith('Process {before.pid} before this one, with 1 session, does not answer: ')", "what is missing")
+            browser.wait(f"!{element('unanswered')}.hidden && /^Process {before.pid} before this one, with \\d sessions?, does not answer: /.test({element('unanswered')}.textContent)", "what is missing")
             browser.wait("document.querySelectorAll('#sessions tbody tr').length === 1", "the rest")
         finally:
             before.send_signal(signal.SIGCONT)

@@ -57,7 +57,7 @@ function show({ status, sessions, transfers, throughput, ports, backends, failur
   const { sections } = page;
   page.process = status.process;
   setText($("version"), status.version);
-  showTiles(status, expected.expected);
+  showTiles(status, transfers.running, expected.expected);
   sections.chart.update(throughput);
   showFiltered("transfers", transfers.transfers, transfers.running, (row) => [row.path, row.user, row.client, row.backend, row.direction, row.protocol]);
   showFiltered("sessions", sessions.sessions, sessions.open, (row) => [sessionOf(row), row.user, row.client.address, row.state, row.protocol, row.listener, row.backend?.name]);

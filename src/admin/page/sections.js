@@ -255,7 +255,7 @@ function tile(label, value, { of = null, note = "", kind = "" } = {}) {
   return element("dl", { class: `tile ${kind}` }, ...parts);
 }
 
-function showTiles(status, expected) {
+function showTiles(status, running, expected) {
   const { sessions, servers, data_ports: pools } = status;
   const states = Object.entries(sessions.states).filter(([, count]) => count > 0);
   const before = status.processes_before.reduce((sum, process) => sum + process.sessions, 0);
@@ -267,7 +267,7 @@ function showTiles(status, expected) {
       of: { used: sessions.open, max: sessions.max },
       note: `of ${sessions.max.toLocaleString("en")}${states.length ? `: ${states.map(([name, count]) => `${count} ${name}`).join(", ")}` : ""}${before > 0 ? `; and ${before} in processes before this one` : ""}`,
     }),
-    tile("Transfers", String(sessions.transfers), { note: `${unbroken(`↑ ${rate(sessions.upload_rate)}`)}  ${unbroken(`↓ ${rate(sessions.download_rate)}`)}` }),
+    tile("Transfers", String(running), { note: `${unbroken(`↑ ${rate(sessions.upload_rate)}`)}  ${unbroken(`↓ ${rate(sessions.download_rate)}`)}` }),
     tile("Backend servers", `${servers.up} up`, {
       kind: servers.down > 0 ? "bad" : "",
       note: [servers.down > 0 ? `${servers.down} down` : "", servers.drained > 0 ? `${servers.drained} drained` : ""].filter(Boolean).join(", ") || "none down",
