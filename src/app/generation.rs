@@ -22,12 +22,13 @@ use crate::data::Pool;
 use crate::expected::Expectation;
 use crate::front::ftp::TlsPolicy;
 use crate::front::{ftp, sftp};
+use crate::net::Listener;
 use crate::net::tls::ServerTls;
-use crate::net::{Listener, task};
 use crate::policy::Protocol;
 use crate::policy::limits::Limits;
 use crate::route::RouteTable;
 use crate::session::{Gateway, LoginHooks, MetricsScope, ShownUsers};
+use crate::task;
 
 /// A configuration that is ready to be put in force: all that can fail has been done.
 pub(super) struct Prepared {

@@ -18,8 +18,9 @@ use crate::admin::{
 use crate::audit::{Audit, Writers};
 use crate::config::Compiled;
 use crate::expected::ExpectedStateFile;
-use crate::net::{DrainSettings, ListenError, Sockets, task};
+use crate::net::{DrainSettings, ListenError, Sockets};
 use crate::policy::limits::QuotaFile;
+use crate::task;
 
 /// A gateway of which everything is open, and which accepts nothing yet.
 pub(super) struct Starting {

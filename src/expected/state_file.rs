@@ -14,7 +14,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::files::ExpectedFiles;
 use super::saved::{SavedEntry, SavedTally};
-use crate::net::{state_file, task};
+use crate::files::state_file;
+use crate::task;
 
 /// In the folder of `state_dir`.
 const FILE_NAME: &str = "expected.json";

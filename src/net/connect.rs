@@ -13,9 +13,10 @@ use tokio::net::{TcpSocket, TcpStream, lookup_host};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout, timeout_at};
 
+use super::WeakMap;
 use super::connect_time::{ConnectTimes, Connecting, TimesOfBackend};
-use super::{WeakMap, task};
 use crate::metrics;
+use crate::task;
 
 /// An established connection may still be in the server's backlog. It holds its slot until the server's
 /// first byte, at most for so long.

@@ -11,7 +11,7 @@ use russh::keys::ssh_key::public::KeyData;
 use russh::keys::{Certificate, HashAlg, PublicKey};
 
 use super::krl::{Krl, KrlError};
-use crate::net::FileStamp;
+use crate::files::FileStamp;
 
 /// The largest file, in bytes.
 const FILE_MAX: u64 = 16 * 1024 * 1024;

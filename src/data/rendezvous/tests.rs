@@ -8,7 +8,8 @@ use crate::data::{Pool, PoolMetrics, PoolSettings, Pools, Ports};
 use crate::net::tls::{
     CertificateAndKey, ClientTls, DataHandshake, Direction, ServerTls, SessionReuse,
 };
-use crate::net::{self, Sockets, poll_once};
+use crate::net::{self, Sockets};
+use crate::task::poll_once;
 
 const LOCALHOST: &str = "127.0.0.1";
 

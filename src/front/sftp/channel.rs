@@ -26,9 +26,9 @@ use super::connection::{ActivityGuard, Connection};
 use super::request_queue::{Received, RequestQueue};
 use super::requests::{Outcome, RequestFuture, Requests, version_packet};
 use super::response_queue::{NotSent, ResponseQueue};
-use crate::net::poll_once;
 use crate::op::{Failure, FailureKind};
 use crate::session::{Session, SessionEnd};
+use crate::task::poll_once;
 use crate::wire::sftp::{Request, ResponseBody, StatusCode, VERSION, decode_init};
 
 mod end;

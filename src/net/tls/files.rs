@@ -10,7 +10,7 @@ use rustls::sign::CertifiedKey;
 
 use super::certificate_error::explained;
 use super::names::dns_names;
-use crate::net::small_file;
+use crate::files::small_file;
 
 /// The most bytes of a key's file.
 const KEY_MAX: u64 = 16 * 1024 * 1024;

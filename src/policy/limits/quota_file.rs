@@ -14,7 +14,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::counters::{Counters, Key, SharedBy};
 use super::quota::{Day, Used};
-use crate::net::{state_file, task};
+use crate::files::state_file;
+use crate::task;
 
 /// In the folder of `state_dir`.
 const FILE_NAME: &str = "quotas.json";
