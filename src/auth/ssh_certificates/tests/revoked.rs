@@ -79,6 +79,20 @@ fn a_bad_line_is_an_error_that_names_it() {
     assert!(matches!(missing, Some(RevokedError::Unreadable(..))));
 }
 
+/// Each login would wait for its end, with the list locked.
+#[test]
+fn a_fifo_or_device_is_not_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let fifo = folder.path().join("fifo");
+    let mode = rustix::fs::Mode::from_raw_mode(0o600);
+    let kind = rustix::fs::FileType::Fifo;
+    rustix::fs::mknodat(rustix::fs::CWD, &fifo, kind, mode, 0).unwrap();
+    for path in [Path::new("/dev/zero"), &fifo] {
+        let refused = Revoked::read(path).err().unwrap().to_string();
+        assert!(refused.contains("not a regular file"), "{refused}");
+    }
+}
+
 #[test]
 fn lists_revoke_serials_and_key_ids_of_an_authority() {
     let folder = tempfile::tempdir().unwrap();
