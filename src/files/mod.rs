@@ -2,6 +2,7 @@
 
 pub mod small_file;
 mod stamp;
-pub mod state_file;
+mod state_file;
 
 pub use stamp::FileStamp;
+pub use state_file::{SavedState, StateFile};
