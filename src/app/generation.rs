@@ -188,7 +188,8 @@ impl Prepared {
         let data_ports = pools.values().flat_map(|pool| pool.view().ports).map(|port| port.port);
         let control_ports = generation.addresses.iter().map(|(_, address)| address.port());
         let mut ports = process.ports.lock().unwrap_or_else(PoisonError::into_inner);
-        ports.extend(data_ports.chain(control_ports));
+        ports.data.extend(data_ports);
+        ports.control.extend(control_ports);
         drop(ports);
         pools.values().for_each(|pool| pool.serve(replaced, &process.end));
         process.passwords.replace_users(users);

@@ -47,5 +47,5 @@ pub use round_trip::round_trip;
 pub use short_sleep::short_sleep;
 pub use sockets::{OpenSocket, SocketOwner, Sockets};
 pub use stream::{Stream, prepare, reset_on_drop};
-pub use undelivered::undelivered;
+pub use undelivered::{ServedPorts, undelivered};
 pub use weak_map::WeakMap;
