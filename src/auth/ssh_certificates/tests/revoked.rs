@@ -10,6 +10,7 @@ use crate::auth::ssh_certificates::{
     KeyTrust, NotAdmitted, PresentedKey, PublicKeys, Revoked, RevokedError, RevokedFile,
 };
 use crate::auth::{AuthorizedKeys, User};
+use crate::op::Timestamp;
 
 fn read(folder: &Path, content: &[u8]) -> Result<Revoked, RevokedError> {
     let path = folder.join("revoked");
@@ -174,7 +175,7 @@ fn a_changed_file_applies_at_once_and_a_missing_one_refuses_all_keys() {
     let user = User { keys: AuthorizedKeys::parse(&line(&alice)).unwrap(), ..User::default() };
     let presented = PresentedKey::Key(alice.public_key().clone());
     let source = "192.0.2.7".parse().unwrap();
-    let admitted = || trust.admits(&user, b"alice", &presented, source);
+    let admitted = || trust.admits(&user, b"alice", &presented, source, Timestamp::now());
     assert_eq!(admitted(), Ok(()));
     fs::write(&path, line(&alice)).unwrap();
     assert_eq!(admitted(), Err(NotAdmitted::Certificate(CertificateRefused::Revoked)));
