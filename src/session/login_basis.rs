@@ -3,7 +3,6 @@
 use std::net::IpAddr;
 use std::sync::{Arc, Weak};
 
-use super::client_info::ClientInfo;
 use super::proof::Proof;
 use super::rules::SessionRules;
 use crate::auth::{Methods, PresentedKey, User, UserTable};
@@ -37,13 +36,8 @@ pub(super) struct Presented {
 }
 
 impl Presented {
-    pub(super) fn now(client: &ClientInfo, proof: &Proof) -> Self {
-        Self {
-            methods: proof.methods(),
-            key: proof.key.clone(),
-            certificate: client.certificate.get().cloned(),
-            at: Timestamp::now(),
-        }
+    pub(super) fn now(certificate: Option<ClientCertificate>, proof: &Proof) -> Self {
+        Self { methods: proof.methods(), key: proof.key.clone(), certificate, at: Timestamp::now() }
     }
 }
 

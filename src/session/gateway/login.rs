@@ -50,7 +50,7 @@ impl Gateway {
         // Not the name with a backend's: the password is the same at each.
         let user = choice.map_or(&proof.user, |choice| &choice.user);
         let attempt = Attempt::new(user, &proof, self.guard.delay(client.peer.ip(), user));
-        let presented = Presented::now(client, &proof);
+        let presented = Presented::now(client.certificate.get().cloned(), &proof);
         let undecided = Undecided::new(&self.guard, client, &attempt, &proof);
         let login = async {
             self.pass_guard(client, &attempt).await?;
