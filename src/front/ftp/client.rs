@@ -1,4 +1,6 @@
-//! One client's session: its state and its command loop.
+//! One client's session: its state, its command loop and its end.
+
+mod line;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -8,7 +10,6 @@ use tokio::io::AsyncReadExt;
 use tokio::sync::{Mutex, OwnedMutexGuard};
 use tokio::time::{Instant, sleep_until, timeout};
 use tracing::{Instrument, Span};
-use zeroize::Zeroizing;
 
 use super::client_state::{Flow, LoginState, TransferState};
 use super::command_queue::Line;
@@ -22,9 +23,7 @@ use crate::net::tls::ControlTls;
 use crate::op::{Failure, FailureKind, Fault, PeerReply};
 use crate::session::{ClientInfo, ClientRefusal, SessionEnd};
 use crate::wire::first_bytes::{Protocol, protocol};
-use crate::wire::ftp::command::{self, Command};
 use crate::wire::ftp::listing::FactSet;
-use crate::wire::ftp::relayed::RelayedCommand;
 
 /// For a transfer to be aborted, or for an upload to be opened, when the session must end at once; then the
 /// session is dropped.
@@ -258,107 +257,9 @@ impl Client {
         self.reply(reply).await;
     }
 
-    async fn handle_line(&mut self, line: Line) -> Flow {
-        // The client goes on, so it has received the last download.
-        self.transfer.sent = None;
-        let Ok(line) = line.map(Zeroizing::new) else {
-            self.reset_preparations();
-            self.reply(Reply::LINE_TOO_LONG).await;
-            return Flow::Continue;
-        };
-        if let Some(tls) = self.tls.as_ref().filter(|_| self.control.is_tls()) {
-            tls.note_command();
-        }
-        if self.is_opaque() {
-            match RelayedCommand::parse(&line) {
-                // Boxed: sessions at other servers do not need its space.
-                Ok(Some(command)) => return Box::pin(self.relay(command)).await,
-                Ok(None) => {}
-                Err(error) => {
-                    self.reset_preparations();
-                    self.reply(reply::of_command_error(&error)).await;
-                    return Flow::Continue;
-                }
-            }
-        }
-        match command::parse(&line) {
-            Ok(command) => {
-                if let Err(failure) = self.check_command(&line) {
-                    self.reset_preparations();
-                    return self.fail(&failure).await;
-                }
-                self.execute(command).await
-            }
-            Err(error) => {
-                self.reset_preparations();
-                self.reply(reply::of_command_error(&error)).await;
-                Flow::Continue
-            }
-        }
-    }
-
     /// Whether commands are relayed (`dialect: opaque`).
     pub(super) fn is_opaque(&self) -> bool {
         matches!(&self.login, LoginState::LoggedIn(logged_in) if logged_in.session.is_opaque())
-    }
-
-    /// Refuses a command that a policy rule denies.
-    fn check_command(&self, line: &[u8]) -> Result<(), Failure> {
-        match &self.login {
-            LoginState::LoggedIn(logged_in) if logged_in.session.restricts_commands() => {
-                logged_in.session.check_command(&command::name_of(line))
-            }
-            _ => Ok(()),
-        }
-    }
-
-    async fn execute(&mut self, command: Command) -> Flow {
-        // REST applies to the next transfer. Commands that clients send between the two keep it,
-        // all others reset it. RNFR applies to the next command only.
-        use Command as C;
-        let keeps_restart = matches!(
-            command,
-            C::Retr(_)
-                | C::Store(..)
-                | C::Stou
-                | C::Pasv
-                | C::Epsv(_)
-                | C::Port(_)
-                | C::Type(_)
-                | C::Mode(_)
-                | C::Stru(_)
-                | C::Allo
-                | C::Noop
-                | C::Pbsz
-                | C::Prot(_)
-                | C::Size(_)
-                | C::Mdtm(_)
-                | C::Feat
-                | C::Opts(_)
-                | C::Stat(None)
-                | C::Pwd
-                | C::Syst
-                | C::Help
-        );
-        if !keeps_restart {
-            self.transfer.restart = 0;
-        }
-        if !matches!(command, Command::Rnto(_))
-            && let LoginState::LoggedIn(logged_in) = &mut self.login
-        {
-            logged_in.rename_from = None;
-            logged_in.relayed.rename_from = None;
-        }
-        self.dispatch(command).await
-    }
-
-    /// A command that is refused uses up REST and RNFR.
-    pub(super) fn reset_preparations(&mut self) {
-        self.transfer.restart = 0;
-        if let LoginState::LoggedIn(logged_in) = &mut self.login {
-            logged_in.rename_from = None;
-            logged_in.relayed.rename_from = None;
-        }
     }
 
     /// Whether this listener refuses logins and transfers without TLS.
