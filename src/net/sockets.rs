@@ -164,7 +164,8 @@ impl Sockets {
 /// As 0.0.0.0 where the gateway has an address of its own, or the other way round.
 fn own_address() -> io::Error {
     let message = "the configuration in force has this port at another address; reload without the listener or \
-                   port first, and again with it, or restart";
+                   port first, and again with it, or stop the gateway and start it again (`lockgate restart` \
+                   cannot do that: it passes the open sockets on)";
     io::Error::new(io::ErrorKind::AddrInUse, message)
 }
 
@@ -177,7 +178,8 @@ impl SocketOwner {
             Self::Pool(pool) => format!("data_ports.{pool} of the configuration in force has it"),
         };
         let message = format!(
-            "{user}; reload without this port first, and again when it is free, or restart"
+            "{user}; reload without this port first, and again when it is free, or stop the gateway and start it \
+             again"
         );
         io::Error::new(io::ErrorKind::AddrInUse, message)
     }
@@ -226,6 +228,8 @@ mod tests {
         let everywhere = SocketAddr::new("0.0.0.0".parse().unwrap(), free.port());
         let error = sockets.open(everywhere, &pool("a"), ("a", 0)).unwrap_err();
         assert!(error.to_string().contains("at another address"), "{error}");
+        // A take-over would find the same.
+        assert!(error.to_string().contains("or stop the gateway and start it again"), "{error}");
         drop(socket);
         sockets.open(free, &pool("b"), ("b", 0)).unwrap();
     }
