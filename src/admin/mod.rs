@@ -55,5 +55,5 @@ pub use sessions::{Selection, fetch_sessions, kick_sessions};
 pub use sessions_table::sessions_table;
 pub use socket::AdminSocket;
 pub use status::{fetch_status, status_text};
-pub use take_over::{AskError, Before, Carried, Link, LinkParts, Message, ask_to_take_over};
+pub use take_over::{AskError, Before, Link, LinkParts, Message, Part, ask_to_take_over};
 pub use token::{BadToken, Token};

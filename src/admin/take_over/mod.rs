@@ -10,7 +10,7 @@ mod message;
 
 pub use client::{AskError, ask_to_take_over};
 pub use link::Link;
-pub use message::{Before, Carried, LinkParts, Message};
+pub use message::{Before, LinkParts, Message, Part};
 
 /// Changes with the messages: processes of different releases understand each other if it is the same.
 pub(super) const PROTOCOL_VERSION: &str = "1";
