@@ -15,6 +15,7 @@ mod login_basis;
 mod login_hooks;
 mod login_record;
 mod metrics;
+pub mod numbers;
 mod open_uploads;
 mod opened_file;
 mod outages;

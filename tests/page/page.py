@@ -9,6 +9,7 @@ Screenshots are for people to look at.
 import argparse
 import json
 import pathlib
+import signal
 import sys
 import tempfile
 import time
@@ -392,6 +393,42 @@ class Page:
         [cookie] = browser.command("GET", "/cookie")
         expect(cookie["name"].startswith("__Host-lockgate-") and cookie["secure"], f"the cookie: {cookie}")
 
+    def shows_and_ends_sessions_of_the_process_before(self):
+        browser = self.browser
+        victim = self.clients.connect("bob")
+        self.clients.upload("/in/before", "alice")
+        before = self.gateway.take_over()
+        # The key of its cookies is another.
+        browser.wait(f"!{element('login')}.hidden", "the form", 30)
+        browser.type("#token", TOKEN)
+        browser.click("#login button")
+        browser.wait(f"!{element('data')}.hidden && {element('state')}.textContent === 'Serving'", "the data")
+        self.clients.connect("bob")
+        place = f" in process {before.pid}"
+        browser.wait("document.querySelectorAll('#sessions tbody tr').length === 3", "three sessions")
+        of = {row[1]: row[0] for row in rows(browser, "sessions") if row[0].endswith(place)}
+        expect(set(of) == {"alice", "bob"} and len(rows(browser, "sessions")) == 3, f"{rows(browser, 'sessions')}")
+        [upload] = rows(browser, "transfers")
+        expect(upload[0] == "/in/before" and upload[-1] == of["alice"], f"{upload}")
+        tiles = browser.run(f"return {element('tiles')}.textContent")
+        expect("and 2 in processes before this one" in tiles, tiles)
+        browser.screenshot(self.shots / "process-before.png", whole=False)
+        number = of["bob"].removesuffix(place)
+        browser.run(f"[...document.querySelectorAll('#sessions button.small')].find((it) => it.getAttribute('aria-label').startsWith('End session {number} ')).click()")
+        browser.click("#confirm-gentle")
+        browser.click("#confirm-yes")
+        browser.wait(f"{element('notice')}.textContent === 'Session {number} was ended.'", "the notice")
+        expect("operator" in self.clients.refused_or_closed(victim), "the client is not told")
+        browser.wait("document.querySelectorAll('#sessions tbody tr').length === 2", "the row's end")
+        # It answers no more.
+        before.send_signal(signal.SIGSTOP)
+        try:
+            browser.wait(f"!{element('unanswered')}.hidden && {element('unanswered')}.textContent.startsWith('Process {before.pid} before this one, with 1 session, does not answer: ')", "what is missing")
+            browser.wait("document.querySelectorAll('#sessions tbody tr').length === 1", "the rest")
+        finally:
+            before.send_signal(signal.SIGCONT)
+        browser.wait(f"{element('unanswered')}.hidden && document.querySelectorAll('#sessions tbody tr').length === 2", "all of it")
+
 
 def main():
     parser = argparse.ArgumentParser()
@@ -406,7 +443,8 @@ def main():
         page = Page(browser, gateway, clients, arguments.axe, arguments.shots)
         steps = [page.log_in, page.shows_clients, page.attacks_are_text, page.filters_and_sorts, page.keyboard_and_names,
                  page.asks_one_thing_at_a_time, page.tells_failures_apart, page.fits, page.large_pools_are_grouped, page.accessible, page.accessible_in_the_dark, page.rests_while_hidden, page.ends_a_session, page.drains_a_server_and_lifts_a_ban]
-        last = [page.reloads, page.console_is_quiet, page.asks_nobody_else, page.says_that_the_gateway_is_gone, page.works_under_tls]
+        last = [page.reloads, page.console_is_quiet, page.asks_nobody_else, page.says_that_the_gateway_is_gone, page.works_under_tls,
+                page.shows_and_ends_sessions_of_the_process_before]
         try:
             for step in steps + last:
                 begun = time.monotonic()

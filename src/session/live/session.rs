@@ -143,7 +143,7 @@ impl LiveSession {
         self.state().moved()
     }
 
-    /// Its number in the log and in the audit; unique while the gateway runs.
+    /// Its number in the log and in the audit; unique while the gateway runs, also over take-overs.
     pub fn number(&self) -> u64 {
         self.connection.session
     }
