@@ -196,7 +196,7 @@ async fn an_upload_whose_data_connection_was_reset_is_not_stored() {
     assert_eq!((failure.kind, failure.fault), (FailureKind::TransferCut, Fault::Backend));
     assert_eq!(failure.peer, None, "a reply that says the opposite");
     // The session goes on.
-    relay(&*session, "NOOP").await.unwrap();
+    relay(&*session, "CWD A").await.unwrap();
 }
 
 #[tokio::test]
