@@ -19,14 +19,15 @@ use tokio_util::task::TaskTracker;
 
 use super::access::{Access, Shown};
 use super::api::{Api, json_page};
-use super::client::RELOAD_TIMEOUT;
+use super::client::RESTART_TIMEOUT;
 use super::cookie;
 use super::error::ApiError;
 use super::guesses::Guesses;
 use super::http::{self, Page};
 use crate::metrics;
-use crate::net::{self, Acceptor, SocketOwner, Sockets, Stream, task};
+use crate::net::{self, Acceptor, SocketOwner, Sockets, Stream};
 use crate::op::escape::printable;
+use crate::task;
 
 /// The bound address.
 pub struct AdminEndpoint {
@@ -79,7 +80,7 @@ impl AdminEndpoint {
             async move { this.respond(&request, client).await }
         };
         task::spawn(stop.run_until_cancelled_owned(async move {
-            http::serve((RELOAD_TIMEOUT, &TaskTracker::new()), accept, respond).await;
+            http::serve((RESTART_TIMEOUT, &TaskTracker::new()), accept, respond).await;
         }));
     }
 }

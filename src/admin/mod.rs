@@ -63,6 +63,6 @@ pub use sessions_table::sessions_table;
 pub use socket::AdminSocket;
 pub use status::{fetch_status, status_text};
 pub use take_over::{
-    AskError, Before, Carried, Link, LinkEvent, LinkParts, Message, PeerRequest, ask_to_take_over,
+    AskError, Before, Link, LinkEvent, LinkParts, Message, Part, PeerRequest, ask_to_take_over,
 };
 pub use token::{BadToken, Token};

@@ -12,7 +12,7 @@ use crate::admin::{
     Control, FromBefore, InForce, Lasting, Link, PeerRequest, ProcessBefore, ReloadOutcome,
     RestartOutcome,
 };
-use crate::net::task;
+use crate::task;
 
 impl Control for Reloader {
     fn in_force(&self) -> Arc<InForce> {

@@ -9,7 +9,8 @@ use lockgate::app::{self, Program, Reloader, Running, Watch, service_manager};
 use lockgate::audit::Writers;
 use lockgate::config::{Compiled, LogFormat, LogLevel, LogSettings, Source};
 use lockgate::logging::Log;
-use lockgate::net::{Drain, task};
+use lockgate::net::Drain;
+use lockgate::task;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::Notify;
 
@@ -174,9 +175,7 @@ async fn serve_hang_ups(mut hang_up: Signal, audit: Arc<Writers>, reloader: Arc<
 async fn reload_when(wanted: Arc<Notify>, reloader: Arc<Reloader>) {
     loop {
         wanted.notified().await;
-        let reloader = reloader.clone();
-        // The log has the outcome.
-        if task::spawn_blocking(move || reloader.reload()).await.is_err() {
+        if reloader.reload_when_settled().await.is_err() {
             // The runtime shuts down.
             return;
         }

@@ -56,7 +56,7 @@ impl ExpectedFiles {
         });
         *entries = new.collect();
         restored.clear();
-        self.changed.store(true, Ordering::Relaxed);
+        self.note_changed();
     }
 
     /// Counts for a session of an authenticated user. `names`: of its backend.
@@ -82,7 +82,8 @@ impl ExpectedFiles {
         self.change(|entry| entry.advance(now));
     }
 
-    pub(super) fn restore(&self, saved: Vec<SavedTally>) {
+    /// What was saved before a restart, for [`Self::put_in_force`].
+    pub(super) fn go_on_with(&self, saved: Vec<SavedTally>) {
         let mut restored = self.restored.write().unwrap_or_else(PoisonError::into_inner);
         *restored = saved.into_iter().map(|saved| (saved.name.clone(), saved)).collect();
     }
@@ -93,16 +94,17 @@ impl ExpectedFiles {
         changed.then(|| self.entries().iter().map(Entry::saved).collect())
     }
 
-    /// What [`Self::take_changed`] has returned could not be saved.
-    pub(super) fn note_unsaved(&self) {
+    /// There is something to save.
+    pub(super) fn note_changed(&self) {
         self.changed.store(true, Ordering::Relaxed);
     }
 
     /// What another process goes on with. From now on, arrivals are kept for [`Self::take_forwarded`].
-    pub fn begin_forwarding(&self) -> CarriedFiles {
+    pub fn begin_forwarding(&self) -> Vec<CarriedFiles> {
         let mut forwarded = self.forwarded();
         *forwarded = Some(Vec::new());
-        CarriedFiles(self.entries().iter().map(|entry| SavedEntry::from(&entry.saved())).collect())
+        let entries = self.entries();
+        entries.iter().map(|entry| CarriedFiles(SavedEntry::from(&entry.saved()))).collect()
     }
 
     /// The other process did not take over: this one counts again.
@@ -112,15 +114,20 @@ impl ExpectedFiles {
         self.count(&missed);
     }
 
-    /// What has arrived since the last time, for the process that has taken over.
-    pub fn take_forwarded(&self) -> Vec<CarriedArrival> {
-        self.forwarded().as_mut().map(std::mem::take).unwrap_or_default()
+    /// What has arrived since the last time, for the process that has taken over: at most `max`, the oldest
+    /// first.
+    pub fn take_forwarded(&self, max: usize) -> Vec<CarriedArrival> {
+        let mut forwarded = self.forwarded();
+        let Some(forwarded) = &mut *forwarded else { return Vec::new() };
+        forwarded.drain(..max.min(forwarded.len())).collect()
     }
 
     /// Goes on with what has arrived in another process, at [`Self::put_in_force`].
     pub fn import(&self, carried: CarriedFiles) {
-        let now = Timestamp::now();
-        self.restore(carried.0.into_iter().filter_map(|entry| entry.tally(now)).collect());
+        let mut restored = self.restored.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(saved) = carried.0.tally(Timestamp::now()) {
+            restored.insert(saved.name.clone(), saved);
+        }
     }
 
     /// Counts what has arrived in a process before this one.
@@ -163,7 +170,7 @@ impl ExpectedFiles {
         // Each of them.
         let changed = self.entries().iter().filter(|entry| change(entry)).count();
         if changed > 0 {
-            self.note_unsaved();
+            self.note_changed();
         }
     }
 

@@ -11,7 +11,7 @@ mod request;
 
 pub use client::{AskError, ask_to_take_over};
 pub use link::{Link, LinkEvent};
-pub use message::{Before, Carried, LinkParts, Message};
+pub use message::{Before, LinkParts, Message, Part};
 pub use request::PeerRequest;
 
 /// Changes with the messages: processes of different releases understand each other if it is the same.
