@@ -2,6 +2,7 @@
 //! docs/metrics.md has the table of all.
 
 mod live;
+mod times;
 
 use std::collections::HashMap;
 
@@ -12,6 +13,7 @@ use prometheus::{
 };
 
 pub use live::{live_counters, live_float_counter, live_gauge, live_gauges};
+pub use times::{Times, Timing};
 
 /// A counter without labels.
 pub fn counter(registry: &Registry, name: &str, help: &str) -> Result<IntCounter, Error> {

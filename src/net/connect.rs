@@ -13,9 +13,9 @@ use tokio::net::{TcpSocket, TcpStream, lookup_host};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout, timeout_at};
 
-use super::connect_time::{ConnectTimes, Connecting, TimesOfBackend};
+use super::connect_time::{ConnectEnd, ConnectTimes, Connecting};
 use super::{WeakMap, task};
-use crate::metrics;
+use crate::metrics::{self, Times};
 
 /// An established connection may still be in the server's backlog. It holds its slot until the server's
 /// first byte, at most for so long.
@@ -44,7 +44,7 @@ struct Metrics {
 struct OfBackend {
     waiting: IntGauge,
     in_progress: IntGauge,
-    times: TimesOfBackend,
+    times: Times<ConnectEnd>,
 }
 
 /// Connects to the server of one backend.
@@ -198,9 +198,9 @@ impl Connector {
         Self { source, ..self }
     }
 
-    /// Measures how long it takes until a server is ready for a login.
+    /// Measures how long it takes until a server is ready for a login. Dropped, nobody waits for it any more.
     pub fn connecting(&self) -> Connecting {
-        self.metrics.times.start()
+        self.metrics.times.start(ConnectEnd::GivenUp)
     }
 
     /// Tries all addresses in order, a name's addresses too; returns the connection and the configured
@@ -342,7 +342,6 @@ mod tests {
     use futures_util::future::join_all;
     use tokio::net::TcpListener;
 
-    use super::super::ConnectEnd;
     use super::*;
 
     const SECOND: Duration = Duration::from_secs(1);
