@@ -18,6 +18,7 @@ mod metrics;
 mod open_uploads;
 mod opened_file;
 mod outages;
+mod outcome_class;
 mod path_masking;
 mod proof;
 mod record;

@@ -8,8 +8,8 @@ use prometheus::Registry;
 use super::Metrics;
 use crate::metrics;
 use crate::op::Direction;
-use crate::session::counted_users::UserOutcome;
 use crate::session::live::LiveSessions;
+use crate::session::outcome_class::OutcomeClass;
 
 pub(super) fn register(
     registry: &Registry,
@@ -46,7 +46,7 @@ pub(super) fn register(
         &["user", "outcome"],
         move |series| {
             for (label, _, user) in of.users.shown() {
-                for outcome in UserOutcome::ALL {
+                for outcome in OutcomeClass::ALL {
                     let count = user.logins().get(outcome);
                     series.with_label_values(&[&label, outcome.as_str()]).inc_by(count);
                 }
@@ -63,7 +63,7 @@ pub(super) fn register(
             for (label, _, user) in of.users.shown() {
                 for direction in [Direction::Upload, Direction::Download] {
                     let Some(transfers) = user.transfers(direction) else { continue };
-                    for outcome in UserOutcome::ALL {
+                    for outcome in OutcomeClass::ALL {
                         let labels = [&label, direction.as_str(), outcome.as_str()];
                         series.with_label_values(&labels).inc_by(transfers.get(outcome));
                     }
