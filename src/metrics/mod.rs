@@ -12,7 +12,7 @@ use prometheus::{
     IntGaugeVec, Opts, Registry,
 };
 
-pub use live::{live_counters, live_float_counter, live_gauge, live_gauges};
+pub use live::{live_counters, live_float_counter, live_gauge, live_gauge_sets, live_gauges};
 pub use times::{Times, Timing};
 
 /// A counter without labels.
