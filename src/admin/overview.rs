@@ -78,7 +78,7 @@ pub(super) fn json(control: &dyn Control) -> Value {
         "sessions": sessions::listed(listed, sessions.len(), gateway.limits.sessions),
         "transfers": transfers::json(sessions),
         "throughput": throughput::json(&lasting.live.throughput()),
-        "ports": ports::json(&views.pools),
+        "ports": ports::summary(&views.pools),
         "backends": backends::json(&views.servers),
         "limits": limits::json(&gateway.policy_limits.uses()),
         "failures": failures::json(&lasting.live.recent_failures()),

@@ -531,7 +531,10 @@ fn an_overview_has_what_its_routes_have() {
             }
             answer
         };
-        assert_eq!(lasting(answer), lasting(&get(&format!("/{part}"))), "{part}");
+        // Its ports are not one by one.
+        if part != "ports" {
+            assert_eq!(lasting(answer), lasting(&get(&format!("/{part}"))), "{part}");
+        }
     }
     assert_eq!(overview["sessions"]["sessions"][0]["user"], USER);
     assert_eq!(overview["failures"]["failures"][0]["rule"], "no-secrets");
@@ -543,6 +546,16 @@ fn an_overview_has_what_its_routes_have() {
 fn only_another_address_waits_for_a_restart() {
     let (gateway, address) = in_clear();
     let file = gateway.folder().join("lockgate.yaml");
+    let (pool, of_route) = (&overview["ports"]["pools"][0], &get("/ports")["pools"][0]);
+    let busy =
+        of_route["ports"].as_array().and_then(|all| all.iter().find(|it| it["reserved"] == 1));
+    assert_eq!(Some(&pool["busy"][0]), busy, "{pool:#}");
+    let ports = |run: &Value| {
+        run["last"].as_u64().map(|last| last + 1 - run["first"].as_u64().unwrap_or(last))
+    };
+    let runs = pool["runs"].as_array().expect("a list");
+    assert_eq!(runs.iter().filter_map(ports).sum::<u64>(), 4, "{pool:#}");
+    assert_eq!(runs.iter().filter(|run| run["reserved"] == 1).count(), 1, "{pool:#}");
     let text = std::fs::read_to_string(&file).expect("the configuration");
     let as_host = |host: &str, token: &str| {
         let bearer = format!("Authorization: Bearer {token}\r\n");
