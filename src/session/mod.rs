@@ -49,7 +49,7 @@ pub use live::{
     RunningView, SessionState, SessionView, THROUGHPUT_INTERVAL, Throughput,
 };
 pub use login_hooks::LoginHooks;
-pub use metrics::{Channel, EndedTransfer, Metrics, MetricsScope, SessionLabels};
+pub use metrics::{Channel, EndedTransfer, ListenerScope, Metrics, MetricsScope, SessionLabels};
 pub use opened_file::OpenedFile;
 pub use proof::{Password, Proof};
 pub use relayed::RelayedDownload;

@@ -76,9 +76,6 @@ def run_load(gateways, prometheus):
         load.other_clients(gateway)
         load.ask_without_token(gateway)
         load.stray(gateway)
-    # A failure of each kind has a series from its first time on: only the second time is an increase.
-    for gateway in gateways.replicas:
-        load.fail_logins(gateway)
     # As a mistake of an operator does.
     (gateways.folder / "users-b.yaml").write_text("users: { frank: { password_hash: nothing } }")
     other.config["listeners"]["ftp"]["protocol"] = "gopher"

@@ -55,8 +55,8 @@ impl Metrics {
     /// Looks at each session once.
     fn fill(&self, [open, transfers, of_users]: &[GaugeVec; 3], sessions: &LiveSessions) {
         // So that no sum ever lacks a value.
-        for (listener, protocols) in &self.scope().in_force.listeners {
-            for &protocol in *protocols {
+        for (listener, of) in &self.scope().in_force.listeners {
+            for &protocol in of.protocols {
                 for state in SessionState::ALL {
                     open.with_label_values(&[listener, protocol, "", state.as_str()]);
                 }
