@@ -77,9 +77,19 @@ class Gateway:
         self.write()
         self.log_path = folder / f"{name}.log"
         self.log = open(self.log_path, "w")
-        self.process = subprocess.Popen([lockgate, "run", "-c", self.path], stdout=self.log, stderr=self.log)
         self.metrics = config["metrics"]["address"]
-        wait_for(f"gateway {name}", self.is_ready)
+        self.command = [lockgate, "run", "-c", self.path]
+        self.start()
+
+    def start(self):
+        self.process = subprocess.Popen(self.command, stdout=self.log, stderr=self.log)
+        wait_for(f"gateway {self.name}", self.is_ready)
+
+    def crash(self):
+        """Another process takes its place, which knows nothing of before."""
+        self.process.kill()
+        self.process.wait()
+        self.start()
 
     def write(self):
         self.path.write_text(yaml.safe_dump(self.config))

@@ -88,6 +88,20 @@ def run_load(gateways, prometheus):
     return steady, ports + sessions
 
 
+def crash_during_an_outage(gateway, prometheus):
+    """The dashboard goes on to say since when the server is down, as the other gateway has seen; returns when the
+    gateway was started again."""
+    wait_for("the server that is down", lambda: len(prometheus.now('lockgate_server_up{server="south"} == 0')) == 2)
+    of_it = f'instance="{gateway.metrics}"'
+    first = prometheus.value(f"process_start_time_seconds{{{of_it}}}")
+    crashed = time.time()
+    gateway.crash()
+    down = f'lockgate_server_up{{{of_it}, server="south"}} == 0'
+    again = f"process_start_time_seconds{{{of_it}}} > {first} and on (instance) {down}"
+    wait_for("the gateway that was started again", lambda: prometheus.now(again))
+    return crashed
+
+
 def variables(dashboard, prometheus, start, end):
     """What Grafana puts in the place of variables: All of each, and the windows that follow from a scrape a second."""
     values = {"__rate_interval": "5s", "__range": f"{int(end - start)}s", "datasource": "prometheus"}
@@ -165,6 +179,7 @@ def test(lockgate, programs, folder, show):
         # It takes some seconds until it begins to scrape.
         wait_for("the first scrape", lambda: len(prometheus.now("lockgate_build_info")) == len(gateways.replicas))
         start = time.time()
+        crashed = crash_during_an_outage(gateways.replicas[1], prometheus)
         files = aside.submit(rules.check, promtool, folder / "static")
         steady, held = run_load(gateways, prometheus)
         end = time.time()
@@ -175,7 +190,7 @@ def test(lockgate, programs, folder, show):
         count = check_panels(dashboard, prometheus, values, start, end)
         check_one_instance(dashboard, prometheus, values, gateways.replicas[0])
         check_alerts(prometheus, gateways, names)
-        answers.check(dashboard, prometheus, values, names)
+        answers.check(dashboard, prometheus, values, names, crashed)
         if show:
             answers.show(dashboard, prometheus, values)
         steady.stop()
