@@ -18,8 +18,8 @@ use super::{
     backends, bans, certificates, configuration, drain, expected, failures, limits, ports,
     sessions, throughput, transfers,
 };
-use crate::net::task;
 use crate::op::escape::printable;
+use crate::task;
 
 /// What can be read, besides the page at `/`.
 const READ: [&str; 15] = [

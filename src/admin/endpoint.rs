@@ -25,8 +25,9 @@ use super::error::ApiError;
 use super::guesses::Guesses;
 use super::http::{self, Page};
 use crate::metrics;
-use crate::net::{self, Acceptor, SocketOwner, Sockets, Stream, task};
+use crate::net::{self, Acceptor, SocketOwner, Sockets, Stream};
 use crate::op::escape::printable;
+use crate::task;
 
 /// The bound address.
 pub struct AdminEndpoint {

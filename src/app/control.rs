@@ -9,7 +9,7 @@ use super::process::Process;
 use super::reload::{ReloadError, Reloader};
 use super::restart::restart;
 use crate::admin::{Control, InForce, Lasting, Link, ProcessBefore, ReloadOutcome, RestartOutcome};
-use crate::net::task;
+use crate::task;
 
 impl Control for Reloader {
     fn in_force(&self) -> Arc<InForce> {

@@ -14,8 +14,9 @@ use super::phase::Phase;
 use super::reload::Reloader;
 use super::service_manager;
 use crate::admin::{Before, Carried, Link, Message};
-use crate::net::{Acceptor, OpenSocket, SocketOwner, task};
+use crate::net::{Acceptor, OpenSocket, SocketOwner};
 use crate::policy::limits::KnownUse;
+use crate::task;
 
 /// For the new process to prepare everything: it may look up names, and read files over a network.
 const PREPARE_TIMEOUT: Duration = Duration::from_secs(30);

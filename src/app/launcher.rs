@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
-use crate::net::task;
+use crate::task;
 
 /// Tells the launcher to kill the process that it has started, which goes on otherwise.
 pub const GIVE_UP: &[u8] = b"kill\n";

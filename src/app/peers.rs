@@ -17,8 +17,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::process::Process;
 use crate::admin::{Before, Link, Message, ProcessBefore};
-use crate::net::task;
 use crate::policy::limits::KnownUse;
+use crate::task;
 
 /// Between two news of quotas and sessions; and between two requests for the same port.
 const NEWS_INTERVAL: Duration = Duration::from_secs(1);

@@ -10,7 +10,7 @@ use super::launcher::Program;
 use super::phase::Phase;
 use super::reload::Reloader;
 use crate::admin::RestartOutcome;
-use crate::net::task;
+use crate::task;
 
 /// For the new process, once its configuration was checked. The command line waits 60 s.
 const START_TIMEOUT: Duration = Duration::from_secs(45);

@@ -7,22 +7,15 @@ use lockgate::admin::{self, Selection};
 use lockgate::op::escape::printable;
 
 use super::print;
-use super::watch::show;
+use super::show::Show;
 
 #[derive(clap::Args)]
 pub(crate) struct Sessions {
     /// Only sessions that are logged in, or being logged in, as this user
     #[arg(long)]
     user: Option<String>,
-    /// Print the sessions as JSON
-    #[arg(long)]
-    json: bool,
-    /// Print them every second, until Ctrl-C
-    #[arg(long)]
-    watch: bool,
-    /// The gateway's admin socket [default: `admin.socket` of the configuration]
-    #[arg(long)]
-    pub(crate) socket: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) show: Show,
 }
 
 #[derive(clap::Args)]
@@ -52,7 +45,7 @@ impl Sessions {
     pub(crate) async fn run(&self, socket: &Path) -> anyhow::Result<()> {
         let selection = self.user.clone().map(Selection::User);
         let fetch = async || admin::fetch_sessions(socket, selection.as_ref()).await;
-        show(fetch, admin::sessions_table, (self.json, self.watch)).await
+        self.show.run(fetch, admin::sessions_table).await
     }
 }
 

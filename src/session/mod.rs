@@ -42,7 +42,7 @@ pub use client_refusal::ClientRefusal;
 pub use counted_users::ShownUsers;
 pub use end::{EndSlot, SessionEnd};
 pub use explain::{Explained, ExplainedLogin, ExplainedPolicy, Query};
-pub use gateway::{BANNED, Gateway, PasswordNeed};
+pub use gateway::{BANNED, Gateway, ListenerDemands, PasswordNeed};
 pub use limits::Limits;
 pub use live::{
     ByteCounters, LiveAccount, LiveSession, LiveSessions, Moved, RecentFailure, Registered,

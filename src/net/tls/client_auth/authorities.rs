@@ -8,7 +8,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, CertificateRevocationListDer};
 use x509_parser::prelude::{CertificateRevocationList, FromDer, X509Certificate};
 
-use crate::net::small_file;
+use crate::files::small_file;
 use crate::net::tls::certificate::short;
 use crate::net::tls::files::{PemError, certificates};
 
