@@ -88,7 +88,7 @@ pub(super) async fn json(control: &Arc<dyn Control>) -> Value {
         "sessions": all,
         "transfers": transfers::listed(sessions, transfers_before),
         "throughput": throughput::json(&lasting.live.throughput()),
-        "ports": ports::json(&views.pools),
+        "ports": ports::summary(&views.pools),
         "backends": backends::json(&views.servers),
         "limits": limits::json(&gateway.policy_limits.uses()),
         "failures": failures::json(&lasting.live.recent_failures()),

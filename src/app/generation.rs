@@ -27,7 +27,9 @@ use crate::net::tls::ServerTls;
 use crate::policy::Protocol;
 use crate::policy::limits::Limits;
 use crate::route::RouteTable;
-use crate::session::{Gateway, ListenerDemands, LoginHooks, MetricsScope, ShownUsers};
+use crate::session::{
+    Gateway, ListenerDemands, ListenerScope, LoginHooks, MetricsScope, ShownUsers,
+};
 use crate::task;
 
 /// A configuration that is ready to be put in force: all that can fail has been done.
@@ -69,7 +71,7 @@ impl Prepared {
         previous: Option<&Generation>,
     ) -> Result<Self, StartError> {
         let kinds = listener_kinds(&config);
-        let metrics_scope = metrics_scope(&config);
+        let listener_scopes = listener_scopes(&config);
         let mut pools = HashMap::new();
         for settings in std::mem::take(&mut config.pools) {
             let pool = process.pools.open(settings, &process.sockets)?;
@@ -133,6 +135,9 @@ impl Prepared {
             needs_restart,
             access,
         };
+        let backends_of_logins = in_force.backends.iter().map(|backend| backend.view().name);
+        let metrics_scope =
+            MetricsScope { listeners: listener_scopes, backends: backends_of_logins.collect() };
         let generation = Generation {
             in_force: Arc::new(in_force),
             fixed: match previous {
@@ -289,21 +294,21 @@ fn login_hooks(config: &mut Compiled, process: &Process) -> LoginHooks {
     LoginHooks { hooks: hooks.collect(), accounts }
 }
 
-fn metrics_scope(config: &Compiled) -> MetricsScope {
+fn listener_scopes(config: &Compiled) -> BTreeMap<String, ListenerScope> {
     let ftp = config.listeners.iter().map(|listener| {
         let protocols: &[&str] = match listener.tls {
             TlsPolicy::None => &["ftp"],
             TlsPolicy::Optional(_) | TlsPolicy::Required(_) => &["ftp", "ftps"],
             TlsPolicy::Implicit(_) => &["ftps"],
         };
-        (listener.name.clone(), protocols)
+        (&listener.name, protocols)
     });
-    let sftp = config.sftp_listeners.iter();
-    let sftp = sftp.map(|listener| (listener.name.clone(), ["sftp"].as_slice()));
-    MetricsScope {
-        listeners: ftp.chain(sftp).collect(),
-        backends: config.groups.iter().map(|group| group.name.clone()).collect(),
-    }
+    let sftp = config.sftp_listeners.iter().map(|it| (&it.name, ["sftp"].as_slice()));
+    let scope = |(name, protocols): (&String, _)| {
+        let has_anonymous = config.routes.takes_anonymous_at(name);
+        (name.clone(), ListenerScope { protocols, has_anonymous })
+    };
+    ftp.chain(sftp).map(scope).collect()
 }
 
 fn demands(config: &Compiled) -> HashMap<String, ListenerDemands> {

@@ -19,6 +19,7 @@ pub mod numbers;
 mod open_uploads;
 mod opened_file;
 mod outages;
+mod outcome_class;
 mod path_masking;
 mod proof;
 mod record;
@@ -49,7 +50,7 @@ pub use live::{
     RunningView, SessionState, SessionView, THROUGHPUT_INTERVAL, Throughput,
 };
 pub use login_hooks::LoginHooks;
-pub use metrics::{Channel, EndedTransfer, Metrics, MetricsScope, SessionLabels};
+pub use metrics::{Channel, EndedTransfer, ListenerScope, Metrics, MetricsScope, SessionLabels};
 pub use opened_file::OpenedFile;
 pub use proof::{Password, Proof};
 pub use relayed::RelayedDownload;

@@ -284,17 +284,21 @@ class Page:
     def large_pools_are_grouped(self):
         """What no test can have: a pool of 5,000 ports."""
         made = self.browser.run("""
-            const ports = Array.from({ length: 5000 }, (_, index) => ({
-                port: 20000 + index, active: index % 7 === 0 ? 1 : 0, reserved: 0, quarantined: index === 4999, owners: [],
-            }));
-            page.sections.ports.update([{ pool: 'large', queued: 3, ports }]);
+            const runs = Array.from({ length: 715 }, (_, index) => [
+                { first: 20000 + 7 * index, last: 20000 + 7 * index, active: 1 },
+                { first: 20001 + 7 * index, last: Math.min(20006 + 7 * index, 24998) },
+            ]).flat().filter((run) => run.first <= run.last);
+            runs.push({ first: 24999, last: 24999, quarantined: true });
+            const busy = runs.slice(0, 1).map((run) => ({ port: run.first, active: 1, reserved: 0, owners: [] }));
+            page.sections.ports.update([{ pool: 'large', queued: 3, runs, busy }]);
             const map = document.querySelector('#ports svg.map');
             const names = [...map.querySelectorAll('title')].map((it) => it.textContent);
             return [names.length, names[0], map.querySelector('desc').textContent, map.getAttribute('aria-label'),
-                map.getBoundingClientRect().right <= innerWidth];
+                map.getBoundingClientRect().right <= innerWidth, document.querySelector('#ports summary').textContent];
         """)
         expect(made[:3] == [1000, "Ports 20000 to 20004: 1 in use, 0 reserved", "Each square stands for 5 ports"], f"{made}")
         expect("5,000 ports: 715 in use" in made[3] and "3 sessions waiting" in made[3] and made[4], f"{made}")
+        expect(made[5] == "Busy ports (the first 1 of 715)", f"{made}")
         wait_for_update(self.browser)
 
     def asks_nobody_else(self):
