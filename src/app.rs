@@ -17,6 +17,8 @@ mod servers;
 pub mod service_manager;
 mod start;
 mod take_over;
+#[cfg(test)]
+mod test_gateway;
 mod users_metrics;
 mod users_reload;
 

@@ -23,7 +23,9 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 /// For the response's header.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(3);
 /// For the response's header where the gateway reads its configuration first.
-pub(super) const RELOAD_TIMEOUT: Duration = Duration::from_secs(60);
+const RELOAD_TIMEOUT: Duration = Duration::from_secs(60);
+/// The same where another process checks the configuration, and takes over.
+pub(super) const RESTART_TIMEOUT: Duration = Duration::from_secs(120);
 pub(super) const NO_GATEWAY: &str = "this is not the admin socket of lockgate";
 
 /// Requests the data ports from a running gateway, for the command line.
@@ -45,7 +47,7 @@ pub async fn fetch_explanation(socket: &Path, question: &Question) -> anyhow::Re
 /// Has a running gateway read its configuration again, for the command line. `Ok`: warnings; `Err`: what is
 /// wrong with the configuration.
 pub async fn reload(socket: &Path) -> anyhow::Result<Result<Vec<String>, String>> {
-    let answer = match change_configuration(socket, "/reload").await? {
+    let answer = match change_configuration(socket, "/reload", RELOAD_TIMEOUT).await? {
         Ok(answer) => answer,
         Err(problems) => return Ok(Err(problems)),
     };
@@ -56,7 +58,7 @@ pub async fn reload(socket: &Path) -> anyhow::Result<Result<Vec<String>, String>
 /// Has a running gateway start another process that takes over, for the command line. `Ok`: its id, and the
 /// sessions of the one before; `Err`: what is wrong with the configuration.
 pub async fn restart(socket: &Path) -> anyhow::Result<Result<(u64, u64), String>> {
-    let answer = match change_configuration(socket, "/restart").await? {
+    let answer = match change_configuration(socket, "/restart", RESTART_TIMEOUT).await? {
         Ok(answer) => answer,
         Err(problems) => return Ok(Err(problems)),
     };
@@ -65,9 +67,13 @@ pub async fn restart(socket: &Path) -> anyhow::Result<Result<(u64, u64), String>
 }
 
 /// The answer; `Err`: what is wrong with the configuration.
-async fn change_configuration(socket: &Path, path: &str) -> anyhow::Result<Result<Value, String>> {
+async fn change_configuration(
+    socket: &Path,
+    path: &str,
+    limit: Duration,
+) -> anyhow::Result<Result<Value, String>> {
     let asked = async {
-        let (status, answer) = exchange(RELOAD_TIMEOUT, socket, Method::POST, path).await?;
+        let (status, answer) = exchange(limit, socket, Method::POST, path).await?;
         match answer["problems"].as_str() {
             Some(problems) => Ok(Err(problems.to_owned())),
             None => successful(status, answer).map(Ok),

@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::api::Api;
-use super::client::RELOAD_TIMEOUT;
+use super::client::RESTART_TIMEOUT;
 use super::control::Control;
 use super::http::{self, Page, text};
 use super::take_over::{self, Link, Message, PROTOCOL_VERSION, VERSION_HEADER};
@@ -113,9 +113,9 @@ impl AdminSocket {
                 }
             }
         };
-        // As long as the command line waits for it.
+        // As long as the command line waits for an answer.
         task::spawn(stop.run_until_cancelled_owned(async move {
-            http::serve((RELOAD_TIMEOUT, &tasks), accept, respond).await;
+            http::serve((RESTART_TIMEOUT, &tasks), accept, respond).await;
         }));
     }
 

@@ -1,27 +1,48 @@
-//! Hands the sockets over to a process that asks for them (`lockgate run --take-over`). Until the last message
-//! this one can go on as if nothing had been asked.
+//! Hands the sockets over to a process that asks for them (`lockgate run --take-over`). Whichever process is killed
+//! or stopped (SIGSTOP), and whenever, one accepts, and never both:
+//!
+//! - Until all is prepared, this one accepts. Then nobody does, until the new one has got everything and `Go`, and
+//!   has said `Serving`.
+//! - If it does not say that in time, or ends, this one kills it, so that it cannot accept later, and goes on. Who
+//!   cannot be killed, since its process id is not known here, gets no sockets.
+//! - If this one is killed meanwhile, the new one sees that (pidfd) and accepts; where state is missing, with what
+//!   `state_dir` has. Only where sessions of older processes go on, and it does not know yet which ports they have,
+//!   it ends instead: as if the gateway had been killed before.
+//! - If this one is stopped before `Go`, the new one gives up and ends, and this one goes on when it continues.
+//! - If this one is stopped after `Go`, it finds `Serving`, or the end of the new one, when it continues: a time in
+//!   which it was stopped does not count.
+
+mod state;
+#[cfg(test)]
+mod tests;
 
 use std::collections::HashSet;
+use std::io;
 use std::os::fd::AsFd;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
 use tokio::time::timeout;
 
-use super::peers::{OpenLink, Role, before};
+use super::peers::{OpenLink, Role};
 use super::phase::Phase;
 use super::reload::Reloader;
 use super::service_manager;
-use crate::admin::{Before, Carried, Link, Message};
-use crate::net::{Acceptor, OpenSocket, SocketOwner};
+use crate::admin::{Link, Message};
+use crate::net::{Acceptor, OpenSocket, ProcessHandle, SocketOwner};
 use crate::policy::limits::KnownUse;
-use crate::task;
 
+/// For a reload that was begun before; this one accepts meanwhile.
+const RELOAD_TIMEOUT: Duration = Duration::from_secs(if cfg!(test) { 1 } else { 20 });
 /// For the new process to prepare everything: it may look up names, and read files over a network.
 const PREPARE_TIMEOUT: Duration = Duration::from_secs(30);
-/// For the new process to go on with what it was given, while nobody accepts.
-const READY_TIMEOUT: Duration = Duration::from_secs(15);
+/// For the new process to read the state that goes along, while nobody accepts.
+const STATE_TIMEOUT: Duration = Duration::from_secs(10);
+/// The same to go on with it, and then to accept.
+const READY_TIMEOUT: Duration = Duration::from_secs(if cfg!(test) { 3 } else { 10 });
+/// For the new process to end, once it was killed.
+const END_TIMEOUT: Duration = Duration::from_secs(5);
 /// Older processes that may have sessions still.
 const BEFORE_MAX: usize = 16;
 
@@ -37,6 +58,16 @@ enum NotTaken {
     TooManyBefore,
     #[error("the gateway has no admin socket any more")]
     NoAdminSocket,
+    #[error(
+        "the new process could not be ended if it hung ({0}): both need the same PID namespace, and Linux 5.3 or \
+         later"
+    )]
+    NotSeen(io::Error),
+    #[error(
+        "a reload that began before has not ended within {0:?}: is a file of the configuration on a network that \
+         does not answer?"
+    )]
+    Reloading(Duration),
     #[error("the new process cannot serve: {0}")]
     Failed(String),
     #[error("the new process was not ready within {0:?}")]
@@ -44,10 +75,10 @@ enum NotTaken {
     #[error("the new process has ended")]
     Ended,
     #[error("the connection to the new process is broken: {0}")]
-    Broken(#[from] std::io::Error),
+    Broken(#[from] io::Error),
 }
 
-type Sockets = Vec<(usize, OpenSocket, Arc<Acceptor>)>;
+type Wanted = Vec<(usize, OpenSocket, Arc<Acceptor>)>;
 
 /// Hands over to the process at the other end, or says why not, there and in the log.
 pub(super) async fn hand_over(reloader: Arc<Reloader>, mut link: Link) {
@@ -61,11 +92,8 @@ pub(super) async fn hand_over(reloader: Arc<Reloader>, mut link: Link) {
     }
     let next = link.process();
     tracing::info!(process = next, "another process asks for the sockets");
-    // A reload that is running now must be done: its sockets belong to the offer.
-    let reloading = reloader.clone();
-    let _ = task::spawn_blocking(move || reloading.settled()).await;
     match try_to_hand_over(&reloader, &mut link).await {
-        Ok(known) => {
+        Ok((known, handle)) => {
             reloader.stop_listening();
             // Also those that the next process does not have: another may want them.
             process.addresses_end.cancel();
@@ -85,7 +113,7 @@ pub(super) async fn hand_over(reloader: Arc<Reloader>, mut link: Link) {
             let open = OpenLink { link, sessions: 0, known, ports, wants };
             peers.add_peers(Role::Next, vec![open]);
             // It may end from here on.
-            state.enter(Phase::HandedOver);
+            state.handed_over(handle);
             state.end(Ok(next));
         }
         Err(reason) => {
@@ -101,32 +129,40 @@ pub(super) async fn hand_over(reloader: Arc<Reloader>, mut link: Link) {
     }
 }
 
-async fn try_to_hand_over(reloader: &Reloader, link: &mut Link) -> Result<KnownUse, NotTaken> {
+/// Returns what the next process knows of quotas.
+async fn try_to_hand_over(
+    reloader: &Reloader,
+    link: &mut Link,
+) -> Result<(KnownUse, ProcessHandle), NotTaken> {
     let (process, peers) = (reloader.process(), reloader.peers());
+    // The number is still the process's when it sends its next message.
+    let next = ProcessHandle::open(link.process()).map_err(NotTaken::NotSeen)?;
+    // Its sockets belong to the offer. None begins after this.
+    if timeout(RELOAD_TIMEOUT, reloader.settled()).await.is_err() {
+        return Err(NotTaken::Reloading(RELOAD_TIMEOUT));
+    }
     if process.drain.is_announced() {
         return Err(NotTaken::Stopping);
     }
-    if peers.before().len() >= BEFORE_MAX {
+    let before = peers.before().len();
+    if before >= BEFORE_MAX {
         return Err(NotTaken::TooManyBefore);
     }
     let admin = process.admin.get().and_then(Weak::upgrade).ok_or(NotTaken::NoAdminSocket)?;
     let all = process.sockets.all();
     let sockets = all.iter().map(|(open, _)| open.clone()).collect();
     let (id, keeps_admin_file) = (std::process::id(), admin.keeps_file());
-    link.send(&Message::Offer { process: id, sockets, keeps_admin_file }).await?;
+    link.send(&Message::Offer { process: id, before, sockets, keeps_admin_file }).await?;
+    let own = ProcessHandle::own()?;
     let mut descriptors: Vec<_> = all.iter().map(|(_, socket)| socket.as_fd()).collect();
-    descriptors.push(admin.as_fd());
+    descriptors.extend([admin.as_fd(), own.as_fd()]);
     link.send_sockets(&descriptors).await?;
     let prepared = tokio::select! {
         prepared = answer(link, PREPARE_TIMEOUT) => prepared?,
         () = process.drain.announced() => return Err(NotTaken::Stopping),
     };
-    let wanted = match prepared {
-        Message::Prepared(wanted) => wanted,
-        Message::Failed(reason) => return Err(NotTaken::Failed(reason)),
-        _ => return Err(NotTaken::Failed("it sent an unexpected message".into())),
-    };
-    let wanted: Sockets = wanted
+    let Message::Prepared(wanted) = prepared else { return Err(failed(prepared)) };
+    let wanted: Wanted = wanted
         .into_iter()
         .filter_map(|number| {
             let (open, socket) = all.get(number)?.clone();
@@ -140,84 +176,78 @@ async fn try_to_hand_over(reloader: &Reloader, link: &mut Link) -> Result<KnownU
         control.inspect(|(_, _, socket)| socket.pause()).map(|(number, ..)| *number).collect();
     admin.pause();
     let links = peers.take_links().await;
-    let next = peers.next_peer();
-    given.extend(peers.give_ports(&wanted, next));
-    let outcome = commit(reloader, link, given, links).await;
-    let (links, reason) = match outcome {
-        Ok(known) => return Ok(known),
-        Err(failed) => failed,
+    let number = peers.next_peer();
+    given.extend(peers.give_ports(&wanted, number));
+    let reason = match give_away(reloader, link, given, &links).await {
+        Ok(known) => return Ok((known, next)),
+        Err(reason) => reason,
     };
-    if matches!(reason, NotTaken::NotInTime(_)) {
-        // It must not accept later.
-        let process = i32::try_from(link.process()).ok().and_then(Pid::from_raw);
-        process.into_iter().for_each(|process| {
-            let _ = kill_process(process, Signal::KILL);
-        });
+    if !matches!(reason, NotTaken::Failed(_)) {
+        end(&next).await;
     }
+    process.expected.end_forwarding();
     wanted.iter().for_each(|(_, open, socket)| {
         if !matches!(open.owner, SocketOwner::Pool(_)) {
             socket.resume();
         }
     });
     admin.resume();
-    peers.take_back_all(next);
+    peers.take_back_all(number);
     peers.add_peers(Role::Before, links);
     Err(reason)
 }
 
-/// Gives everything away. After an error the links to the processes before are still this one's.
-async fn commit(
+/// Gives everything away, and waits until the other process accepts.
+async fn give_away(
     reloader: &Reloader,
     link: &mut Link,
     given: Vec<usize>,
-    links: Vec<OpenLink>,
-) -> Result<KnownUse, (Vec<OpenLink>, NotTaken)> {
-    let process = reloader.process();
-    let mut known = KnownUse::default();
-    let carried = Carried {
-        ticket_keys: reloader.ticket_keys(),
-        guard: process.guard.export(),
-        drained_servers: reloader.drained_servers(),
-        used: known.updates(&process.counters, usize::MAX),
-        expected: process.expected.begin_forwarding(),
-    };
-    let (mut streams, mut parts) = before(links);
-    let message = Message::HandOver { given, before: parts, carried };
+    links: &[OpenLink],
+) -> Result<KnownUse, NotTaken> {
+    let (parts, known) = state::parts(reloader, links);
     let sending = async {
-        link.send(&message).await?;
-        let descriptors: Vec<_> = streams.iter().map(AsFd::as_fd).collect();
-        link.send_sockets(&descriptors).await?;
-        match answer(link, READY_TIMEOUT).await? {
-            Message::Ready => link.send(&Message::Go).await?,
-            Message::Failed(reason) => return Err(NotTaken::Failed(reason)),
-            _ => return Err(NotTaken::Failed("it sent an unexpected message".into())),
+        for part in parts {
+            link.send(&Message::Part(part)).await?;
         }
-        match answer(link, READY_TIMEOUT).await {
-            // It may accept already, however slow it is.
-            Ok(_) | Err(NotTaken::NotInTime(_)) => Ok(()),
-            Err(ended) => Err(ended),
-        }
+        link.send(&Message::HandOver { given }).await?;
+        let descriptors: Vec<_> = links.iter().map(|open| open.link.as_fd()).collect();
+        link.send_sockets(&descriptors).await
     };
-    let sent = sending.await;
-    let Err(reason) = sent else { return Ok(known) };
-    process.expected.end_forwarding();
-    parts = match message {
-        Message::HandOver { before, .. } => before,
-        _ => Vec::new(),
-    };
-    let links = streams.drain(..).zip(parts).map(|(stream, before)| {
-        let Before { link, sessions, ports, wants, known } = before;
-        let (link, known) = (Link::of_stream(stream, link), KnownUse::import(known));
-        OpenLink { link, sessions, known, ports, wants }
-    });
-    Err((links.collect(), reason))
+    timeout(STATE_TIMEOUT, sending).await.map_err(|_| NotTaken::NotInTime(STATE_TIMEOUT))??;
+    let ready = answer(link, READY_TIMEOUT).await?;
+    let Message::Ready = ready else { return Err(failed(ready)) };
+    link.send(&Message::Go).await?;
+    match answer(link, READY_TIMEOUT).await? {
+        Message::Serving => Ok(known),
+        other => Err(failed(other)),
+    }
+}
+
+/// Ends the new process: it must not accept later.
+async fn end(next: &ProcessHandle) {
+    // Without a process there is nothing to end.
+    if let Err(error) = next.signal(Signal::KILL)
+        && error.raw_os_error() != Some(rustix::io::Errno::SRCH.raw_os_error())
+    {
+        tracing::warn!(%error, "the process that did not take over cannot be killed: end it");
+    }
+    // Killed, it executes nothing more, also where its end takes longer.
+    let _ = timeout(END_TIMEOUT, next.ended()).await;
 }
 
 async fn answer(link: &mut Link, limit: Duration) -> Result<Message, NotTaken> {
-    match timeout(limit, link.next()).await {
-        Ok(Ok(Some(message))) => Ok(message),
-        Ok(Ok(None)) => Err(NotTaken::Ended),
-        Ok(Err(error)) => Err(NotTaken::Broken(error)),
-        Err(_) => Err(NotTaken::NotInTime(limit)),
+    match link.next_within(limit).await {
+        Ok(Some(message)) => Ok(message),
+        Ok(None) => Err(NotTaken::Ended),
+        Err(error) if error.kind() == io::ErrorKind::TimedOut => Err(NotTaken::NotInTime(limit)),
+        Err(error) => Err(NotTaken::Broken(error)),
+    }
+}
+
+/// It has sent this instead of what was awaited.
+fn failed(message: Message) -> NotTaken {
+    match message {
+        Message::Failed(reason) => NotTaken::Failed(reason),
+        _ => NotTaken::Broken(io::Error::other("it sent an unexpected message")),
     }
 }

@@ -1,22 +1,36 @@
 //! How this process was started, so that it can start the next one.
 
 use std::ffi::OsString;
-use std::io::Write;
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
-use std::process::{ChildStdin, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
+use rustix::process::Signal;
 use tokio::sync::watch;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 
+use crate::net::ProcessHandle;
 use crate::task;
 
 /// Tells the launcher to kill the process that it has started, which goes on otherwise.
 pub const GIVE_UP: &[u8] = b"kill\n";
+/// What is read of the output of `check`, in bytes.
+const SAID_MAX: u64 = 1024 * 1024;
 /// For the launcher to end.
 const RELEASE_TIMEOUT: Duration = Duration::from_secs(2);
 /// Meant for this process alone: see sd_watchdog_enabled(3) and sd_listen_fds(3).
 const OWN_VARIABLES: [&str; 4] = ["WATCHDOG_PID", "LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"];
+
+/// What the program that is started next says of the configuration.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Checked {
+    Valid,
+    /// For these reasons.
+    Invalid(String),
+    /// It has not said anything in time.
+    TooSlow,
+}
 
 /// How this process was started.
 #[derive(Debug, Clone)]
@@ -37,7 +51,7 @@ pub(super) struct Launcher {
 
 impl Program {
     /// Of this process; to be called at its start.
-    pub fn of_this_process() -> std::io::Result<Self> {
+    pub fn of_this_process() -> io::Result<Self> {
         let mut arguments = std::env::args_os();
         let called = PathBuf::from(arguments.next().unwrap_or_default());
         let path = if called.components().count() > 1 {
@@ -63,23 +77,34 @@ impl Program {
         command
     }
 
-    /// `Err`: what is wrong with the configuration, according to the program that will read it.
-    pub(super) fn check(&self, file: &Path) -> std::io::Result<Result<(), String>> {
+    /// What the program says that will read the configuration. A network file system may make it wait: it is
+    /// killed after `limit`.
+    pub(super) async fn check(&self, file: &Path, limit: Duration) -> io::Result<Checked> {
         let mut command = self.command();
-        command.args(["check", "--config"]).arg(file).stdin(Stdio::null());
-        let output = command.output()?;
-        if output.status.success() {
-            return Ok(Ok(()));
-        }
-        let said = String::from_utf8_lossy(&output.stderr).trim_end().to_owned();
-        Ok(Err(if said.is_empty() {
-            format!("`check` ended with {}", output.status)
-        } else {
-            said
-        }))
+        command.args(["check", "--config"]).arg(file);
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        let until = Instant::now() + limit;
+        let Ok(child) = timeout_at(until, task::spawn_blocking(move || command.spawn())).await
+        else {
+            return Ok(Checked::TooSlow);
+        };
+        let child = child??;
+        let handle = ProcessHandle::open(child.id())?;
+        let said = task::spawn_blocking(move || await_check(child));
+        let Ok(said) = timeout_at(until, said).await else {
+            // It may have ended just now.
+            let _ = handle.signal(Signal::KILL);
+            return Ok(Checked::TooSlow);
+        };
+        let (status, said) = said??;
+        Ok(match said.trim_end() {
+            _ if status.success() => Checked::Valid,
+            "" => Checked::Invalid(format!("`check` ended with {status}")),
+            said => Checked::Invalid(said.to_owned()),
+        })
     }
 
-    pub(super) fn launch(&self) -> std::io::Result<Launcher> {
+    pub(super) fn launch(&self) -> io::Result<Launcher> {
         let mut command = self.command();
         command.arg("launch").arg(&self.path).args(&self.arguments).arg("--take-over");
         let mut child = command.stdin(Stdio::piped()).spawn()?;
@@ -88,6 +113,14 @@ impl Program {
         task::spawn_blocking(move || sender.send_replace(child.wait().ok()));
         Ok(Launcher { stdin, ended })
     }
+}
+
+fn await_check(mut child: Child) -> io::Result<(ExitStatus, String)> {
+    let mut said = Vec::new();
+    if let Some(stderr) = child.stderr.take() {
+        stderr.take(SAID_MAX).read_to_end(&mut said)?;
+    }
+    Ok((child.wait()?, String::from_utf8_lossy(&said).into_owned()))
 }
 
 impl Launcher {
@@ -105,5 +138,49 @@ impl Launcher {
             let _ = stdin.write_all(GIVE_UP);
         }
         self.release().await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::{self, Permissions};
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    /// A program that runs this script.
+    fn program(folder: &Path, script: &str) -> Program {
+        let path = folder.join("program");
+        fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
+        fs::set_permissions(&path, Permissions::from_mode(0o700)).unwrap();
+        Program { path, arguments: Vec::new() }
+    }
+
+    #[tokio::test]
+    async fn a_check_says_what_is_wrong_or_ends_with_its_time() {
+        let folder = tempfile::tempdir().unwrap();
+        let check = async |script, limit| {
+            program(folder.path(), script).check(Path::new("file"), limit).await.unwrap()
+        };
+        let long = Duration::from_secs(60);
+        assert_eq!(
+            check("test \"$1 $2 $3\" = \"check --config file\"", long).await,
+            Checked::Valid
+        );
+        let said = check("echo wrong >&2; exit 64", long).await;
+        assert_eq!(said, Checked::Invalid("wrong".to_owned()));
+        let Checked::Invalid(said) = check("exit 3", long).await else { panic!("it is valid") };
+        assert!(said.contains("exit status: 3"), "{said}");
+        let number = folder.path().join("number");
+        let script = format!("echo $$ > {}; exec sleep 60", number.display());
+        let limit = Duration::from_millis(500);
+        assert_eq!(check(&script, limit).await, Checked::TooSlow);
+        let number = fs::read_to_string(number).unwrap_or_default();
+        // It may have had no time to begin.
+        if let Ok(number) = number.trim().parse()
+            && let Ok(checking) = ProcessHandle::open(number)
+        {
+            timeout(long, checking.ended()).await.expect("it was not killed");
+        }
     }
 }

@@ -3,26 +3,31 @@
 //!
 //! Every older process is linked to the newest one, which it is told of, or which goes on with its link.
 
+mod places;
 mod ports;
+mod queries;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::net::UnixStream;
-use tokio::sync::watch;
+use tokio::sync::{Mutex as AsyncMutex, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
 use super::process::Process;
-use crate::admin::{Before, Link, Message, ProcessBefore};
+use crate::admin::{Link, LinkEvent, Message, ProcessBefore};
 use crate::policy::limits::KnownUse;
 use crate::task;
+use places::{Places, by_pool};
+use queries::Queries;
 
 /// Between two updates of quotas and sessions; and between two requests for the same port.
 const UPDATE_INTERVAL: Duration = Duration::from_secs(1);
-/// Quotas in one message.
+/// Quotas, or files, in one message.
 const UPDATES_MAX: usize = 1000;
 
 /// A pool's name and a port of it.
@@ -33,14 +38,15 @@ pub(super) struct Peers {
     process: Arc<Process>,
     state: Mutex<State>,
     changed: watch::Sender<()>,
+    /// Held while the processes before are asked.
+    asking: AsyncMutex<()>,
 }
 
 #[derive(Default)]
 struct State {
     last_id: u64,
     peers: HashMap<u64, Peer>,
-    /// The ports that are not this process's alone.
-    places: HashMap<PoolPort, Place>,
+    places: Places,
 }
 
 /// Another process.
@@ -53,6 +59,7 @@ struct Peer {
     wants: HashSet<String>,
     /// When it was last asked for a port of a pool.
     asked: HashMap<String, Instant>,
+    queries: Queries,
     stop: CancellationToken,
     task: Option<JoinHandle<Option<Link>>>,
 }
@@ -76,19 +83,11 @@ pub(super) struct OpenLink {
     pub(super) wants: HashSet<String>,
 }
 
-/// Who accepts at a port.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Place {
-    /// The other process.
-    At(u64),
-    /// This one, as long as a reservation is there; then the other.
-    Leaving(u64),
-}
-
 impl Peers {
     /// Of a process that is alone.
     pub(super) fn new(process: Arc<Process>) -> Arc<Self> {
-        Arc::new(Self { process, state: Mutex::default(), changed: watch::Sender::default() })
+        let (state, changed) = (Mutex::default(), watch::Sender::default());
+        Arc::new(Self { process, state, changed, asking: AsyncMutex::default() })
     }
 
     pub(super) fn process(&self) -> &Arc<Process> {
@@ -98,24 +97,43 @@ impl Peers {
     /// The processes before this one.
     pub(super) fn before(&self) -> Vec<ProcessBefore> {
         let state = self.state();
-        let before = state.peers.values().filter(|peer| peer.role == Role::Before);
-        before.map(|it| ProcessBefore { process: it.process, sessions: it.sessions }).collect()
+        state.before().iter().filter_map(|id| Some(state.peers.get(id)?.view())).collect()
     }
 
     /// Talks to these processes from now on, once it is known of all where they accept.
     pub(super) fn add_peers(self: &Arc<Self>, role: Role, links: Vec<OpenLink>) {
+        let known = self.know_peers(role, links);
+        self.talk_to(role, known);
+    }
+
+    /// Does not accept at the ports of these processes; [`Self::talk_to`] must follow.
+    pub(super) fn know_peers(&self, role: Role, links: Vec<OpenLink>) -> Vec<(u64, Link)> {
         let mut state = self.state();
-        for OpenLink { link, sessions, known, ports, wants } in links {
+        let known = links.into_iter().map(|open| {
+            let OpenLink { link, sessions, known, ports, wants } = open;
             state.last_id += 1;
             let (id, stop) = (state.last_id, CancellationToken::new());
-            for (pool, port) in ports {
-                self.process.pools.withhold(&pool, &[port]);
-                state.places.insert((pool, port), Place::At(id));
+            for (pool, ports) in by_pool(ports) {
+                self.process.pools.withhold(&pool, &ports);
+                state.places.set_at(&pool, &ports, id);
             }
-            let (process, asked) = (link.process(), HashMap::new());
-            let task = Some(task::spawn(talk(self.clone(), (id, role), link, stop.clone())));
-            let peer = Peer { process, role, sessions, known, wants, asked, stop, task };
+            let (process, asked, queries) = (link.process(), HashMap::new(), Queries::new());
+            let task = None;
+            let peer = Peer { process, role, sessions, known, wants, asked, queries, stop, task };
             state.peers.insert(id, peer);
+            (id, link)
+        });
+        known.collect()
+    }
+
+    /// Talks to processes that [`Self::know_peers`] has returned.
+    pub(super) fn talk_to(self: &Arc<Self>, role: Role, known: Vec<(u64, Link)>) {
+        let mut state = self.state();
+        for (id, link) in known {
+            if let Some(peer) = state.peers.get_mut(&id) {
+                let talking = talk(self.clone(), (id, role), link, peer.stop.clone());
+                peer.task = Some(task::spawn(talking));
+            }
         }
     }
 
@@ -130,13 +148,12 @@ impl Peers {
         }
         let mut state = self.state();
         let State { peers, places, .. } = &mut *state;
-        for ((pool, port), _) in places.extract_if(|_, it| matches!(it, Place::Leaving(_))) {
-            self.process.pools.restore(&pool, &[port]);
+        for (pool, ports) in by_pool(places.keep_leaving()) {
+            self.process.pools.restore(&pool, &ports);
         }
         let links = peers.drain().filter_map(|(id, peer)| {
             let Peer { sessions, known, wants, .. } = peer;
-            let at = places.iter().filter(|(_, place)| **place == Place::At(id));
-            let ports = at.map(|(port, _)| port.clone()).collect();
+            let ports = places.at(id);
             Some(OpenLink { link: stopped.remove(&id)?, sessions, known, ports, wants })
         });
         links.collect()
@@ -163,10 +180,12 @@ impl Peers {
                     break;
                 }
             }
-            let arrivals = self.process.expected.take_forwarded();
-            if !arrivals.is_empty() {
+            loop {
+                let arrivals = self.process.expected.take_forwarded(UPDATES_MAX);
                 // It may have ended.
-                let _ = link.send(&Message::Arrived(arrivals)).await;
+                if arrivals.is_empty() || link.send(&Message::Arrived(arrivals)).await.is_err() {
+                    break;
+                }
             }
             link.finish().await;
         }
@@ -185,11 +204,10 @@ impl Peers {
                 tracing::debug!(pool, ?ports, to = peer.process, "data ports given");
                 link.queue(&Message::Give { pool: pool.clone(), ports })?;
             }
-            let mut there = places.iter().filter(|((of, _), _)| *of == pool);
             let has_asked = peer.asked.get(&pool).is_some_and(|at| at.elapsed() < UPDATE_INTERVAL);
             if !has_asked
                 && (self.process.pools.queued(&pool) > 0 || others.contains(&pool))
-                && there.any(|(_, place)| *place == Place::At(id))
+                && places.has_any_at(&pool, id)
             {
                 tracing::debug!(pool, of = peer.process, "data port wanted");
                 peer.asked.insert(pool.clone(), Instant::now());
@@ -202,29 +220,29 @@ impl Peers {
                 link.queue(&Message::Used(updates))?;
             }
             if peer.role == Role::Next {
-                let arrivals = self.process.expected.take_forwarded();
+                let arrivals = self.process.expected.take_forwarded(UPDATES_MAX);
                 if !arrivals.is_empty() {
                     link.queue(&Message::Arrived(arrivals))?;
                 }
                 link.queue(&Message::Sessions(self.process.drain.sessions()))?;
             }
         }
-        Ok(())
+        // Last: the rest does not wait for parts of answers.
+        peer.queries.tell(link)
     }
 
     fn received(&self, id: u64, role: Role, message: Message) {
         let mut state = self.state();
         let State { peers, places, .. } = &mut *state;
         let Some(peer) = peers.get_mut(&id) else { return };
+        peer.queries.note_heard();
         match message {
             Message::Give { pool, ports } => {
                 peer.asked.remove(&pool);
-                let is_there =
-                    |port: &u16| places.get(&(pool.clone(), *port)) == Some(&Place::At(id));
-                let given: Vec<_> = ports.into_iter().filter(is_there).collect();
-                let given: Vec<_> = given.into_iter().map(|port| (pool.clone(), port)).collect();
+                let given = ports.into_iter().filter(|port| places.is_at(&pool, *port, id));
+                let given: Vec<_> = given.map(|port| (pool.clone(), port)).collect();
                 drop(state);
-                self.take_back(&given);
+                self.take_back(given);
                 // Another process may want it.
                 self.changed.send_replace(());
             }
@@ -235,6 +253,11 @@ impl Peers {
             Message::Used(updates) => peer.known.learn(updates, &self.process.counters),
             Message::Arrived(arrivals) => self.process.expected.learn(arrivals),
             Message::Sessions(sessions) => peer.sessions = sessions,
+            Message::Ask { number, request } if role == Role::Next => {
+                drop(state);
+                self.asked(id, number, request);
+            }
+            Message::Answer { number, rows, count } => peer.queries.answered(number, rows, count),
             Message::Drain if role == Role::Next => self.process.drain.announce(),
             Message::Announced => self.process.announced.cancel(),
             _ => {}
@@ -246,17 +269,14 @@ impl Peers {
         let mut state = self.state();
         let Some(peer) = state.peers.remove(&id) else { return };
         let Peer { process, .. } = peer;
-        let of_peer =
-            |place: &Place| matches!(place, Place::At(at) | Place::Leaving(at) if *at == id);
-        let ports = state.places.iter().filter(|(_, place)| of_peer(place));
-        let ports: Vec<_> = ports.map(|(port, _)| port.clone()).collect();
+        let ports = state.places.of(id);
         drop(state);
         // Somebody may wait for it.
         self.changed.send_replace(());
         match role {
             Role::Before => {
                 self.process.announced.cancel();
-                self.take_back(&ports);
+                self.take_back(ports);
                 tracing::info!(process, "the process before has ended: all of its ports are here");
             }
             Role::Next if self.process.drain.is_announced() => {}
@@ -281,14 +301,21 @@ impl Peers {
     }
 }
 
-/// What the next process needs to go on with a link, without its socket.
-pub(super) fn before(links: Vec<OpenLink>) -> (Vec<UnixStream>, Vec<Before>) {
-    let parts = links.into_iter().map(|open| {
-        let OpenLink { link, sessions, known, ports, wants } = open;
-        let (stream, link) = link.into_parts();
-        (stream, Before { link, sessions, ports, wants, known: known.export() })
-    });
-    parts.unzip()
+impl State {
+    /// The ids of the processes before this one, in an order that stays.
+    fn before(&self) -> Vec<u64> {
+        let before = self.peers.iter().filter(|(_, peer)| peer.role == Role::Before);
+        let mut ids: Vec<u64> = before.map(|(id, _)| *id).collect();
+        ids.sort_unstable();
+        ids
+    }
+}
+
+impl Peer {
+    fn view(&self) -> ProcessBefore {
+        let Self { process, sessions, .. } = *self;
+        ProcessBefore { process, sessions, error: self.queries.silence() }
+    }
 }
 
 /// Talks to another process until that ends, or until `stop`: the link is returned then.
@@ -309,9 +336,11 @@ async fn talk(
         is_due = false;
         tokio::select! {
             () = stop.cancelled() => return Some(link),
-            received = link.next() => match received {
-                Ok(Some(message)) => peers.received(id, role, message),
-                Ok(None) | Err(_) => break,
+            event = link.event() => match event {
+                Ok(LinkEvent::Received(message)) => peers.received(id, role, message),
+                // There may be more.
+                Ok(LinkEvent::Sent) => {}
+                Ok(LinkEvent::Ended) | Err(_) => break,
             },
             // Its sender is there as long as the process.
             _ = changes.changed() => {}

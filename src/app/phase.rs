@@ -1,11 +1,12 @@
 //! Whether another process takes over from this one, or has done so.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use tokio::sync::watch;
 
 use super::launcher::Launcher;
+use crate::net::ProcessHandle;
 
 /// How the last hand-over went: to which process, or why not.
 pub(super) type Outcome = Option<Result<u32, String>>;
@@ -14,6 +15,8 @@ pub(super) type Outcome = Option<Result<u32, String>>;
 pub(super) struct HandOver {
     phase: watch::Sender<Phase>,
     outcome: watch::Sender<Outcome>,
+    /// Which has taken over.
+    next: OnceLock<ProcessHandle>,
     /// Started by `lockgate restart`.
     launcher: Mutex<Option<Launcher>>,
     /// A `lockgate restart` is under way.
@@ -32,7 +35,7 @@ impl Drop for Restarting<'_> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Phase {
     Serving,
-    /// No reloads.
+    /// No reload begins.
     HandingOver,
     HandedOver,
 }
@@ -40,7 +43,8 @@ pub(super) enum Phase {
 impl Default for HandOver {
     fn default() -> Self {
         let (phase, outcome) = (watch::Sender::new(Phase::Serving), watch::Sender::new(None));
-        Self { phase, outcome, launcher: Mutex::default(), restarting: AtomicBool::new(false) }
+        let (next, launcher) = (OnceLock::new(), Mutex::default());
+        Self { phase, outcome, next, launcher, restarting: AtomicBool::new(false) }
     }
 }
 
@@ -53,6 +57,20 @@ impl HandOver {
     pub(super) async fn done(&self) {
         // Its sender is `self`'s.
         let _ = self.phase.subscribe().wait_for(|phase| *phase == Phase::HandedOver).await.is_ok();
+    }
+
+    /// Resolves when no hand-over is under way: with the process that has taken over, if one has.
+    pub(super) async fn settled(&self) -> Option<&ProcessHandle> {
+        let is_settled = |phase: &Phase| *phase != Phase::HandingOver;
+        // Its sender is `self`'s.
+        let _ = self.phase.subscribe().wait_for(is_settled).await.is_ok();
+        self.next.get()
+    }
+
+    /// This process has taken over.
+    pub(super) fn handed_over(&self, next: ProcessHandle) {
+        let _ = self.next.set(next);
+        self.enter(Phase::HandedOver);
     }
 
     /// `None` while another restart is under way.

@@ -3,10 +3,11 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
-use std::time::SystemTime;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, TryLockError};
+use std::time::{Duration, SystemTime};
 
 use prometheus::{IntCounterVec, IntGauge, Registry};
+use rustix::process::Signal;
 use serde_json::Value;
 
 use super::StartError;
@@ -21,6 +22,10 @@ use crate::admin::InForce;
 use crate::config::{Report, Source, Stamps};
 use crate::metrics;
 use crate::net::DrainSettings;
+use crate::task;
+
+/// Between two looks whether a reload has ended.
+const SETTLED_INTERVAL: Duration = Duration::from_millis(10);
 
 /// Puts configurations in force, one at a time.
 pub struct Reloader {
@@ -91,9 +96,14 @@ pub enum ReloadError {
     /// The gateway is stopping.
     #[error("the gateway is stopping")]
     Draining,
-    /// Another process is taking over, or has done so.
-    #[error("another process is taking over, or has done so")]
+    /// Another process may take over.
+    #[error(
+        "another process is taking over: reload again when it has, or has not (`lockgate status`)"
+    )]
     HandingOver,
+    /// Another process has taken over.
+    #[error("another process has taken over, and serves with the configuration that it has read")]
+    HandedOver,
 }
 
 impl Reloader {
@@ -160,9 +170,12 @@ impl Reloader {
         self.process.hand_over.is(Phase::HandedOver)
     }
 
-    /// Blocks until no reload is under way.
-    pub(super) fn settled(&self) {
-        drop(self.state());
+    /// Resolves when no reload is under way that began before a hand-over; during one, none begins.
+    pub(super) async fn settled(&self) {
+        // Not a blocked thread, which would be there as long as a reload hangs.
+        while matches!(self.state.try_lock(), Err(TryLockError::WouldBlock)) {
+            tokio::time::sleep(SETTLED_INTERVAL).await;
+        }
     }
 
     /// Closes the listeners: another process accepts there.
@@ -185,9 +198,10 @@ impl Reloader {
     /// within a tokio runtime.
     ///
     /// # Errors
-    /// When it is not valid, or something cannot be opened: nothing changes then.
+    /// When it is not valid, or something cannot be opened, or another process takes over: nothing changes then.
     pub fn reload(&self) -> Result<Reloaded, ReloadError> {
         let mut state = self.state();
+        self.may_begin()?;
         let before = state.source.clone().ok_or(ReloadError::NoFile)?;
         let path = before.path().to_owned();
         state.file = Stamps::of_file(&path);
@@ -209,6 +223,7 @@ impl Reloader {
     /// somebody edits, so it is not read.
     fn reload_named_files(&self) -> Result<Reloaded, ReloadError> {
         let mut state = self.state();
+        self.may_begin()?;
         let source = state.source.clone().ok_or(ReloadError::NoFile)?;
         let path = source.path().to_owned();
         let reloaded = self.put_in_force(&mut state, source);
@@ -217,12 +232,41 @@ impl Reloader {
         self.note(&path, &state, done, reloaded)
     }
 
+    /// As [`Self::reload`], but after a hand-over that is under way. If that succeeds, the process that has taken
+    /// over reads the configuration again: it may have read it before it changed. The log has the outcome.
+    ///
+    /// # Errors
+    /// When the runtime shuts down.
+    pub async fn reload_when_settled(self: &Arc<Self>) -> Result<(), tokio::task::JoinError> {
+        loop {
+            if let Some(next) = self.process.hand_over.settled().await {
+                // It may have ended.
+                let _ = next.signal(Signal::HUP);
+                return Ok(());
+            }
+            let reloader = self.clone();
+            match task::spawn_blocking(move || reloader.reload()).await? {
+                // It has begun just now.
+                Err(ReloadError::HandingOver | ReloadError::HandedOver) => {}
+                _ => return Ok(()),
+            }
+        }
+    }
+
+    /// Called with the lock held: a hand-over waits for reloads that began before it, and for no other.
+    fn may_begin(&self) -> Result<(), ReloadError> {
+        if self.process.hand_over.is(Phase::HandingOver) {
+            return Err(ReloadError::HandingOver);
+        }
+        if self.process.hand_over.is(Phase::HandedOver) {
+            return Err(ReloadError::HandedOver);
+        }
+        Ok(())
+    }
+
     fn put_in_force(&self, state: &mut State, source: Source) -> Result<Reloaded, ReloadError> {
         if self.process.drain.is_draining() {
             return Err(ReloadError::Draining);
-        }
-        if !self.process.hand_over.is(Phase::Serving) {
-            return Err(ReloadError::HandingOver);
         }
         service_manager::reloading();
         let reloaded = self.replace(state, source);

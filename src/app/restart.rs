@@ -6,13 +6,15 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 
-use super::launcher::Program;
+use super::launcher::{Checked, Program};
 use super::phase::Phase;
 use super::reload::Reloader;
 use crate::admin::RestartOutcome;
-use crate::task;
 
-/// For the new process, once its configuration was checked. The command line waits 60 s.
+/// For the check of the configuration. All of this must be less than the time that the command line waits
+/// (`admin::client::RESTART_TIMEOUT`).
+const CHECK_TIMEOUT: Duration = Duration::from_secs(30);
+/// For the new process, once its configuration was checked.
 const START_TIMEOUT: Duration = Duration::from_secs(45);
 /// For the reason of a process that has ended.
 const REASON_TIMEOUT: Duration = Duration::from_secs(2);
@@ -32,11 +34,16 @@ pub(super) async fn restart(reloader: Arc<Reloader>) -> RestartOutcome {
     let Some(_only) = hand_over.restart() else {
         return failed("another restart is under way".to_owned());
     };
-    let checking = program.clone();
-    let checked = task::spawn_blocking(move || checking.check(&file)).await;
-    match checked.map_err(std::io::Error::other).flatten() {
-        Ok(Ok(())) => {}
-        Ok(Err(problems)) => return RestartOutcome::Invalid(problems),
+    match program.check(&file, CHECK_TIMEOUT).await {
+        Ok(Checked::Valid) => {}
+        Ok(Checked::Invalid(problems)) => return RestartOutcome::Invalid(problems),
+        Ok(Checked::TooSlow) => {
+            return failed(format!(
+                "{} has not checked the configuration within {CHECK_TIMEOUT:?}: is a file that it names on a \
+                 network that does not answer?",
+                program.path.display()
+            ));
+        }
         Err(error) => return failed(cannot_start(&program, &error)),
     }
     let launcher = match program.launch() {

@@ -58,8 +58,10 @@ impl Starting {
         let endpoint = bound("admin", admin_address, bind_endpoint)?;
         let reload_metrics = ReloadMetrics::register(&registry)?;
         let audit = Arc::new(writers);
+        let peers = Peers::new(process);
+        peers.register_metrics(&registry)?;
         Ok(Self {
-            peers: Peers::new(process),
+            peers,
             prepared,
             metrics,
             endpoint,

@@ -175,9 +175,7 @@ async fn serve_hang_ups(mut hang_up: Signal, audit: Arc<Writers>, reloader: Arc<
 async fn reload_when(wanted: Arc<Notify>, reloader: Arc<Reloader>) {
     loop {
         wanted.notified().await;
-        let reloader = reloader.clone();
-        // The log has the outcome.
-        if task::spawn_blocking(move || reloader.reload()).await.is_err() {
+        if reloader.reload_when_settled().await.is_err() {
             // The runtime shuts down.
             return;
         }

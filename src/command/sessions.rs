@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
-use lockgate::admin::{self, Selection};
+use lockgate::admin::{self, Kicked, Selection};
 use lockgate::op::escape::printable;
 
 use super::print;
@@ -50,11 +50,20 @@ impl Sessions {
 }
 
 impl Kick {
-    /// Fails if there was no such session.
+    /// Fails if there was no such session, or a process before the running one has not answered.
     pub(crate) async fn run(&self, socket: &Path) -> anyhow::Result<()> {
         let (selection, named) = self.selection()?;
-        let ended = admin::kick_sessions(socket, &selection, self.after_transfers).await?;
+        let Kicked { ended, unanswered } =
+            admin::kick_sessions(socket, &selection, self.after_transfers).await?;
+        if ended > 0 {
+            self.print_ended(ended)?;
+        }
+        anyhow::ensure!(unanswered.is_empty(), unanswered.join("\n"));
         anyhow::ensure!(ended > 0, "no session {named} is open");
+        Ok(())
+    }
+
+    fn print_ended(&self, ended: u64) -> anyhow::Result<()> {
         let (is, will) = match ended {
             1 => ("session", "is"),
             _ => ("sessions", "are"),

@@ -1,6 +1,6 @@
 //! The passive ports: one listener for each port and listen address.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
@@ -177,9 +177,9 @@ impl Pools {
         self.live.get(&pool.to_owned()).iter().for_each(|pool| pool.restore(ports));
     }
 
-    /// Whether no connection for a reservation can arrive at this port any more.
-    pub fn is_idle(&self, pool: &str, port: u16) -> bool {
-        self.live.get(&pool.to_owned()).is_none_or(|pool| pool.is_idle(port))
+    /// The ports of the pool at which a connection for a reservation may still arrive.
+    pub fn busy_ports(&self, pool: &str) -> HashSet<u16> {
+        self.live.get(&pool.to_owned()).map(|pool| pool.busy_ports()).unwrap_or_default()
     }
 
     /// Requests that wait for a port of the pool.

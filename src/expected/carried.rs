@@ -7,9 +7,9 @@ use serde::{Deserialize, Serialize};
 use super::file_key::FileKey;
 use super::saved::{SavedEntry, SavedPath};
 
-/// What has arrived for each entry.
-#[derive(Debug, Default, Serialize, Deserialize)]
-pub struct CarriedFiles(pub(super) Vec<SavedEntry>);
+/// What has arrived for an entry.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct CarriedFiles(pub(super) SavedEntry);
 
 /// A file that has arrived for an entry, or got another name.
 #[derive(Debug, Serialize, Deserialize)]

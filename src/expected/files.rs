@@ -100,10 +100,11 @@ impl ExpectedFiles {
     }
 
     /// What another process goes on with. From now on, arrivals are kept for [`Self::take_forwarded`].
-    pub fn begin_forwarding(&self) -> CarriedFiles {
+    pub fn begin_forwarding(&self) -> Vec<CarriedFiles> {
         let mut forwarded = self.forwarded();
         *forwarded = Some(Vec::new());
-        CarriedFiles(self.entries().iter().map(|entry| SavedEntry::from(&entry.saved())).collect())
+        let entries = self.entries();
+        entries.iter().map(|entry| CarriedFiles(SavedEntry::from(&entry.saved()))).collect()
     }
 
     /// The other process did not take over: this one counts again.
@@ -113,15 +114,20 @@ impl ExpectedFiles {
         self.count(&missed);
     }
 
-    /// What has arrived since the last time, for the process that has taken over.
-    pub fn take_forwarded(&self) -> Vec<CarriedArrival> {
-        self.forwarded().as_mut().map(std::mem::take).unwrap_or_default()
+    /// What has arrived since the last time, for the process that has taken over: at most `max`, the oldest
+    /// first.
+    pub fn take_forwarded(&self, max: usize) -> Vec<CarriedArrival> {
+        let mut forwarded = self.forwarded();
+        let Some(forwarded) = &mut *forwarded else { return Vec::new() };
+        forwarded.drain(..max.min(forwarded.len())).collect()
     }
 
     /// Goes on with what has arrived in another process, at [`Self::put_in_force`].
     pub fn import(&self, carried: CarriedFiles) {
-        let now = Timestamp::now();
-        self.go_on_with(carried.0.into_iter().filter_map(|entry| entry.tally(now)).collect());
+        let mut restored = self.restored.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(saved) = carried.0.tally(Timestamp::now()) {
+            restored.insert(saved.name.clone(), saved);
+        }
     }
 
     /// Counts what has arrived in a process before this one.

@@ -1,7 +1,7 @@
 //! The gateway's listening sockets by the address that the configuration names, so that another configuration
 //! goes on with those that are open.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
@@ -16,7 +16,7 @@ use super::bind::listen;
 /// The open listening sockets of a process. A socket is closed when nothing accepts from it any more.
 #[derive(Default)]
 pub struct Sockets {
-    open: Mutex<HashMap<Key, Open>>,
+    known: Mutex<Known>,
     /// Opened by the service manager.
     inherited: Mutex<HashMap<SocketAddr, TcpListener>>,
 }
@@ -52,8 +52,16 @@ struct Key {
     chosen_for: Option<(SocketOwner, String, usize)>,
 }
 
+#[derive(Default)]
+struct Known {
+    open: HashMap<Key, Open>,
+    /// The same sockets by pool and port, of which there may be many.
+    of_pools: HashMap<String, BTreeMap<u16, Vec<Weak<Acceptor>>>>,
+}
+
 struct Open {
     owner: SocketOwner,
+    at: SocketAddr,
     socket: Weak<Acceptor>,
 }
 
@@ -71,44 +79,48 @@ impl Sockets {
     ) -> io::Result<Arc<Acceptor>> {
         let chosen_for = (address.port() == 0).then(|| (owner.clone(), name.to_owned(), nth));
         let key = Key { address, chosen_for };
-        let mut open = self.lock();
-        if let Some(there) = open.get(&key)
+        let mut known = self.lock();
+        if let Some(there) = known.open.get(&key)
             && let Some(socket) = there.socket.upgrade()
         {
             return if there.owner == *owner { Ok(socket) } else { Err(there.owner.still_uses()) };
         }
         let inherited = self.inherited().remove(&address).map_or_else(|| listen(address), Ok);
         let socket = inherited.map_err(|error| {
-            let is_own = open.iter().any(|(key, open)| {
+            let is_own = known.open.iter().any(|(key, open)| {
                 key.address.port() == address.port() && open.socket.strong_count() > 0
             });
             let is_taken = error.kind() == io::ErrorKind::AddrInUse && address.port() != 0;
             if is_taken && is_own { own_address() } else { error }
         })?;
-        let socket = Arc::new(Acceptor::new(socket));
-        let owner = owner.clone();
-        open.insert(key, Open { owner, socket: Arc::downgrade(&socket) });
+        let (at, socket) = (socket.local_addr()?, Arc::new(Acceptor::new(socket)));
+        known.insert(key, Open { owner: owner.clone(), at, socket: Arc::downgrade(&socket) });
         Ok(socket)
     }
 
     /// All of them, with how the configuration finds them.
     pub fn all(&self) -> Vec<(OpenSocket, Arc<Acceptor>)> {
-        let open = self.lock();
-        let all = open.iter().filter_map(|(key, Open { owner, socket })| {
-            let socket = socket.upgrade()?;
-            let at = socket.local_addr().ok()?;
-            Some((OpenSocket { owner: owner.clone(), at, key: key.clone() }, socket))
+        let known = self.lock();
+        let all = known.open.iter().filter_map(|(key, Open { owner, at, socket })| {
+            let open = OpenSocket { owner: owner.clone(), at: *at, key: key.clone() };
+            Some((open, socket.upgrade()?))
         });
         all.collect()
     }
 
     /// The sockets of a pool at this port.
     pub fn of_pool(&self, pool: &str, port: u16) -> Vec<Arc<Acceptor>> {
-        let all = self.all().into_iter();
-        let is_there = |it: &OpenSocket| {
-            it.at.port() == port && matches!(&it.owner, SocketOwner::Pool(name) if name == pool)
-        };
-        all.filter(|(it, _)| is_there(it)).map(|(_, socket)| socket).collect()
+        let known = self.lock();
+        let sockets = known.of_pools.get(pool).and_then(|ports| ports.get(&port));
+        sockets.into_iter().flatten().filter_map(Weak::upgrade).collect()
+    }
+
+    /// The ports of a pool that are open, in their order.
+    pub fn ports_of_pool(&self, pool: &str) -> Vec<u16> {
+        let known = self.lock();
+        let is_open = |sockets: &Vec<Weak<_>>| sockets.iter().any(|it| it.strong_count() > 0);
+        let ports = known.of_pools.get(pool).into_iter().flatten();
+        ports.filter(|(_, sockets)| is_open(sockets)).map(|(port, _)| *port).collect()
     }
 
     /// Goes on with a socket of another process, which accepts from it until [`Acceptor::resume`]. It is closed
@@ -128,8 +140,8 @@ impl Sockets {
         // Both processes share the flag: it must never be cleared.
         socket.set_nonblocking(true)?;
         let socket = Arc::new(Acceptor::paused(TcpListener::from_std(socket)?));
-        let OpenSocket { owner, key, .. } = open;
-        self.lock().insert(key, Open { owner, socket: Arc::downgrade(&socket) });
+        let OpenSocket { owner, at, key } = open;
+        self.lock().insert(key, Open { owner, at, socket: Arc::downgrade(&socket) });
         Ok(socket)
     }
 
@@ -153,18 +165,39 @@ impl Sockets {
 
     /// Forgets closed sockets.
     pub fn forget_closed(&self) {
-        self.lock().retain(|_, open| open.socket.strong_count() > 0);
+        let Known { open, of_pools } = &mut *self.lock();
+        open.retain(|_, open| open.socket.strong_count() > 0);
+        of_pools.retain(|_, ports| {
+            ports.retain(|_, sockets| {
+                sockets.retain(|socket| socket.strong_count() > 0);
+                !sockets.is_empty()
+            });
+            !ports.is_empty()
+        });
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<Key, Open>> {
-        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Known {
+    fn insert(&mut self, key: Key, open: Open) {
+        if let SocketOwner::Pool(pool) = &open.owner {
+            let ports = self.of_pools.entry(pool.clone()).or_default();
+            let sockets = ports.entry(open.at.port()).or_default();
+            sockets.retain(|socket| socket.strong_count() > 0);
+            sockets.push(open.socket.clone());
+        }
+        self.open.insert(key, open);
     }
 }
 
 /// As 0.0.0.0 where the gateway has an address of its own, or the other way round.
 fn own_address() -> io::Error {
     let message = "the configuration in force has this port at another address; reload without the listener or \
-                   port first, and again with it, or restart";
+                   port first, and again with it, or stop the gateway and start it again (`lockgate restart` \
+                   cannot do that: it passes the open sockets on)";
     io::Error::new(io::ErrorKind::AddrInUse, message)
 }
 
@@ -177,7 +210,8 @@ impl SocketOwner {
             Self::Pool(pool) => format!("data_ports.{pool} of the configuration in force has it"),
         };
         let message = format!(
-            "{user}; reload without this port first, and again when it is free, or restart"
+            "{user}; reload without this port first, and again when it is free, or stop the gateway and start it \
+             again"
         );
         io::Error::new(io::ErrorKind::AddrInUse, message)
     }
@@ -226,7 +260,16 @@ mod tests {
         let everywhere = SocketAddr::new("0.0.0.0".parse().unwrap(), free.port());
         let error = sockets.open(everywhere, &pool("a"), ("a", 0)).unwrap_err();
         assert!(error.to_string().contains("at another address"), "{error}");
+        // A take-over would find the same.
+        assert!(error.to_string().contains("or stop the gateway and start it again"), "{error}");
         drop(socket);
-        sockets.open(free, &pool("b"), ("b", 0)).unwrap();
+        let socket = sockets.open(free, &pool("b"), ("b", 0)).unwrap();
+        let of_port =
+            |pool| (sockets.of_pool(pool, free.port()).len(), sockets.ports_of_pool(pool));
+        assert_eq!((of_port("a"), of_port("b")), ((0, vec![]), (1, vec![free.port()])));
+        drop(socket);
+        assert_eq!(of_port("b"), (0, vec![]));
+        sockets.forget_closed();
+        assert!(sockets.lock().of_pools.is_empty());
     }
 }

@@ -1,7 +1,7 @@
 //! A connection between two processes of the gateway.
 
 use std::io::{self, ErrorKind};
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
 use tokio::io::{AsyncWriteExt, Interest};
@@ -11,15 +11,29 @@ use tokio::time::timeout;
 use super::message::{LinkParts, Message};
 use crate::net::{receive_descriptors, send_descriptors};
 
-/// The longest message, in bytes. The longest are those with 50,000 bans or 100,000 quotas.
+/// The longest message, in bytes. What grows with users and clients is sent in parts; the longest is the list of
+/// sockets, with some 150 bytes for each.
 const MESSAGE_MAX: usize = 64 * 1024 * 1024;
 /// What may wait to be sent before updates that are not urgent are left out.
 const UNSENT_MAX: usize = 64 * 1024;
 /// For the peer to take a message, or sockets, while a take-over is under way.
 const SEND_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// Parts of the time in which a message must arrive.
+const WAITS: u32 = 10;
 /// For the other process to read the rest.
 const FINISH_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// What happens on a link.
+#[derive(Debug)]
+pub enum LinkEvent {
+    /// A message.
+    Received(Message),
+    /// All that was queued is sent.
+    Sent,
+    /// The other process has closed it.
+    Ended,
+}
 
 /// A connection to another process of the gateway.
 pub struct Link {
@@ -48,14 +62,15 @@ impl Link {
     /// Sends a message and waits until the kernel has it.
     pub async fn send(&mut self, message: &Message) -> io::Result<()> {
         self.queue(message)?;
-        let sent = timeout(SEND_TIMEOUT, async {
-            while !self.unsent.is_empty() {
-                self.stream.writable().await?;
-                self.write()?;
-            }
-            Ok(())
-        });
-        sent.await.unwrap_or_else(|_| Err(not_read()))
+        timeout(SEND_TIMEOUT, self.flush()).await.unwrap_or_else(|_| Err(not_read()))
+    }
+
+    async fn flush(&mut self) -> io::Result<()> {
+        while !self.unsent.is_empty() {
+            self.stream.writable().await?;
+            self.write()?;
+        }
+        Ok(())
     }
 
     /// Sends sockets that a message has announced.
@@ -89,8 +104,19 @@ impl Link {
     /// Sends what is queued, and returns the next message, or `None` at the end. Cancel safe.
     pub async fn next(&mut self) -> io::Result<Option<Message>> {
         loop {
+            match self.event().await? {
+                LinkEvent::Received(message) => return Ok(Some(message)),
+                LinkEvent::Sent => {}
+                LinkEvent::Ended => return Ok(None),
+            }
+        }
+    }
+
+    /// As [`Self::next`], and also returns when everything that was queued is sent. Cancel safe.
+    pub async fn event(&mut self) -> io::Result<LinkEvent> {
+        loop {
             if let Some(message) = self.decode()? {
-                return Ok(Some(message));
+                return Ok(LinkEvent::Received(message));
             }
             let interest = if self.unsent.is_empty() {
                 Interest::READABLE
@@ -98,12 +124,15 @@ impl Link {
                 Interest::READABLE | Interest::WRITABLE
             };
             let ready = self.stream.ready(interest).await?;
-            if ready.is_writable() {
+            if ready.is_writable() && !self.unsent.is_empty() {
                 self.write()?;
+                if self.unsent.is_empty() {
+                    return Ok(LinkEvent::Sent);
+                }
             }
             if ready.is_readable() && !self.read()? {
                 return if self.received.is_empty() {
-                    Ok(None)
+                    Ok(LinkEvent::Ended)
                 } else {
                     Err(ErrorKind::UnexpectedEof.into())
                 };
@@ -111,9 +140,21 @@ impl Link {
         }
     }
 
+    /// [`Self::next`] within a time, or [`ErrorKind::TimedOut`]. What counts is the time in which this process
+    /// runs: one that was stopped (SIGSTOP) has waited for no more than a tenth of it.
+    pub async fn next_within(&mut self, limit: Duration) -> io::Result<Option<Message>> {
+        for _ in 0..WAITS {
+            if let Ok(next) = timeout(limit / WAITS, self.next()).await {
+                return next;
+            }
+        }
+        Err(io::Error::new(ErrorKind::TimedOut, format!("no answer within {limit:?}")))
+    }
+
     /// Ends it, once the other process has read everything. What that still sends is not read.
     pub async fn finish(&mut self) {
         let finished = async {
+            self.flush().await?;
             self.stream.shutdown().await?;
             // Closed with unread bytes, it would be reset, and what was sent last would be lost.
             tokio::io::copy(&mut self.stream, &mut tokio::io::sink()).await
@@ -122,23 +163,18 @@ impl Link {
         let _ = timeout(FINISH_TIMEOUT, finished).await;
     }
 
-    /// For the process that goes on with it.
-    pub fn into_parts(self) -> (UnixStream, LinkParts) {
-        let Self { stream, process, received, unsent } = self;
-        (stream, LinkParts { process, received, unsent })
+    /// For the process that goes on with it; nothing may be sent or received here then.
+    pub fn parts(&self) -> LinkParts {
+        let Self { process, received, unsent, .. } = self;
+        LinkParts { process: *process, received: received.clone(), unsent: unsent.clone() }
     }
 
     /// Goes on with a link of the process before.
     pub fn from_parts(socket: OwnedFd, parts: LinkParts) -> io::Result<Self> {
         let stream = std::os::unix::net::UnixStream::from(socket);
         stream.set_nonblocking(true)?;
-        Ok(Self::of_stream(UnixStream::from_std(stream)?, parts))
-    }
-
-    /// What [`Self::into_parts`] took apart.
-    pub fn of_stream(stream: UnixStream, parts: LinkParts) -> Self {
         let LinkParts { process, received, unsent } = parts;
-        Self { stream, process, received, unsent }
+        Ok(Self { stream: UnixStream::from_std(stream)?, process, received, unsent })
     }
 
     fn write(&mut self) -> io::Result<()> {
@@ -186,8 +222,16 @@ impl Link {
     }
 }
 
+impl AsFd for Link {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.stream.as_fd()
+    }
+}
+
 fn too_long(length: usize) -> io::Error {
-    io::Error::other(format!("a message of {length} bytes: at most {MESSAGE_MAX} are allowed"))
+    io::Error::other(format!(
+        "a message of {length} bytes, of which at most {MESSAGE_MAX} are allowed: are there so many data ports?"
+    ))
 }
 
 fn not_read() -> io::Error {
@@ -197,8 +241,6 @@ fn not_read() -> io::Error {
 
 #[cfg(test)]
 mod tests {
-    use std::os::fd::AsFd;
-
     use super::*;
 
     fn pair() -> (Link, Link) {
@@ -211,9 +253,9 @@ mod tests {
         let (mut one, mut other) = pair();
         let socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let sending = async {
-            one.send(&Message::Offer { process: 1, sockets: vec![], keeps_admin_file: false })
-                .await
-                .unwrap();
+            let (sockets, keeps_admin_file) = (vec![], false);
+            let offer = Message::Offer { process: 1, before: 0, sockets, keeps_admin_file };
+            one.send(&offer).await.unwrap();
             one.send_sockets(&[socket.as_fd(), socket.as_fd()]).await.unwrap();
             one.send(&Message::Go).await.unwrap();
             one
@@ -244,9 +286,9 @@ mod tests {
         other.read().unwrap();
         assert!(!one.unsent.is_empty() && !other.received.is_empty());
         let passed = |link: Link| {
-            let (stream, parts) = link.into_parts();
-            let socket = stream.as_fd().try_clone_to_owned().unwrap();
-            Link::from_parts(socket, parts).unwrap()
+            let parts = serde_json::to_vec(&link.parts()).unwrap();
+            let socket = link.as_fd().try_clone_to_owned().unwrap();
+            Link::from_parts(socket, serde_json::from_slice(&parts).unwrap()).unwrap()
         };
         let (mut one, mut other) = (passed(one), passed(other));
         let receiving = async {

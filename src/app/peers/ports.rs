@@ -3,7 +3,8 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
-use super::{Peer, Peers, Place, PoolPort};
+use super::places::{Places, by_pool};
+use super::{Peer, Peers, PoolPort};
 use crate::net::{Acceptor, OpenSocket, SocketOwner};
 
 impl Peers {
@@ -15,40 +16,38 @@ impl Peers {
         sockets: &[(usize, OpenSocket, Arc<Acceptor>)],
         next: u64,
     ) -> Vec<usize> {
-        let mut by_pool: HashMap<&str, BTreeSet<u16>> = HashMap::new();
+        let mut of_pools: HashMap<&str, BTreeSet<u16>> = HashMap::new();
         for (_, open, _) in sockets {
             if let SocketOwner::Pool(pool) = &open.owner {
-                by_pool.entry(pool).or_default().insert(open.at.port());
+                of_pools.entry(pool).or_default().insert(open.at.port());
             }
         }
         let mut state = self.state();
-        let mut given = HashSet::new();
-        for (pool, ports) in by_pool {
-            let is_here = |port: &u16| !state.places.contains_key(&(pool.to_owned(), *port));
-            let here: Vec<u16> = ports.into_iter().filter(is_here).collect();
+        let mut given: HashMap<&str, HashSet<u16>> = HashMap::new();
+        for (pool, ports) in of_pools {
+            let here = ports.into_iter().filter(|port| state.places.is_here(pool, *port));
+            let here: Vec<u16> = here.collect();
             self.process.pools.withhold(pool, &here);
-            let (idle, busy): (Vec<_>, Vec<_>) =
-                here.iter().partition(|port| self.process.pools.is_idle(pool, **port));
+            let is_busy = self.process.pools.busy_ports(pool);
             let kept_count = match self.process.drain.sessions() {
                 0 => 0,
                 _ => (here.len() / 4).max(1),
             };
+            let (mut busy, mut idle): (Vec<u16>, Vec<u16>) =
+                here.into_iter().partition(|port| is_busy.contains(port));
             // Busy ones first: they must stay anyway.
-            let kept: Vec<u16> =
-                busy.iter().chain(&idle).copied().copied().take(kept_count).collect();
+            let mut kept: Vec<u16> = busy.drain(..kept_count.min(busy.len())).collect();
+            kept.extend(idle.drain(..(kept_count - kept.len()).min(idle.len())));
             self.process.pools.restore(pool, &kept);
-            for port in here.iter().filter(|port| !kept.contains(port)) {
-                let is_idle = idle.contains(&port);
-                let place = if is_idle { Place::At(next) } else { Place::Leaving(next) };
-                state.places.insert((pool.to_owned(), *port), place);
-                if is_idle {
-                    given.insert((pool.to_owned(), *port));
-                }
-            }
+            state.places.set_at(pool, &idle, next);
+            state.places.set_leaving(pool, &busy, next);
+            given.insert(pool, idle.into_iter().collect());
         }
         drop(state);
         let is_given = |(_, open, _): &&(usize, OpenSocket, Arc<Acceptor>)| match &open.owner {
-            SocketOwner::Pool(pool) => given.contains(&(pool.clone(), open.at.port())),
+            SocketOwner::Pool(pool) => {
+                given.get(pool.as_str()).is_some_and(|ports| ports.contains(&open.at.port()))
+            }
             SocketOwner::Listeners | SocketOwner::Metrics | SocketOwner::Admin => false,
         };
         let given = sockets.iter().filter(is_given);
@@ -62,34 +61,28 @@ impl Peers {
 
     /// No other process accepts at the ports of this one any more, or ever did.
     pub(in crate::app) fn take_back_all(&self, next: u64) {
-        let ports: Vec<_> = {
-            let state = self.state();
-            let of_next =
-                |place: &Place| matches!(place, Place::At(id) | Place::Leaving(id) if *id == next);
-            let all = state.places.iter().filter(|(_, place)| of_next(place));
-            all.map(|(port, _)| port.clone()).collect()
-        };
-        self.take_back(&ports);
+        let ports = self.state().places.of(next);
+        self.take_back(ports);
     }
 
     /// After the hand-over, all ports that are elsewhere are the next process's, which may give them.
     pub(in crate::app) fn all_at(&self, next: u64) {
-        for place in self.state().places.values_mut() {
-            if let Place::At(id) = place {
-                *id = next;
-            }
-        }
+        self.state().places.all_at(next);
     }
 
     /// Accepts at these ports, and reserves them.
-    pub(super) fn take_back(&self, ports: &[PoolPort]) {
-        tracing::debug!(?ports, "data ports taken");
+    pub(super) fn take_back(&self, ports: impl IntoIterator<Item = PoolPort>) {
         let mut state = self.state();
-        for (pool, port) in ports {
-            state.places.remove(&(pool.clone(), *port));
-            self.process.sockets.of_pool(pool, *port).iter().for_each(|socket| socket.resume());
-            self.process.pools.restore(pool, &[*port]);
+        for (pool, ports) in by_pool(ports) {
+            tracing::debug!(pool, count = ports.len(), "data ports taken");
+            state.places.set_here(&pool, &ports);
+            self.sockets_at(&pool, &ports).iter().for_each(|socket| socket.resume());
+            self.process.pools.restore(&pool, &ports);
         }
+    }
+
+    fn sockets_at(&self, pool: &str, ports: &[u16]) -> Vec<Arc<Acceptor>> {
+        ports.iter().flat_map(|port| self.process.sockets.of_pool(pool, *port)).collect()
     }
 
     /// The ports that another process gets now: nothing is accepted there any more.
@@ -98,34 +91,29 @@ impl Peers {
         pool: &str,
         id: u64,
         peer: &mut Peer,
-        places: &mut HashMap<PoolPort, Place>,
+        places: &mut Places,
     ) -> Vec<u16> {
-        let of_pool = places.iter().filter(|((of, _), _)| of == pool);
-        let leaving = of_pool.filter(|(_, place)| **place == Place::Leaving(id));
-        let mut leaving: Vec<u16> = leaving.map(|((_, port), _)| *port).collect();
+        let mut leaving = Vec::from_iter(places.leaving_to(pool, id));
         if leaving.is_empty() && peer.wants.contains(pool) {
-            let all = self.process.sockets.all().into_iter();
-            let own = all.filter(|(open, _)| open.owner == SocketOwner::Pool(pool.to_owned()));
-            let own: BTreeSet<u16> = own.map(|(open, _)| open.at.port()).collect();
-            let here = |port: &&u16| !places.contains_key(&(pool.to_owned(), **port));
-            let is_idle = |port: &&u16| self.process.pools.is_idle(pool, **port);
-            let port = own.iter().filter(here).find(is_idle).or(own.iter().find(here));
-            leaving.extend(port);
+            let own = self.process.sockets.ports_of_pool(pool);
+            let here = || own.iter().filter(|port| places.is_here(pool, **port));
+            let busy = self.process.pools.busy_ports(pool);
+            leaving.extend(here().find(|port| !busy.contains(port)).or(here().next()));
             // Without one here, a third process is asked.
             if !leaving.is_empty() {
                 peer.wants.remove(pool);
             }
         }
+        if leaving.is_empty() {
+            return leaving;
+        }
         self.process.pools.withhold(pool, &leaving);
-        let (now, later): (Vec<u16>, Vec<u16>) =
-            leaving.into_iter().partition(|port| self.process.pools.is_idle(pool, *port));
-        for port in later {
-            places.insert((pool.to_owned(), port), Place::Leaving(id));
-        }
-        for port in &now {
-            self.process.sockets.of_pool(pool, *port).iter().for_each(|socket| socket.pause());
-            places.insert((pool.to_owned(), *port), Place::At(id));
-        }
+        let busy = self.process.pools.busy_ports(pool);
+        let (later, now): (Vec<u16>, Vec<u16>) =
+            leaving.into_iter().partition(|port| busy.contains(port));
+        places.set_leaving(pool, &later, id);
+        self.sockets_at(pool, &now).iter().for_each(|socket| socket.pause());
+        places.set_at(pool, &now, id);
         now
     }
 }

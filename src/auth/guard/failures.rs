@@ -61,11 +61,12 @@ impl<K: Copy + Eq + Hash> Failures<K> {
         self.of_key.iter()
     }
 
-    /// Sets the times of a key, the oldest first.
+    /// Sets the times of a key, the oldest first, unless there are too many keys.
     pub(super) fn set(&mut self, key: K, mut times: VecDeque<Instant>) {
         let surplus = times.len().saturating_sub(self.count_max as usize);
         times.drain(..surplus);
-        if !times.is_empty() {
+        let has_room = self.of_key.len() < self.keys_max || self.of_key.contains_key(&key);
+        if !times.is_empty() && has_room {
             self.of_key.insert(key, times);
         }
     }

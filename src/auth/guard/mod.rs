@@ -4,12 +4,12 @@
 mod carried;
 mod failures;
 mod metrics;
+mod names;
 mod settings;
 #[cfg(test)]
 mod tests;
 
 use std::collections::HashMap;
-use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
@@ -21,6 +21,7 @@ use super::Source;
 pub use carried::CarriedGuard;
 use failures::Failures;
 use metrics::Counters;
+use names::NameKey;
 pub use settings::GuardSettings;
 
 /// Sources whose failures are counted; beyond, the oldest are forgotten.
@@ -44,8 +45,6 @@ const USER_FAILURES_MAX: u32 = 16;
 pub struct LoginGuard {
     settings: RwLock<Arc<GuardSettings>>,
     state: Mutex<State>,
-    /// Names are kept as keyed hashes: clients choose them, and they may be long or secret.
-    names: RandomState,
     counters: Counters,
 }
 
@@ -53,6 +52,7 @@ struct State {
     sources: Failures<Source>,
     users: Failures<u64>,
     bans: HashMap<Source, BanEntry>,
+    names: NameKey,
 }
 
 struct BanEntry {
@@ -81,11 +81,12 @@ impl LoginGuard {
             sources: Failures::new(settings.find_time, settings.max_failures, SOURCES_MAX),
             users: Failures::new(settings.find_time, USER_FAILURES_MAX, USERS_MAX),
             bans: HashMap::new(),
+            names: NameKey::random(),
         };
-        let (state, names) = (Mutex::new(state), RandomState::new());
+        let state = Mutex::new(state);
         let counters = Counters::register(registry)?;
         let settings = RwLock::new(Arc::new(settings));
-        let guard = Arc::new(Self { settings, state, names, counters });
+        let guard = Arc::new(Self { settings, state, counters });
         metrics::register_gauges(&guard, registry)?;
         Ok(guard)
     }
@@ -105,8 +106,9 @@ impl LoginGuard {
 
     /// How long a login waits before its password is checked. Zero for nearly all.
     pub fn delay(&self, address: IpAddr, user: &[u8]) -> Duration {
-        let (user, settings) = (self.names.hash_one(user), self.settings());
+        let settings = self.settings();
         let mut state = self.state();
+        let user = state.names.hash(user);
         let of_user = delay(state.users.count(&user), FREE_FAILURES_OF_USER);
         let of_source = if settings.is_exempt(address) {
             Duration::ZERO
@@ -121,10 +123,10 @@ impl LoginGuard {
     /// Counts a refused login, `user`: of this name. Bans the source, and logs that, if it had as many as
     /// `login_guard.max_failures` allows.
     pub fn login_refused(&self, address: IpAddr, user: Option<&[u8]>) {
-        let user = user.map(|name| self.names.hash_one(name));
         let (source, settings) = (Source::of(address), self.settings());
         let mut state = self.state();
-        if let Some(user) = user {
+        if let Some(name) = user {
+            let user = state.names.hash(name);
             state.users.add(user);
         }
         if settings.is_exempt(address) || state.is_banned(source) {

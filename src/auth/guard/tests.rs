@@ -182,3 +182,52 @@ async fn metrics_count_bans_and_delays() {
         assert!(text.lines().any(|it| it == line), "{line}:\n{text}");
     }
 }
+
+/// As a process that takes over goes on with it.
+fn carried(from: &LoginGuard, to: &LoginGuard) {
+    for part in from.export() {
+        let json = serde_json::to_vec(&part).unwrap();
+        to.import(serde_json::from_slice(&json).unwrap());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_process_goes_on_with_bans_and_failures() {
+    let [first, second, third] = [(); 3].map(|()| guard(GuardSettings::default()));
+    // Some time since the start of the clock.
+    advance(Duration::from_secs(1000)).await;
+    fail(&first, ATTACKER, 10);
+    fail(&first, OTHER, 3);
+    // A user from many addresses.
+    (0..8_u8).for_each(|n| first.login_refused(address([198, 51, 100, n]), Some(b"alice")));
+    advance(Duration::from_secs(100)).await;
+    carried(&first, &second);
+    carried(&second, &third);
+    for guard in [&second, &third] {
+        assert_eq!(guard.bans()[0].remaining, Duration::from_secs(800));
+        let delays = [(OTHER, "x"), ([203, 0, 113, 1], "alice"), ([203, 0, 113, 1], "bob")]
+            .map(|(from, user)| guard.delay(address(from), user.as_bytes()).as_millis());
+        assert_eq!(delays, [250, 1000, 0]);
+    }
+    // They end when they would have ended.
+    advance(Duration::from_secs(500)).await;
+    assert_eq!(third.delay(address(OTHER), b"alice"), Duration::ZERO);
+    assert_eq!(third.bans().len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_carried_has_parts_and_a_limit() {
+    let (first, second) = (guard(GuardSettings::default()), guard(GuardSettings::default()));
+    for n in 0..3000_u32 {
+        first.login_refused(address(n.to_be_bytes()), Some(&n.to_ne_bytes()));
+    }
+    assert!(first.export().len() >= 6);
+    for _ in 0..2 {
+        carried(&first, &second);
+    }
+    assert_eq!(second.sources(), 3000);
+    let one =
+        |n: u64| CarriedGuard::Users(Box::new(NameKey::random()), vec![carried::failures_of(n)]);
+    (0..USERS_MAX as u64 + 10).for_each(|n| second.import(one(n)));
+    assert_eq!(second.state().users.len(), USERS_MAX);
+}

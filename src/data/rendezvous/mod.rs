@@ -148,9 +148,9 @@ impl Rendezvous {
         self.table().restore(Instant::now(), ports);
     }
 
-    /// See [`Table::is_idle`].
-    pub(super) fn is_idle(&self, port: u16) -> bool {
-        self.table().is_idle(Instant::now(), port)
+    /// See [`Table::busy_ports`].
+    pub(super) fn busy_ports(&self) -> HashSet<u16> {
+        self.table().busy_ports(Instant::now())
     }
 
     /// Requests that wait for a port.

@@ -91,7 +91,7 @@ impl Rendezvous {
         });
         let deadline = now + connect_within + wait;
         let request = Request { client, session, tls, deadline };
-        let waiting = self.metrics.waits.start();
+        let waiting = self.metrics.waits.start(WaitEnd::Left);
         let leased = self.table().reserve(now, &request);
         let lease = match leased {
             Ok(lease) => lease,

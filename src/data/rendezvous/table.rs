@@ -131,12 +131,11 @@ impl<C, L: Clone + PartialEq> Table<C, L> {
         self.offer_to_all(now);
     }
 
-    /// Whether no connection for a reservation can arrive at this port any more.
-    pub(super) fn is_idle(&self, now: Instant, port: u16) -> bool {
-        let is_late = |(key, of_key): (&Key, &Vec<Quarantine>)| {
-            key.port == port && of_key.iter().any(|one| one.until > now)
-        };
-        !self.is_awaited(port) && !self.quarantines.iter().any(is_late)
+    /// The ports at which a connection for a reservation may still arrive.
+    pub(super) fn busy_ports(&self, now: Instant) -> HashSet<u16> {
+        let is_late = |of_key: &[Quarantine]| of_key.iter().any(|one| one.until > now);
+        let late = self.quarantines.iter().filter(|(_, of_key)| is_late(of_key));
+        self.slots.keys().chain(late.map(|(key, _)| key)).map(|key| key.port).collect()
     }
 
     pub(super) fn ports(&self) -> &[u16] {

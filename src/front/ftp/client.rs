@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::AsyncReadExt;
+use tokio::sync::{Mutex, OwnedMutexGuard};
 use tokio::time::{Instant, sleep_until, timeout};
 use tracing::{Instrument, Span};
 
@@ -24,7 +25,8 @@ use crate::session::{ClientInfo, ClientRefusal, SessionEnd};
 use crate::wire::first_bytes::{Protocol, protocol};
 use crate::wire::ftp::listing::FactSet;
 
-/// For a transfer to be aborted when the session must end at once; then the session is dropped.
+/// For a transfer to be aborted, or for an upload to be opened, when the session must end at once; then the
+/// session is dropped.
 const FORCED_ABORT_TIMEOUT: Duration = Duration::from_secs(8);
 /// For the backend's session to close.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
@@ -49,8 +51,8 @@ pub(super) struct Client {
     pub(super) is_recorded: bool,
     /// The last refusal that was logged; each kind is logged once in a row.
     logged_refusal: Option<ClientRefusal>,
-    /// A command is being handled.
-    is_busy: bool,
+    /// Held during what may not just be dropped when the session must end at once.
+    transferring: Arc<Mutex<()>>,
 }
 
 impl Client {
@@ -78,26 +80,27 @@ impl Client {
             started: Instant::now(),
             is_recorded: false,
             logged_refusal: None,
-            is_busy: false,
+            transferring: Arc::default(),
         }
     }
 
     pub(super) async fn run(mut self) {
         let (live, end) = (self.client_info.live.clone(), self.client_info.end.clone());
+        let transferring = self.transferring.clone();
         let forced = async {
             let reason = live.forced().await;
             end.set(reason.clone());
-            tokio::time::sleep(FORCED_ABORT_TIMEOUT).await;
+            let _ = timeout(FORCED_ABORT_TIMEOUT, transferring.lock()).await;
+            // A client that only does not read a reply loses nothing.
+            if live.is_at_work() {
+                live.note_cut();
+            }
             reason
         };
         tokio::select! {
             biased;
             // First: what it interrupts is recorded with this reason.
             reason = forced => {
-                // A client that only does not read the reason lost nothing.
-                if self.is_busy {
-                    live.note_cut();
-                }
                 // REIN may have started another session meanwhile.
                 let _ = timeout(CLOSE_TIMEOUT, self.end_early(reason)).await;
             }
@@ -141,10 +144,7 @@ impl Client {
                 LoginState::LoggedIn(logged_in) => logged_in.session.span().clone(),
                 _ => Span::current(),
             };
-            self.is_busy = true;
-            let flow = self.handle_line(line).instrument(span).await;
-            self.is_busy = false;
-            if flow == Flow::Close {
+            if self.handle_line(line).instrument(span).await == Flow::Close {
                 return;
             }
         }
@@ -243,6 +243,11 @@ impl Client {
         let end = self.client_info.live.end();
         self.end_early(end).await;
         Flow::Close
+    }
+
+    /// Until this is dropped, the end of the session waits for a while, so that a transfer is aborted in order.
+    pub(super) async fn transferring(&self) -> OwnedMutexGuard<()> {
+        self.transferring.clone().lock_owned().await
     }
 
     /// Tells the client why the session ends before it wants to. The connection must then be closed.

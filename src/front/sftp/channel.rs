@@ -138,7 +138,8 @@ impl Channel {
             biased;
             end = live.forced() => {
                 self.connection.client_info.end.set(end);
-                if !self.is_idle() || !self.requests.has_no_handles() {
+                // A client that only does not read replies lost nothing.
+                if live.is_at_work() {
                     live.note_cut();
                 }
                 End::Forced

@@ -10,7 +10,7 @@ use tokio::time::timeout;
 
 use super::metrics::OfBackend;
 use super::queue::Queue;
-use super::time::Connecting;
+use super::time::{ConnectEnd, Connecting};
 use crate::net::prepare;
 
 /// Connects to the server of one backend.
@@ -34,9 +34,9 @@ impl Connector {
         Self { source, ..self }
     }
 
-    /// Measures how long it takes until a server is ready for a login.
+    /// Measures how long it takes until a server is ready for a login. Dropped, nobody waits for it any more.
     pub fn connecting(&self) -> Connecting {
-        self.metrics.times.start()
+        self.metrics.times.start(ConnectEnd::GivenUp)
     }
 
     /// Tries all addresses in order, a name's addresses too; returns the connection and the configured

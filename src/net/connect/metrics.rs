@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use prometheus::{IntGauge, IntGaugeVec, Registry};
 
-use super::time::{ConnectTimes, TimesOfBackend};
-use crate::metrics;
+use super::time::{ConnectEnd, ConnectTimes};
+use crate::metrics::{self, Times};
 use crate::net::WeakMap;
 
 /// Of all backends of all configurations that a process has had, and that sessions still use.
@@ -20,7 +20,7 @@ pub(super) struct Metrics {
 pub(super) struct OfBackend {
     pub(super) waiting: IntGauge,
     pub(super) in_progress: IntGauge,
-    pub(super) times: TimesOfBackend,
+    pub(super) times: Times<ConnectEnd>,
 }
 
 impl Metrics {

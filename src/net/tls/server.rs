@@ -43,6 +43,11 @@ impl ServerTls {
         self.certificates.chains().into_iter().map(|chain| Chain::of(chain, known)).collect()
     }
 
+    /// What it demands of clients' certificates; `None`: it does not ask for them.
+    pub fn client_auth(&self) -> Option<&ClientAuth> {
+        self.client_auth.as_ref()
+    }
+
     /// TLS 1.2 and 1.3 with one certificate or several. `client_auth`: `None` if clients are not asked for
     /// a certificate.
     pub fn new(

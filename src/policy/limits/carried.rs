@@ -23,11 +23,15 @@ pub struct CarriedUse {
 }
 
 /// What another process knows of the counters of this one.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct KnownUse {
     day: Day,
     of_key: HashMap<Key, (i64, i64)>,
 }
+
+/// What was counted at one moment.
+#[derive(Debug)]
+pub struct UseNow(KnownUse);
 
 impl CarriedUse {
     /// `None` for a session, which stays in its process.
@@ -49,6 +53,49 @@ impl CarriedUse {
     }
 }
 
+impl UseNow {
+    /// Of the counters.
+    pub fn of(counters: &Counters) -> Self {
+        let day = Day::today();
+        let used = counters.used(day).into_iter();
+        let of_key = used.map(|(key, used)| (key, (used.bytes as i64, used.files as i64)));
+        Self(KnownUse { day, of_key: of_key.collect() })
+    }
+
+    /// For a process that knows nothing yet.
+    pub fn export(&self) -> Vec<CarriedUse> {
+        self.unknown_to(&KnownUse::default())
+    }
+
+    /// What another process does not know of this.
+    pub fn unknown_to(&self, known: &KnownUse) -> Vec<CarriedUse> {
+        let Self(KnownUse { day, of_key }) = self;
+        let new = of_key.iter().filter_map(|(key, (bytes, files))| {
+            let (known_bytes, known_files) = known.on(*day, key);
+            let new = (bytes.saturating_sub(known_bytes), files.saturating_sub(known_files));
+            CarriedUse::of(key, new, *day).filter(|_| new != (0, 0))
+        });
+        new.collect()
+    }
+
+    /// What a process knows that knows this, but for what [`Self::unknown_to`] has returned.
+    pub fn known_but(&self, unknown: Vec<CarriedUse>) -> KnownUse {
+        let mut known = self.0.clone();
+        for one in unknown.into_iter().filter(|one| one.day == known.day.0) {
+            let Some(of_key) = one.key().and_then(|key| known.of_key.get_mut(&key)) else {
+                continue;
+            };
+            *of_key = (of_key.0.saturating_sub(one.bytes), of_key.1.saturating_sub(one.files));
+        }
+        known
+    }
+
+    /// What a process knows that knows all of this.
+    pub fn into_known(self) -> KnownUse {
+        self.0
+    }
+}
+
 impl KnownUse {
     /// What the other process does not know, at most `max` of them; knows it from now on.
     pub fn updates(&mut self, counters: &Counters, max: usize) -> Vec<CarriedUse> {
@@ -57,7 +104,7 @@ impl KnownUse {
         let mut updates = Vec::new();
         for (key, used) in counters.used(today) {
             let now = (used.bytes as i64, used.files as i64);
-            let known = self.of_key.get(&key).copied().unwrap_or_default();
+            let known = self.on(today, &key);
             if now == known || updates.len() >= max {
                 continue;
             }
@@ -70,21 +117,9 @@ impl KnownUse {
         updates
     }
 
-    /// For a third process, which goes on with the link to the other one.
-    pub fn export(&self) -> Vec<CarriedUse> {
-        let all = self
-            .of_key
-            .iter()
-            .filter_map(|(key, (bytes, files))| CarriedUse::of(key, (*bytes, *files), self.day));
-        all.collect()
-    }
-
-    /// Goes on with what [`Self::export`] returned.
-    pub fn import(exported: Vec<CarriedUse>) -> Self {
-        let today = Day::today();
-        let known = exported.into_iter().filter(|one| one.day == today.0);
-        let known = known.filter_map(|one| Some((one.key()?, (one.bytes, one.files))));
-        Self { day: today, of_key: known.collect() }
+    fn on(&self, day: Day, key: &Key) -> (i64, i64) {
+        let known = self.of_key.get(key).filter(|_| self.day == day);
+        known.copied().unwrap_or_default()
     }
 
     /// Counts what the other process has counted, which it need not be told again.
@@ -151,7 +186,25 @@ mod tests {
         for counters in [&old, &new, &older] {
             assert_eq!((used(counters, "a"), used(counters, "b")), ((100, 1), (5, 0)));
         }
-        let mut passed_on = KnownUse::import(of_new.export());
-        assert!(passed_on.updates(&new, 1000).is_empty());
+        // `newest` takes over from `new`, and goes on with what `old` knows; `new` knows all of it.
+        new.add_used(key("a"), 3, 1, today);
+        old.add_used(key("b"), 2, 1, today);
+        of_new.learn(of_old.updates(&old, 1000), &new);
+        let newest = Arc::new(Counters::default());
+        let now = UseNow::of(&new);
+        let unknown = now.unknown_to(&of_new);
+        assert_eq!(unknown.len(), 1, "{unknown:?}");
+        new.add_used(key("a"), 1000, 1, today);
+        let mut of_newest_at_new = KnownUse::default();
+        of_newest_at_new.learn(now.export(), &newest);
+        let mut of_newest_at_old = UseNow::of(&newest).known_but(unknown);
+        of_old.learn(of_newest_at_old.updates(&newest, 1000), &old);
+        for counters in [&old, &newest] {
+            assert_eq!((used(counters, "a"), used(counters, "b")), ((103, 2), (7, 1)));
+        }
+        let mut of_new_by_newest = now.into_known();
+        of_newest_at_new.learn(of_new_by_newest.updates(&new, 1000), &newest);
+        assert_eq!(used(&newest, "a"), (1103, 3));
+        assert!(of_newest_at_new.updates(&newest, 1000).is_empty());
     }
 }

@@ -18,7 +18,7 @@ mod usage;
 
 use std::sync::Arc;
 
-pub use carried::{CarriedUse, KnownUse};
+pub use carried::{CarriedUse, KnownUse, UseNow};
 pub use counters::Counters;
 pub use metrics::LimitMetrics;
 pub use session::{SessionLimits, TransferPermit};

@@ -68,7 +68,7 @@ pub struct Crl {
     /// The name of the authority that issued it, cut after 100 characters; not escaped.
     pub name: String,
     /// Seconds since the epoch, UTC.
-    pub(super) issued: i64,
+    pub issued: i64,
     /// When the next one is due: from then on no certificate of the authority is accepted. Seconds since
     /// the epoch, UTC.
     pub due: Option<i64>,

@@ -77,8 +77,10 @@ impl ControlTls {
         if let Some(name) = tls.get_ref().1.server_name() {
             let _ = self.server_name.set(name.to_owned());
         }
-        if let (Some(client_auth), Some(leaf)) = (&self.listener.client_auth, leaf(&tls)) {
-            let _ = self.certificate.set(client_auth.certificate(leaf));
+        let chain = tls.get_ref().1.peer_certificates().unwrap_or_default();
+        let client_auth = self.listener.client_auth.as_ref();
+        if let Some(certificate) = client_auth.and_then(|it| it.verified(chain)) {
+            let _ = self.certificate.set(certificate);
         }
         self.times().single_use_tickets =
             tls.get_ref().1.protocol_version() == Some(rustls::ProtocolVersion::TLSv1_3);
