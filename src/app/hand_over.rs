@@ -40,7 +40,7 @@ const PREPARE_TIMEOUT: Duration = Duration::from_secs(30);
 /// For the new process to read the state that goes along, while nobody accepts.
 const STATE_TIMEOUT: Duration = Duration::from_secs(10);
 /// The same to go on with it, and then to accept.
-const READY_TIMEOUT: Duration = Duration::from_secs(if cfg!(test) { 1 } else { 10 });
+const READY_TIMEOUT: Duration = Duration::from_secs(if cfg!(test) { 3 } else { 10 });
 /// For the new process to end, once it was killed.
 const END_TIMEOUT: Duration = Duration::from_secs(5);
 /// Older processes that may have sessions still.

@@ -25,7 +25,7 @@ use crate::session::numbers;
 /// For the running process to offer its sockets, and to hand them over: it may be reloading.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
 /// For it to say that this one may accept: nothing else is left to do there. Longer than it waits itself.
-const GO_TIMEOUT: Duration = Duration::from_secs(if cfg!(test) { 1 } else { 15 });
+const GO_TIMEOUT: Duration = Duration::from_secs(if cfg!(test) { 3 } else { 15 });
 /// For its end to be seen, once its connection has ended.
 const ENDED_TIMEOUT: Duration = Duration::from_secs(if cfg!(test) { 1 } else { 5 });
 /// Parts of the state that goes along.
@@ -164,9 +164,11 @@ impl Prepared {
         // Those that only this list has are of nothing in the configuration.
         let is_wanted = |number: &usize| Arc::strong_count(&self.acceptors[*number]) > 1;
         let wanted: Vec<usize> = (0..self.acceptors.len()).filter(is_wanted).collect();
-        let prepared = Message::Prepared(wanted.clone());
-        link.send(&prepared).await.map_err(TakeOverError::Broken)?;
-        let given = match self.receive(&mut link).await {
+        let received = match link.send(&Message::Prepared(wanted.clone())).await {
+            Ok(()) => self.receive(&mut link).await,
+            Err(error) => Err(TakeOverError::Broken(error)),
+        };
+        let given = match received {
             Ok(given) => given,
             Err(TakeOverError::Broken(reason)) if self.running.has_ended().await => {
                 return self.serve_alone(reason);

@@ -43,7 +43,7 @@ impl Next {
         while let Message::Part(_) = self.receive().await {}
     }
 
-    async fn is_refused(mut self) -> String {
+    async fn expect_refused(mut self) -> String {
         let refusal = loop {
             match self.receive().await {
                 Message::Refused(reason) => break reason,
@@ -105,7 +105,7 @@ async fn a_process_that_could_not_be_killed_gets_nothing() {
     let (own, link) = UnixStream::pair().unwrap();
     let handing_over = tokio::spawn(hand_over(running.reloader(), Link::new(link, 0)));
     let (link, process) = (Link::new(own, 0), Process::start());
-    let refusal = Next { link, process, handing_over }.is_refused().await;
+    let refusal = Next { link, process, handing_over }.expect_refused().await;
     assert!(refusal.contains("the same PID namespace"), "{refusal}");
     expect_serving(&running).await;
 }
@@ -162,7 +162,7 @@ async fn a_reload_that_hangs_does_not_hold_up_who_accepts() {
     let reloading = tokio::task::spawn_blocking(move || reloader.reload());
     let reloader = running.reloader();
     while timeout(Duration::from_millis(1), reloader.settled()).await.is_ok() {}
-    let refusal = Next::ask(&running).is_refused().await;
+    let refusal = Next::ask(&running).expect_refused().await;
     assert!(refusal.contains("a reload that began before has not ended"), "{refusal}");
     expect_serving(&running).await;
     release.send(()).unwrap();

@@ -20,6 +20,12 @@ struct Old {
 impl Old {
     /// Until the new one has prepared everything.
     async fn offer(before: usize) -> Self {
+        let mut old = Self::offer_only(before).await;
+        assert!(matches!(old.link.next().await.unwrap(), Some(Message::Prepared(_))));
+        old
+    }
+
+    async fn offer_only(before: usize) -> Self {
         let (files, process) = (Files::new(), Process::start());
         let (own, link) = UnixStream::pair().unwrap();
         let taking_over =
@@ -31,7 +37,6 @@ impl Old {
             .unwrap();
         let handle = pidfd_open(Pid::from_child(&process.0), PidfdFlags::empty()).unwrap();
         link.send_sockets(&[files.listen().as_fd(), handle.as_fd()]).await.unwrap();
-        assert!(matches!(link.next().await.unwrap(), Some(Message::Prepared(_))));
         Self { link, process, taking_over, _files: files }
     }
 
@@ -80,8 +85,12 @@ async fn without_a_word_of_an_old_process_that_lives_it_gives_up() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn after_the_end_of_the_old_process_it_accepts() {
-    for before_hand_over in [true, false] {
-        let mut old = if before_hand_over { Old::offer(0).await } else { Old::hand_over().await };
+    for stage in 0..3 {
+        let mut old = match stage {
+            0 => Old::offer_only(0).await,
+            1 => Old::offer(0).await,
+            _ => Old::hand_over().await,
+        };
         old.process.end();
         drop(old.link);
         let running = old.taking_over.await.unwrap().unwrap();

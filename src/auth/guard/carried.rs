@@ -22,7 +22,7 @@ pub enum CarriedGuard {
     /// Failures by source.
     Sources(Vec<CarriedFailures<IpAddr>>),
     /// Failures by user. The other process must hash names with the same key: secret.
-    Users(NameKey, Vec<CarriedFailures<u64>>),
+    Users(Box<NameKey>, Vec<CarriedFailures<u64>>),
 }
 
 /// A ban.
@@ -53,7 +53,7 @@ impl LoginGuard {
         });
         let mut all = parts(bans, CarriedGuard::Bans);
         all.extend(parts(exported(sources, now, |it| it.address()), CarriedGuard::Sources));
-        let of_users = |failures| CarriedGuard::Users(names.clone(), failures);
+        let of_users = |failures| CarriedGuard::Users(Box::new(names.clone()), failures);
         all.extend(parts(exported(users, now, |user| *user), of_users));
         all
     }
@@ -74,7 +74,7 @@ impl LoginGuard {
             }
             CarriedGuard::Sources(all) => import(&mut state.sources, all, now, Source::of),
             CarriedGuard::Users(key, all) => {
-                state.names = key;
+                state.names = *key;
                 import(&mut state.users, all, now, |user| user);
             }
         }

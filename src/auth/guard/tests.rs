@@ -226,7 +226,8 @@ async fn what_is_carried_has_parts_and_a_limit() {
         carried(&first, &second);
     }
     assert_eq!(second.sources(), 3000);
-    let one = |n: u64| CarriedGuard::Users(NameKey::random(), vec![carried::failures_of(n)]);
+    let one =
+        |n: u64| CarriedGuard::Users(Box::new(NameKey::random()), vec![carried::failures_of(n)]);
     (0..USERS_MAX as u64 + 10).for_each(|n| second.import(one(n)));
     assert_eq!(second.state().users.len(), USERS_MAX);
 }

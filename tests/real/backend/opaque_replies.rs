@@ -80,7 +80,7 @@ fn a_reply_that_crosses_a_command_ends_the_session() {
     };
     std::thread::scope(|scope| {
         let there = scope.spawn(on_machine);
-        there.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        there.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
     });
 }
 
