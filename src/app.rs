@@ -34,9 +34,10 @@ use crate::audit::{self, Audit, Writers};
 use crate::backend::local;
 use crate::config::Compiled;
 use crate::data::BindError;
-use crate::expected::ExpectedStateFile;
+use crate::expected::ExpectedFiles;
+use crate::files::StateFile;
 use crate::net::{Drain, DrainSettings, ListenError, undelivered};
-use crate::policy::limits::QuotaFile;
+use crate::policy::limits::Counters;
 use activation::{Passed, Unused};
 use generation::Prepared;
 use phase::Phase;
@@ -107,9 +108,9 @@ pub struct Running {
     process: Arc<Process>,
     reloader: Arc<Reloader>,
     /// Saves daily quotas.
-    quotas: Option<Arc<QuotaFile>>,
+    quotas: Option<Arc<StateFile<Counters>>>,
     /// Saves which expected files have arrived.
-    expected: Option<Arc<ExpectedStateFile>>,
+    expected: Option<Arc<StateFile<ExpectedFiles>>>,
     audit: Arc<Writers>,
     registry: Registry,
 }

@@ -22,9 +22,11 @@
 //! | [`auth`] | authentication: passwords, public keys |
 //! | [`data`] | the data plane: passive ports, the owners of data connections, relaying |
 //! | [`net`] | sockets, TLS, SSH streams, draining |
+//! | [`files`] | files that are read and written as a whole |
 //! | [`wire`] | codecs without I/O, used by fronts and backends |
 //! | [`op`] | the neutral model: operations, paths, entries, failures; no I/O, no protocol |
 //! | [`metrics`] | registering metrics, which are kept beside what they count |
+//! | [`task`] | tasks, whose log lines name the session that started them |
 //!
 //! # The path of a RETR
 //!
@@ -64,6 +66,7 @@ pub mod data;
 pub mod demo;
 pub mod doctor;
 pub mod expected;
+pub mod files;
 pub mod front;
 pub mod logging;
 pub mod metrics;
@@ -72,4 +75,5 @@ pub mod op;
 pub mod policy;
 pub mod route;
 pub mod session;
+pub mod task;
 pub mod wire;

@@ -11,21 +11,20 @@ use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser, Subcommand};
 use lockgate::config::{self, Compiled, Source};
 use lockgate::op::escape::printable;
-use lockgate::{demo, logging};
+use lockgate::{admin, demo, logging};
 
 use command::backends::Backends;
 use command::bans::Bans;
 use command::doctor::Doctor;
 use command::documents::{Completions, ManualPages};
 use command::drain::DrainGateway;
-use command::expected::Expected;
 use command::explain::Explain;
 use command::ports::Ports;
 use command::reload::Reload;
 use command::restart::{Launch, Restart};
 use command::run::Run;
 use command::sessions::{Kick, Sessions};
-use command::status::Status;
+use command::show::Show;
 use command::users::{HashPassword, ImportUsers};
 use command::{print, print_error};
 
@@ -61,9 +60,9 @@ enum Command {
     /// End sessions, at once or after their transfers
     Kick(Kick),
     /// Show the state of the running gateway
-    Status(Status),
+    Status(Show),
     /// Show the files that partners are expected to deliver: what has arrived, and what is overdue
-    Expected(Expected),
+    Expected(Show),
     /// Show the data ports of the running gateway with their owners
     Ports(Ports),
     /// Show which route and policy rules apply to a user, and why
@@ -128,17 +127,19 @@ fn execute(arguments: Arguments) -> anyhow::Result<ExitCode> {
             at_socket(ports.socket.clone(), &config, async |socket| ports.run(socket).await)
         }
         Command::Sessions(sessions) => {
-            at_socket(sessions.socket.clone(), &config, async |socket| sessions.run(socket).await)
+            at_socket(sessions.show.socket.clone(), &config, async |socket| {
+                sessions.run(socket).await
+            })
         }
         Command::Kick(kick) => {
             at_socket(kick.socket.clone(), &config, async |socket| kick.run(socket).await)
         }
-        Command::Status(status) => {
-            at_socket(status.socket.clone(), &config, async |socket| status.run(socket).await)
-        }
-        Command::Expected(expected) => {
-            at_socket(expected.socket.clone(), &config, async |socket| expected.run(socket).await)
-        }
+        Command::Status(show) => at_socket(show.socket.clone(), &config, async |socket| {
+            show.run(async || admin::fetch_status(socket).await, admin::status_text).await
+        }),
+        Command::Expected(show) => at_socket(show.socket.clone(), &config, async |socket| {
+            show.run(async || admin::fetch_expected(socket).await, admin::expected_table).await
+        }),
         Command::Bans(bans) => {
             at_socket(bans.socket.clone(), &config, async |socket| bans.run(socket).await)
         }

@@ -11,7 +11,7 @@ use syn::visit::Visit;
 use syn::{Attribute, Item, UseTree};
 
 /// From top to bottom. A module imports only from modules below it in this list.
-const LAYERS: [&[&str]; 18] = [
+const LAYERS: [&[&str]; 20] = [
     &["main"],
     &["demo", "allocator", "command"],
     &["app", "logging", "doctor"],
@@ -27,9 +27,11 @@ const LAYERS: [&[&str]; 18] = [
     &["auth"],
     &["data"],
     &["net"],
+    &["files"],
     &["wire"],
     &["op"],
     &["metrics"],
+    &["task"],
 ];
 
 /// `["backend", "ftp", "pool"]`; the root is empty.

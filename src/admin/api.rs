@@ -18,8 +18,8 @@ use super::{
     backends, bans, certificates, configuration, drain, expected, failures, limits, ports,
     sessions, throughput, transfers,
 };
-use crate::net::task;
 use crate::op::escape::printable;
+use crate::task;
 
 /// What can be read, besides the page at `/`.
 const READ: [&str; 15] = [
@@ -64,16 +64,15 @@ impl Api {
         match *method {
             _ if !read && !change => json_page(Err(unknown(path))),
             Method::GET | Method::HEAD if path == "/" => status_page(),
-            Method::GET | Method::HEAD if read => json_page(self.read(path, query)),
+            Method::GET | Method::HEAD if read => json_page(self.read(path, query).await),
             Method::POST if change => json_page(self.change(path, query).await),
             _ => not_allowed(read, change),
         }
     }
 
-    fn read(&self, path: &str, query: &str) -> Answer {
+    async fn read(&self, path: &str, query: &str) -> Answer {
         let (in_force, lasting) = (self.control.in_force(), self.control.lasting());
         let InForce { pools, servers, explainer, .. } = &*in_force;
-        let sessions_max = explainer.gateway.limits.sessions;
         match path {
             "/backends" => Ok(backends::json(&servers.view())),
             "/bans" => Ok(bans::json(&explainer.gateway.guard.bans())),
@@ -87,15 +86,12 @@ impl Api {
             }
             "/failures" => Ok(failures::json(&lasting.live.recent_failures())),
             "/limits" => Ok(limits::json(&explainer.gateway.policy_limits.uses())),
-            "/overview" => Ok(overview::json(&*self.control)),
+            "/overview" => Ok(overview::json(&self.control).await),
             "/ports" => Ok(ports::json(&pools.iter().map(|pool| pool.view()).collect::<Vec<_>>())),
-            "/sessions" => sessions::json(&lasting.live, sessions_max, query),
+            "/sessions" => sessions::json(&self.control, query).await,
             "/status" => Ok(Views::now(&*self.control).status()),
             "/throughput" => Ok(throughput::json(&lasting.live.throughput())),
-            "/transfers" => {
-                let sessions = lasting.live.all();
-                Ok(transfers::json(&sessions.iter().map(|it| it.view()).collect::<Vec<_>>()))
-            }
+            "/transfers" => Ok(transfers::json(&self.control).await),
             _ => Err(unknown(path)),
         }
     }
@@ -118,7 +114,7 @@ impl Api {
                 outcome.unwrap_or_else(|_| stopping()).answer()
             }
             "/restart" => self.control.clone().restart().await.answer(),
-            "/sessions/kick" => sessions::kick(&self.control.lasting().live, query),
+            "/sessions/kick" => sessions::kick(&self.control, query).await,
             _ => Err(unknown(path)),
         }
     }

@@ -33,6 +33,7 @@ mod tests {
             kind: CertificateKind::Crl,
             used_by: "listeners.ftps".into(),
             file: "crl.pem".into(),
+            from: 0,
             until,
         };
         let ends = [end(i64::MAX), end(100), end(i64::MIN)];

@@ -13,8 +13,8 @@ use tokio::net::UnixStream;
 use tokio::time::timeout;
 
 use super::explain::Question;
-use crate::net::task;
 use crate::op::escape::printable;
+use crate::task;
 
 /// The longest response, in bytes.
 const RESPONSE_MAX: usize = 256 * 1024 * 1024;

@@ -8,9 +8,11 @@ use std::time::SystemTime;
 use futures_util::future::BoxFuture;
 use serde_json::{Value, json};
 
+use super::Explainer;
 use super::access::Access;
+use super::before::{FromBefore, ProcessBefore};
 use super::error::{Answer, ApiError};
-use super::{Explainer, Link};
+use super::take_over::{Link, PeerRequest};
 use crate::backend::group::{Group, Servers};
 use crate::data::Pool;
 use crate::expected::ExpectedFiles;
@@ -78,15 +80,9 @@ pub trait Control: Send + Sync {
 
     /// The processes from which this one has taken over, as far as they have sessions.
     fn before(&self) -> Vec<ProcessBefore>;
-}
 
-/// A process whose sessions go on while this one accepts new ones.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ProcessBefore {
-    /// Its id.
-    pub process: u32,
-    /// Its open sessions, as it has last said.
-    pub sessions: usize,
+    /// What each of them answers, within two seconds.
+    fn ask_before(self: Arc<Self>, request: PeerRequest) -> BoxFuture<'static, Vec<FromBefore>>;
 }
 
 /// How a restart went.

@@ -1,6 +1,8 @@
-//! The cookie that a browser gets in exchange for the token: when it ends, sealed by a key of this process.
-//! Nothing is kept for it; another token, and a restart, end it, too.
+//! The cookies that browsers get in exchange for the token: random, and known here until they end. A logout,
+//! another token and a restart end them, too.
 
+use std::collections::VecDeque;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use aws_lc_rs::hmac;
@@ -11,30 +13,61 @@ use super::token::{KEY, Token};
 
 /// Until the token must be entered again.
 pub(super) const LIFETIME: Duration = Duration::from_secs(12 * 60 * 60);
-/// The end, as seconds since 1970, and a random part.
-const LENGTH: usize = 8 + 16;
+/// Cookies at a time; another one ends the oldest.
+const COOKIES_MAX: usize = 1000;
 
-/// A cookie's value; `now`: seconds since 1970.
-pub(super) fn issue(token: &Token, now: u64) -> String {
-    let mut value = (now + LIFETIME.as_secs()).to_be_bytes().to_vec();
-    value.extend(rand::random::<[u8; 16]>());
-    value.extend(seal(&value, token).as_ref());
-    URL_SAFE_NO_PAD.encode(value)
+/// All that are valid, the oldest first.
+#[derive(Default)]
+pub(super) struct Cookies(Mutex<VecDeque<Cookie>>);
+
+struct Cookie {
+    /// The value is not kept itself.
+    digest: hmac::Tag,
+    /// What it was given for.
+    token: hmac::Tag,
+    /// Seconds since 1970.
+    until: u64,
 }
 
-/// Whether this process issued it for this token, and it has not ended.
-pub(super) fn is_valid(value: &[u8], token: &Token, now: u64) -> bool {
-    let Ok(value) = URL_SAFE_NO_PAD.decode(value) else { return false };
-    let Some((content, tag)) = value.split_at_checked(LENGTH) else { return false };
-    let Some(until) = content.first_chunk().map(|until| u64::from_be_bytes(*until)) else {
-        return false;
-    };
-    let sealed = [content, token.digest()].concat();
-    hmac::verify(&KEY, &sealed, tag).is_ok() && now < until
+impl Cookies {
+    /// Another cookie's value; `now`: seconds since 1970.
+    pub(super) fn issue(&self, token: &Token, now: u64) -> String {
+        let value = URL_SAFE_NO_PAD.encode(rand::random::<[u8; 32]>());
+        let until = now + LIFETIME.as_secs();
+        let mut all = self.all();
+        all.retain(|cookie| now < cookie.until);
+        if all.len() >= COOKIES_MAX {
+            all.pop_front();
+        }
+        all.push_back(Cookie { digest: digest(value.as_bytes()), token: *token.digest(), until });
+        value
+    }
+
+    /// Whether it was issued for this token, and has not ended.
+    pub(super) fn is_valid(&self, value: &[u8], token: &Token, now: u64) -> bool {
+        let digest = digest(value);
+        let found = |cookie: &Cookie| is_same(&cookie.digest, &digest) && now < cookie.until;
+        self.all().iter().any(|cookie| found(cookie) && is_same(&cookie.token, token.digest()))
+    }
+
+    /// Ends one, if there is such a one.
+    pub(super) fn end(&self, value: &[u8]) {
+        let digest = digest(value);
+        self.all().retain(|cookie| !is_same(&cookie.digest, &digest));
+    }
+
+    fn all(&self) -> MutexGuard<'_, VecDeque<Cookie>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
-fn seal(content: &[u8], token: &Token) -> hmac::Tag {
-    hmac::sign(&KEY, &[content, token.digest()].concat())
+/// With a key that nobody knows: how long a comparison takes says nothing about the value.
+fn digest(value: &[u8]) -> hmac::Tag {
+    hmac::sign(&KEY, value)
+}
+
+fn is_same(one: &hmac::Tag, other: &hmac::Tag) -> bool {
+    one.as_ref() == other.as_ref()
 }
 
 #[cfg(test)]
@@ -42,18 +75,30 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_changed_cookie_is_not_valid() {
-        let token = Token::new(&"t".repeat(32)).unwrap();
-        let cookie = issue(&token, 5);
-        assert!(is_valid(cookie.as_bytes(), &token, 5));
-        assert!(!is_valid(cookie.as_bytes(), &token, 5 + LIFETIME.as_secs()));
-        let bytes = URL_SAFE_NO_PAD.decode(&cookie).unwrap();
-        for index in 0..bytes.len() {
-            let mut changed = bytes.clone();
-            changed[index] ^= 1;
-            assert!(!is_valid(URL_SAFE_NO_PAD.encode(changed).as_bytes(), &token, 5), "{index}");
-            let cut = URL_SAFE_NO_PAD.encode(&bytes[..index]);
-            assert!(!is_valid(cut.as_bytes(), &token, 5), "{index}");
+    fn a_cookie_is_valid_for_its_token_until_it_ends() {
+        let (token, cookies) = (Token::new(&"t".repeat(32)).unwrap(), Cookies::default());
+        let value = cookies.issue(&token, 5);
+        let is_valid = |now| cookies.is_valid(value.as_bytes(), &token, now);
+        assert!(is_valid(5) && is_valid(4 + LIFETIME.as_secs()));
+        assert!(!is_valid(5 + LIFETIME.as_secs()));
+        let other = Token::new(&"x".repeat(32)).unwrap();
+        assert!(!cookies.is_valid(value.as_bytes(), &other, 5));
+        for wrong in ["", &value[1..], &format!("{value}A"), &"A".repeat(value.len())] {
+            assert!(!cookies.is_valid(wrong.as_bytes(), &token, 5), "{wrong}");
         }
+        let second = cookies.issue(&token, 6);
+        cookies.end(value.as_bytes());
+        assert!(!is_valid(6) && cookies.is_valid(second.as_bytes(), &token, 6));
+    }
+
+    #[test]
+    fn the_oldest_ends_where_there_are_too_many() {
+        let (token, cookies) = (Token::new(&"t".repeat(32)).unwrap(), Cookies::default());
+        let values: Vec<_> = (0..=COOKIES_MAX).map(|_| cookies.issue(&token, 5)).collect();
+        let is_valid = |value: &String| cookies.is_valid(value.as_bytes(), &token, 5);
+        assert!(!is_valid(&values[0]) && values[1..].iter().all(is_valid));
+        // Those that have ended take no room.
+        cookies.issue(&token, 5 + LIFETIME.as_secs());
+        assert_eq!(cookies.all().len(), 1);
     }
 }

@@ -20,13 +20,14 @@ use tokio_util::task::TaskTracker;
 use super::access::{Access, Shown};
 use super::api::{Api, json_page};
 use super::client::RESTART_TIMEOUT;
-use super::cookie;
+use super::cookie::{self, Cookies};
 use super::error::ApiError;
 use super::guesses::Guesses;
 use super::http::{self, Page};
 use crate::metrics;
-use crate::net::{self, Acceptor, SocketOwner, Sockets, Stream, task};
+use crate::net::{self, Acceptor, SocketOwner, Sockets, Stream};
 use crate::op::escape::printable;
+use crate::task;
 
 /// The bound address.
 pub struct AdminEndpoint {
@@ -39,6 +40,7 @@ struct Service {
     endpoint: AdminEndpoint,
     api: Api,
     guesses: Guesses,
+    cookies: Cookies,
 }
 
 impl AdminEndpoint {
@@ -65,7 +67,8 @@ impl AdminEndpoint {
 
     /// Serves until `stop`.
     pub(super) fn serve(self, api: Api, stop: CancellationToken) {
-        let this = Arc::new(Service { endpoint: self, api, guesses: Guesses::new() });
+        let (guesses, cookies) = (Guesses::new(), Cookies::default());
+        let this = Arc::new(Service { endpoint: self, api, guesses, cookies });
         let socket = this.clone();
         let accept = move || {
             let this = socket.clone();
@@ -118,8 +121,11 @@ impl Service {
         }
         let cookie = match admitted {
             Admitted::Asks => return self.api.respond(&request.method, &request.uri).await,
-            Admitted::LogsIn => cookie::issue(&access.token, now()),
-            Admitted::LogsOut => String::new(),
+            Admitted::LogsIn => self.cookies.issue(&access.token, now()),
+            Admitted::LogsOut => {
+                access.cookie_values(&request.headers).for_each(|value| self.cookies.end(value));
+                String::new()
+            }
         };
         let mut response = json_page(Ok(Value::Null));
         if let Ok(field) = HeaderValue::from_str(&set_cookie(&access, request, &cookie)) {
@@ -135,7 +141,7 @@ impl Service {
         client: IpAddr,
     ) -> Result<Admitted, ApiError> {
         let is_change = request.method == Method::POST;
-        let shown = access.shown(&request.headers, now());
+        let shown = access.shown(&request.headers, &self.cookies, now());
         match (is_change, request.uri.path(), shown) {
             // The page, which asks for the token.
             (false, "/", _) => Ok(Admitted::Asks),

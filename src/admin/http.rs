@@ -21,7 +21,7 @@ use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
 
 use super::headers::secured;
-use crate::net::task;
+use crate::task;
 
 /// Connections served at a time.
 const CONNECTIONS_MAX: usize = 64;

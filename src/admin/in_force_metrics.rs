@@ -168,18 +168,28 @@ fn register_limits(registry: &Registry, control: &Arc<dyn Control>) -> Result<()
 }
 
 fn register_certificates(registry: &Registry, control: &Arc<dyn Control>) -> Result<(), Error> {
-    let of = in_force(control);
-    live_gauges(
-        registry,
-        "lockgate_certificate_expiry_timestamp_seconds",
-        "When a certificate, CRL or SSH host certificate that the configuration names ends",
-        &["kind", "used_by", "name"],
-        move |series| {
-            for CertificateEnd { kind, used_by, file, until } in &of().certificate_ends {
-                set(series, &[kind.as_str(), used_by, file], *until as f64);
+    type Value = fn(&CertificateEnd) -> i64;
+    let metrics: [(&str, &str, Value); 2] = [
+        (
+            "lockgate_certificate_start_timestamp_seconds",
+            "Since when a certificate, CRL or SSH host certificate that the configuration names is valid",
+            |certificate| certificate.from,
+        ),
+        (
+            "lockgate_certificate_expiry_timestamp_seconds",
+            "When a certificate, CRL or SSH host certificate that the configuration names ends",
+            |certificate| certificate.until,
+        ),
+    ];
+    for (name, help, value) in metrics {
+        let of = in_force(control);
+        live_gauges(registry, name, help, &["kind", "used_by", "name"], move |series| {
+            for it in &of().certificate_ends {
+                set(series, &[it.kind.as_str(), &it.used_by, &it.file], value(it) as f64);
             }
-        },
-    )
+        })?;
+    }
+    Ok(())
 }
 
 fn register_hooks(registry: &Registry, control: &Arc<dyn Control>) -> Result<(), Error> {

@@ -14,7 +14,8 @@ use tokio_util::task::TaskTracker;
 use super::control::Control;
 use super::http::{self, Page, page, read_only, text};
 use super::readiness::Readiness;
-use crate::net::{self, Acceptor, SocketOwner, Sockets, task};
+use crate::net::{self, Acceptor, SocketOwner, Sockets};
+use crate::task;
 
 /// For a request and its response.
 const TIMEOUT: Duration = Duration::from_secs(10);

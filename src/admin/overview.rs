@@ -5,8 +5,10 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::control::{Control, InForce, Lasting, ProcessBefore};
+use super::before::{Merged, ProcessBefore};
+use super::control::{Control, InForce, Lasting};
 use super::status::{self, Snapshot};
+use super::take_over::PeerRequest;
 use super::{
     backends, bans, certificates, expected, failures, limits, ports, sessions, throughput,
     transfers,
@@ -67,18 +69,26 @@ impl Views {
     }
 }
 
-pub(super) fn json(control: &dyn Control) -> Value {
-    let views = Views::now(control);
+pub(super) async fn json(control: &Arc<dyn Control>) -> Value {
+    let request = PeerRequest::Sessions { selection: None, max: Some(SESSIONS_MAX) };
+    let sessions_before = Merged::of_sessions(control.clone().ask_before(request).await);
+    let transfers_before = Merged::of(control.clone().ask_before(PeerRequest::Transfers).await);
+    let views = Views::now(&**control);
     let Views { in_force, lasting, sessions, .. } = &views;
     let gateway = &in_force.explainer.gateway;
     // The oldest first, as they have numbers.
     let listed = &sessions[..sessions.len().min(SESSIONS_MAX)];
+    let limit = gateway.limits.sessions;
+    let mut all = sessions::listed(listed, sessions.len(), sessions_before, limit);
+    if let Some(all) = all["sessions"].as_array_mut() {
+        all.truncate(SESSIONS_MAX);
+    }
     json!({
         "status": views.status(),
-        "sessions": sessions::listed(listed, sessions.len(), gateway.limits.sessions),
-        "transfers": transfers::json(sessions),
+        "sessions": all,
+        "transfers": transfers::listed(sessions, transfers_before),
         "throughput": throughput::json(&lasting.live.throughput()),
-        "ports": ports::json(&views.pools),
+        "ports": ports::summary(&views.pools),
         "backends": backends::json(&views.servers),
         "limits": limits::json(&gateway.policy_limits.uses()),
         "failures": failures::json(&lasting.live.recent_failures()),

@@ -8,6 +8,9 @@ use super::text::percent;
 use crate::data::{BACKEND_SESSION_BASE, OwnerState, PoolView, PortView};
 use crate::op::escape::printable;
 
+/// Ports in use that a summary lists.
+const BUSY_MAX: usize = 100;
+
 pub(super) fn json(pools: &[PoolView]) -> Value {
     let pools: Vec<_> = pools.iter().map(pool).collect();
     json!({ "pools": pools })
@@ -21,6 +24,45 @@ fn pool(view: &PoolView) -> Value {
         "fullness": view.fullness,
         "ports": ports,
     })
+}
+
+/// For the status page, which asks often: equal neighbours together, and the first of those in use with their
+/// owners.
+pub(super) fn summary(pools: &[PoolView]) -> Value {
+    let pools = pools.iter().map(|view| {
+        let runs = view.ports.chunk_by(|one, next| {
+            one.port.checked_add(1) == Some(next.port) && looks(one) == looks(next)
+        });
+        let runs: Vec<_> = runs.filter_map(run).collect();
+        let busy = view.ports.iter().filter(|port| port.reserved + port.active > 0);
+        json!({
+            "pool": view.pool,
+            "queued": view.queued,
+            "fullness": view.fullness,
+            "runs": runs,
+            "busy": busy.take(BUSY_MAX).map(port).collect::<Vec<_>>(),
+        })
+    });
+    json!({ "pools": pools.collect::<Vec<_>>() })
+}
+
+fn looks(port: &PortView) -> (usize, usize, bool) {
+    (port.reserved, port.active, port.quarantined)
+}
+
+/// Without what is 0 or false: most ports are free.
+fn run(ports: &[PortView]) -> Option<Value> {
+    let (first, last) = (ports.first()?, ports.last()?);
+    let mut run = json!({ "first": first.port, "last": last.port });
+    for (key, count) in [("reserved", first.reserved), ("active", first.active)] {
+        if count > 0 {
+            run[key] = count.into();
+        }
+    }
+    if first.quarantined {
+        run["quarantined"] = true.into();
+    }
+    Some(run)
 }
 
 fn port(view: &PortView) -> Value {
@@ -141,6 +183,36 @@ mod tests {
         let text = table(&json!({ "pools": [{ "pool": "a\nb", "ports": [port] }] }));
         assert!(text.starts_with("a\\nb: 1 ports"), "{text}");
         assert!(text.contains("\\u{202e} \\u{1b}[2J"), "{text}");
+    }
+
+    #[test]
+    fn a_summary_of_many_ports_is_short() {
+        let mut ports: Vec<_> =
+            (20_000..30_000).map(|port| PortView { port, ..PortView::default() }).collect();
+        ports[9_999].quarantined = true;
+        let owner =
+            Owner { session: 7, client: "192.0.2.1".parse().unwrap(), state: OwnerState::Active };
+        for port in &mut ports[100..400] {
+            (port.active, port.owners) = (1, vec![owner]);
+        }
+        ports[400].reserved = 2;
+        // Of another block.
+        ports.push(PortView { port: 40_000, quarantined: true, ..PortView::default() });
+        let view = PoolView { pool: "public".into(), queued: 2, fullness: 0.5, ports };
+        let all = summary(std::slice::from_ref(&view));
+        let runs = json!([
+            { "first": 20_000, "last": 20_099 },
+            { "first": 20_100, "last": 20_399, "active": 1 },
+            { "first": 20_400, "last": 20_400, "reserved": 2 },
+            { "first": 20_401, "last": 29_998 },
+            { "first": 29_999, "last": 29_999, "quarantined": true },
+            { "first": 40_000, "last": 40_000, "quarantined": true },
+        ]);
+        let pool = &all["pools"][0];
+        assert_eq!((&pool["runs"], &pool["queued"]), (&runs, &json!(2)));
+        let busy = pool["busy"].as_array().unwrap();
+        assert_eq!((busy.len(), &busy[0]), (BUSY_MAX, &port(&view.ports[100])));
+        assert!(all.to_string().len() < 20_000, "{} bytes", all.to_string().len());
     }
 
     #[test]

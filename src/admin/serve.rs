@@ -8,7 +8,7 @@ use super::api::Api;
 use super::control::Control;
 use super::endpoint::AdminEndpoint;
 use super::socket::AdminSocket;
-use crate::net::task;
+use crate::task;
 
 /// Serves until `stop`, or `address_stop`, on each of them that there is. Metrics need the samples of the rates too.
 pub fn serve_operators(

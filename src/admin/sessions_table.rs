@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use super::before::unanswered;
 use super::text::{bytes, columns, duration, list, number, text_of};
 use crate::op::escape::shortened;
 
@@ -9,13 +10,16 @@ use crate::op::escape::shortened;
 const USER_MAX: usize = 40;
 /// Characters of a path.
 const PATH_MAX: usize = 120;
-const HEAD: [&str; 9] =
-    ["ID", "LISTENER", "PROTOCOL", "CLIENT", "USER", "BACKEND", "FOR", "STATE", "DOING"];
+const HEAD: [&str; 10] =
+    ["ID", "PROCESS", "LISTENER", "PROTOCOL", "CLIENT", "USER", "BACKEND", "FOR", "STATE", "DOING"];
 
-/// A table for people, after a line with sums: a line for each session, and one for each further thing that it does. `response` is
-/// the admin socket's.
+/// The column that is left out while there is only one process.
+const PROCESS: usize = 1;
+
+/// A table for people, after a line with sums: a line for each session, and one for each further thing that it
+/// does. `response` is the admin socket's.
 pub fn sessions_table(response: &Value) -> String {
-    let mut rows = vec![HEAD.map(str::to_owned)];
+    let mut rows = vec![HEAD.map(str::to_owned).to_vec()];
     let (mut up, mut down) = (0_u64, 0_u64);
     let sessions = list(response, "sessions");
     for session in sessions {
@@ -24,25 +28,38 @@ pub fn sessions_table(response: &Value) -> String {
         let mut doing = doing(session).into_iter();
         rows.push(row(session, doing.next().unwrap_or_default()));
         rows.extend(doing.map(|doing| {
-            let mut row: [String; HEAD.len()] = Default::default();
-            row[HEAD.len() - 1] = doing;
+            let mut row = vec![String::new(); HEAD.len() - 1];
+            row.push(doing);
             row
         }));
     }
     let (open, max) = (number(response, "open"), number(response, "sessions_max"));
     let (up, down) = (bytes(up), bytes(down));
     let shown = sessions.len();
-    let sum = format!("{shown} shown of {open} open sessions, at most {max} (limits.sessions)");
-    format!("{sum}; up {up}/s, down {down}/s\n\n{}", columns(&rows))
+    let processes = list(response, "processes_before");
+    let limit = format!("at most {max} (limits.sessions)");
+    let limited = if processes.is_empty() {
+        rows.iter_mut().for_each(|row| drop(row.remove(PROCESS)));
+        format!(", {limit}")
+    } else {
+        let before: u64 = processes.iter().map(|it| number(it, "sessions")).sum();
+        let own = open.saturating_sub(before);
+        format!(": {own} in this process, {limit}, and {before} in those before it")
+    };
+    let sum = format!("{shown} shown of {open} open sessions{limited}");
+    let mut lines = vec![format!("{sum}; up {up}/s, down {down}/s")];
+    lines.extend(unanswered(response));
+    format!("{}\n\n{}", lines.join("\n"), columns(&rows))
 }
 
-fn row(session: &Value, doing: String) -> [String; HEAD.len()] {
+fn row(session: &Value, doing: String) -> Vec<String> {
     let state = match session["idle_seconds"].as_u64() {
         Some(idle) if session["state"] == "idle" => format!("idle {}", duration(idle)),
         _ => text_of(session, "state"),
     };
-    [
+    vec![
         number(session, "session").to_string(),
+        number(session, "process").to_string(),
         text_of(session, "listener"),
         text_of(session, "protocol"),
         text_of(&session["client"], "address"),

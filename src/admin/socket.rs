@@ -24,7 +24,8 @@ use super::client::RESTART_TIMEOUT;
 use super::control::Control;
 use super::http::{self, Page, text};
 use super::take_over::{self, Link, Message, PROTOCOL_VERSION, VERSION_HEADER};
-use crate::net::{Gate, task};
+use crate::net::Gate;
+use crate::task;
 
 /// For the first message of a process that takes over.
 const UPGRADE_TIMEOUT: Duration = Duration::from_secs(10);

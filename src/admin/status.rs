@@ -10,8 +10,8 @@ use anyhow::Context;
 use hyper::Method;
 use serde_json::{Value, json};
 
+use super::before::ProcessBefore;
 use super::client::{NO_GATEWAY, fetch};
-use super::control::ProcessBefore;
 use super::drain::{self, drain_text};
 use super::explain::ListenerKind;
 use super::text::{bytes, columns, duration, list, number, percent, text_of, time};
@@ -82,12 +82,8 @@ pub(super) fn json(now: &Snapshot<'_>) -> Value {
         "bans": now.bans,
         "expected": State::ALL.map(|state| (state.as_str(), expected(state)))
             .into_iter().collect::<BTreeMap<_, _>>(),
-        "processes_before": now.before.iter().map(before).collect::<Vec<_>>(),
+        "processes_before": now.before.iter().map(ProcessBefore::json).collect::<Vec<_>>(),
     })
-}
-
-fn before(before: &ProcessBefore) -> Value {
-    json!({ "process": before.process, "sessions": before.sessions })
 }
 
 fn listener(kind: &ListenerKind, now: &Snapshot<'_>) -> Value {
@@ -159,7 +155,12 @@ pub fn status_text(response: &Value) -> String {
     );
     for before in list(response, "processes_before") {
         let (process, sessions) = (number(before, "process"), number(before, "sessions"));
-        let _ = writeln!(text, "process before this one: {process}, with {sessions} sessions");
+        let error = match &before["error"] {
+            Value::Null => String::new(),
+            _ => format!("; it does not answer: {}", text_of(before, "error")),
+        };
+        let _ =
+            writeln!(text, "process before this one: {process}, with {sessions} sessions{error}");
     }
     let mut listeners = vec![["LISTENER", "PROTOCOL", "SESSIONS", "ADDRESSES"].map(str::to_owned)];
     for listener in list(response, "listeners") {

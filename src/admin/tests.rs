@@ -9,7 +9,7 @@ use jiff::tz::TimeZone;
 use serde_json::json;
 
 use super::explain::ListenerKind;
-use super::sessions;
+use super::session_json;
 use super::sessions_table::sessions_table;
 use super::status::{self, Snapshot, status_text};
 use crate::backend::group::ServerView;
@@ -79,6 +79,32 @@ fn a_table_has_a_line_for_each_session_and_for_each_transfer() {
 }
 
 #[test]
+fn a_table_of_several_processes_names_them_and_who_does_not_answer() {
+    let session = |number: u64, process: u32| {
+        json!({
+            "session": number, "process": process, "listener": "public", "protocol": "ftps",
+            "client": { "address": "192.0.2.1" }, "user": "bob", "logged_in": true, "state": "busy",
+        })
+    };
+    let answer = json!({
+        "sessions": [session(7, 4100), session(20_000, 4242)],
+        "open": 19, "sessions_max": 10_000,
+        "processes_before": [
+            { "process": 4000, "sessions": 17, "error": "it has said nothing for 5 s" },
+            { "process": 4100, "sessions": 1, "error": null },
+        ],
+    });
+    insta::assert_snapshot!(sessions_table(&answer), @r"
+    2 shown of 19 open sessions: 1 in this process, at most 10000 (limits.sessions), and 18 in those before it; up 0 B/s, down 0 B/s
+    process 4000 before this one (sessions: 17) does not answer: it has said nothing for 5 s
+
+    ID     PROCESS  LISTENER  PROTOCOL  CLIENT     USER  BACKEND  FOR  STATE  DOING
+    7      4100     public    ftps      192.0.2.1  bob   -        0s   busy
+    20000  4242     public    ftps      192.0.2.1  bob   -        0s   busy
+    ");
+}
+
+#[test]
 fn every_field_of_a_session_is_documented() {
     let docs = include_str!("../../docs/sessions.md");
     let running = RunningView {
@@ -97,7 +123,7 @@ fn every_field_of_a_session_is_documented() {
     view.account = Some(LiveAccount::default());
     view.transfers = vec![running.clone()];
     view.operations = vec![running];
-    let shown = sessions::session(&view);
+    let shown = session_json::session(&view);
     for fields in [&shown, &shown["transfers"][0], &shown["operations"][0]] {
         for name in fields.as_object().unwrap().keys() {
             assert!(docs.contains(&format!("`{name}`")), "docs/sessions.md lacks `{name}`");

@@ -54,8 +54,8 @@ impl Token {
         hmac::verify(&KEY, token, self.digest.as_ref()).is_ok()
     }
 
-    pub(super) fn digest(&self) -> &[u8] {
-        self.digest.as_ref()
+    pub(super) fn digest(&self) -> &hmac::Tag {
+        &self.digest
     }
 }
 

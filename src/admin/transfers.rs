@@ -1,15 +1,42 @@
 //! The running transfers of all sessions, the oldest first.
 
+use std::sync::Arc;
+
 use serde_json::{Value, json};
 
-use super::sessions::transfer;
+use super::before::Merged;
+use super::control::Control;
+use super::session_json::transfer;
+use super::take_over::PeerRequest;
 use super::text::cut;
 use crate::session::SessionView;
 
 /// Transfers that are listed; the count includes all.
 const LISTED_MAX: usize = 1000;
 
-pub(super) fn json(sessions: &[SessionView]) -> Value {
+/// The answer to a request for them.
+pub(super) async fn json(control: &Arc<dyn Control>) -> Value {
+    let before = Merged::of(control.clone().ask_before(PeerRequest::Transfers).await);
+    let sessions = control.lasting().live.all();
+    let sessions: Vec<_> = sessions.iter().map(|it| it.view()).collect();
+    listed(&sessions, before)
+}
+
+/// Those of these sessions, and of the processes before.
+pub(super) fn listed(sessions: &[SessionView], before: Merged) -> Value {
+    let processes = before.processes_json();
+    let (own, running) = rows(sessions);
+    let mut transfers = before.rows;
+    transfers.extend(own);
+    // The texts of times are in their order.
+    transfers.sort_by(|one, other| one["since"].as_str().cmp(&other["since"].as_str()));
+    transfers.truncate(LISTED_MAX);
+    let running = before.count + running;
+    json!({ "transfers": transfers, "running": running, "processes_before": processes })
+}
+
+/// The oldest of these sessions, and how many they have in all.
+pub(super) fn rows(sessions: &[SessionView]) -> (Vec<Value>, usize) {
     let running: usize = sessions.iter().map(|view| view.transfers_running).sum();
     let all = sessions.iter().flat_map(|view| view.transfers.iter().map(move |it| (view, it)));
     let mut all: Vec<_> = all.collect();
@@ -18,6 +45,7 @@ pub(super) fn json(sessions: &[SessionView]) -> Value {
         let mut shown = transfer(running);
         let account = view.account.as_ref();
         shown["session"] = json!(view.session);
+        shown["process"] = json!(std::process::id());
         shown["listener"] = json!(view.listener);
         shown["protocol"] = json!(view.protocol);
         shown["client"] = json!(view.client.ip().to_string());
@@ -25,5 +53,5 @@ pub(super) fn json(sessions: &[SessionView]) -> Value {
         shown["backend"] = json!(account.map(|account| &account.backend));
         shown
     });
-    json!({ "transfers": listed.collect::<Vec<_>>(), "running": running })
+    (listed.collect(), running)
 }

@@ -8,8 +8,11 @@ use super::hand_over::hand_over;
 use super::process::Process;
 use super::reload::{ReloadError, Reloader};
 use super::restart::restart;
-use crate::admin::{Control, InForce, Lasting, Link, ProcessBefore, ReloadOutcome, RestartOutcome};
-use crate::net::task;
+use crate::admin::{
+    Control, FromBefore, InForce, Lasting, Link, PeerRequest, ProcessBefore, ReloadOutcome,
+    RestartOutcome,
+};
+use crate::task;
 
 impl Control for Reloader {
     fn in_force(&self) -> Arc<InForce> {
@@ -49,5 +52,10 @@ impl Control for Reloader {
 
     fn before(&self) -> Vec<ProcessBefore> {
         self.peers().before()
+    }
+
+    fn ask_before(self: Arc<Self>, request: PeerRequest) -> BoxFuture<'static, Vec<FromBefore>> {
+        let peers = self.peers().clone();
+        Box::pin(async move { peers.ask_before(request).await })
     }
 }

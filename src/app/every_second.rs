@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::net::task;
+use crate::task;
 
 /// Between two looks. A change is read once it is as old.
 const INTERVAL: Duration = Duration::from_secs(1);

@@ -22,12 +22,15 @@ use crate::data::Pool;
 use crate::expected::Expectation;
 use crate::front::ftp::TlsPolicy;
 use crate::front::{ftp, sftp};
+use crate::net::Listener;
 use crate::net::tls::ServerTls;
-use crate::net::{Listener, task};
 use crate::policy::Protocol;
 use crate::policy::limits::Limits;
 use crate::route::RouteTable;
-use crate::session::{Gateway, LoginHooks, MetricsScope, ShownUsers};
+use crate::session::{
+    Gateway, ListenerDemands, ListenerScope, LoginHooks, MetricsScope, ShownUsers,
+};
+use crate::task;
 
 /// A configuration that is ready to be put in force: all that can fail has been done.
 pub(super) struct Prepared {
@@ -39,7 +42,8 @@ pub(super) struct Prepared {
     shown_users: ShownUsers,
     metrics_scope: MetricsScope,
     expectations: Vec<Expectation>,
-    judges_sessions: bool,
+    /// By what open sessions are judged, if they are.
+    judges: Option<HashMap<String, ListenerDemands>>,
 }
 
 /// A configuration in force, and what the next one takes over from it.
@@ -67,7 +71,7 @@ impl Prepared {
         previous: Option<&Generation>,
     ) -> Result<Self, StartError> {
         let kinds = listener_kinds(&config);
-        let metrics_scope = metrics_scope(&config);
+        let listener_scopes = listener_scopes(&config);
         let mut pools = HashMap::new();
         for settings in std::mem::take(&mut config.pools) {
             let pool = process.pools.open(settings, &process.sockets)?;
@@ -78,6 +82,7 @@ impl Prepared {
         let gateway = Arc::new(gateway(&mut config, &backends, process));
         let admission = process.admission.with_limits(&gateway.limits);
         let replaced = process.end.child_token();
+        let demands = config.judges_sessions.then(|| demands(&config));
         let (mut listeners, mut tls) = (Vec::new(), HashMap::new());
         for mut settings in config.listeners {
             let previous = previous.and_then(|previous| previous.tls.get(&settings.name));
@@ -130,6 +135,9 @@ impl Prepared {
             needs_restart,
             access,
         };
+        let backends_of_logins = in_force.backends.iter().map(|backend| backend.view().name);
+        let metrics_scope =
+            MetricsScope { listeners: listener_scopes, backends: backends_of_logins.collect() };
         let generation = Generation {
             in_force: Arc::new(in_force),
             fixed: match previous {
@@ -153,7 +161,7 @@ impl Prepared {
             shown_users: config.shown_users,
             metrics_scope,
             expectations: config.expectations,
-            judges_sessions: config.judges_sessions,
+            judges: demands,
         })
     }
 
@@ -188,7 +196,8 @@ impl Prepared {
         let data_ports = pools.values().flat_map(|pool| pool.view().ports).map(|port| port.port);
         let control_ports = generation.addresses.iter().map(|(_, address)| address.port());
         let mut ports = process.ports.lock().unwrap_or_else(PoisonError::into_inner);
-        ports.extend(data_ports.chain(control_ports));
+        ports.data.extend(data_ports);
+        ports.control.extend(control_ports);
         drop(ports);
         pools.values().for_each(|pool| pool.serve(replaced, &process.end));
         process.passwords.replace_users(users);
@@ -202,12 +211,12 @@ impl Prepared {
         backends.servers.check_until(replaced);
         listeners.into_iter().for_each(|listener| listener.serve(&generation.listening));
         previous.into_iter().for_each(|previous| previous.replaced.cancel());
-        if self.judges_sessions {
-            let Explainer { gateway, listeners } = &generation.in_force.explainer;
-            let listeners = listeners.iter().map(|listener| listener.name.clone());
-            gateway.judge_sessions(&process.live, listeners.collect());
-        } else {
-            process.live.keep_all();
+        match self.judges {
+            Some(listeners) => {
+                let gateway = &generation.in_force.explainer.gateway;
+                gateway.judge_sessions(&process.live, listeners);
+            }
+            None => process.live.keep_all(),
         }
         process.users_reload.broken.set(0);
         drop(change);
@@ -285,21 +294,34 @@ fn login_hooks(config: &mut Compiled, process: &Process) -> LoginHooks {
     LoginHooks { hooks: hooks.collect(), accounts }
 }
 
-fn metrics_scope(config: &Compiled) -> MetricsScope {
+fn listener_scopes(config: &Compiled) -> BTreeMap<String, ListenerScope> {
     let ftp = config.listeners.iter().map(|listener| {
         let protocols: &[&str] = match listener.tls {
             TlsPolicy::None => &["ftp"],
             TlsPolicy::Optional(_) | TlsPolicy::Required(_) => &["ftp", "ftps"],
             TlsPolicy::Implicit(_) => &["ftps"],
         };
-        (listener.name.clone(), protocols)
+        (&listener.name, protocols)
+    });
+    let sftp = config.sftp_listeners.iter().map(|it| (&it.name, ["sftp"].as_slice()));
+    let scope = |(name, protocols): (&String, _)| {
+        let has_anonymous = config.routes.takes_anonymous_at(name);
+        (name.clone(), ListenerScope { protocols, has_anonymous })
+    };
+    ftp.chain(sftp).map(scope).collect()
+}
+
+fn demands(config: &Compiled) -> HashMap<String, ListenerDemands> {
+    let ftp = config.listeners.iter().map(|listener| {
+        let demands = ListenerDemands {
+            tls_required: matches!(listener.tls, TlsPolicy::Required(_) | TlsPolicy::Implicit(_)),
+            client_auth: listener.tls.settings().and_then(|it| it.tls.client_auth()).cloned(),
+        };
+        (listener.name.clone(), demands)
     });
     let sftp = config.sftp_listeners.iter();
-    let sftp = sftp.map(|listener| (listener.name.clone(), ["sftp"].as_slice()));
-    MetricsScope {
-        listeners: ftp.chain(sftp).collect(),
-        backends: config.groups.iter().map(|group| group.name.clone()).collect(),
-    }
+    let sftp = sftp.map(|listener| (listener.name.clone(), ListenerDemands::default()));
+    ftp.chain(sftp).collect()
 }
 
 fn listener_kinds(config: &Compiled) -> Vec<ListenerKind> {

@@ -10,7 +10,8 @@ use rustix::process::Signal;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout, timeout_at};
 
-use crate::net::{ProcessHandle, task};
+use crate::net::ProcessHandle;
+use crate::task;
 
 /// Tells the launcher to kill the process that it has started, which goes on otherwise.
 pub const GIVE_UP: &[u8] = b"kill\n";

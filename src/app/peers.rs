@@ -5,6 +5,7 @@
 
 mod places;
 mod ports;
+mod queries;
 #[cfg(test)]
 mod tests;
 
@@ -12,16 +13,17 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::watch;
+use tokio::sync::{Mutex as AsyncMutex, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
 use super::process::Process;
-use crate::admin::{Link, Message, ProcessBefore};
-use crate::net::task;
+use crate::admin::{Link, LinkEvent, Message, ProcessBefore};
 use crate::policy::limits::KnownUse;
+use crate::task;
 use places::{Places, by_pool};
+use queries::Queries;
 
 /// Between two news of quotas and sessions; and between two requests for the same port.
 const NEWS_INTERVAL: Duration = Duration::from_secs(1);
@@ -36,6 +38,8 @@ pub(super) struct Peers {
     process: Arc<Process>,
     state: Mutex<State>,
     changed: watch::Sender<()>,
+    /// Held while the processes before are asked.
+    asking: AsyncMutex<()>,
 }
 
 #[derive(Default)]
@@ -55,6 +59,7 @@ struct Peer {
     wants: HashSet<String>,
     /// When it was last asked for a port of a pool.
     asked: HashMap<String, Instant>,
+    queries: Queries,
     stop: CancellationToken,
     task: Option<JoinHandle<Option<Link>>>,
 }
@@ -81,7 +86,8 @@ pub(super) struct OpenLink {
 impl Peers {
     /// Of a process that is alone.
     pub(super) fn new(process: Arc<Process>) -> Arc<Self> {
-        Arc::new(Self { process, state: Mutex::default(), changed: watch::Sender::default() })
+        let (state, changed) = (Mutex::default(), watch::Sender::default());
+        Arc::new(Self { process, state, changed, asking: AsyncMutex::default() })
     }
 
     pub(super) fn process(&self) -> &Arc<Process> {
@@ -91,8 +97,7 @@ impl Peers {
     /// The processes before this one.
     pub(super) fn before(&self) -> Vec<ProcessBefore> {
         let state = self.state();
-        let before = state.peers.values().filter(|peer| peer.role == Role::Before);
-        before.map(|it| ProcessBefore { process: it.process, sessions: it.sessions }).collect()
+        state.before().iter().filter_map(|id| Some(state.peers.get(id)?.view())).collect()
     }
 
     /// Talks to these processes from now on, once it is known of all where they accept.
@@ -112,8 +117,9 @@ impl Peers {
                 self.process.pools.withhold(&pool, &ports);
                 state.places.set_at(&pool, &ports, id);
             }
-            let (process, asked, task) = (link.process(), HashMap::new(), None);
-            let peer = Peer { process, role, sessions, known, wants, asked, stop, task };
+            let (process, asked, queries) = (link.process(), HashMap::new(), Queries::new());
+            let task = None;
+            let peer = Peer { process, role, sessions, known, wants, asked, queries, stop, task };
             state.peers.insert(id, peer);
             (id, link)
         });
@@ -221,13 +227,15 @@ impl Peers {
                 link.queue(&Message::Sessions(self.process.drain.sessions()))?;
             }
         }
-        Ok(())
+        // Last: the rest does not wait for parts of answers.
+        peer.queries.tell(link)
     }
 
     fn received(&self, id: u64, role: Role, message: Message) {
         let mut state = self.state();
         let State { peers, places, .. } = &mut *state;
         let Some(peer) = peers.get_mut(&id) else { return };
+        peer.queries.note_heard();
         match message {
             Message::Give { pool, ports } => {
                 peer.asked.remove(&pool);
@@ -245,6 +253,11 @@ impl Peers {
             Message::Used(news) => peer.known.learn(news, &self.process.counters),
             Message::Arrived(arrivals) => self.process.expected.learn(arrivals),
             Message::Sessions(sessions) => peer.sessions = sessions,
+            Message::Ask { number, request } if role == Role::Next => {
+                drop(state);
+                self.asked(id, number, request);
+            }
+            Message::Answer { number, rows, count } => peer.queries.answered(number, rows, count),
             Message::Drain if role == Role::Next => self.process.drain.announce(),
             Message::Announced => self.process.announced.cancel(),
             _ => {}
@@ -288,6 +301,23 @@ impl Peers {
     }
 }
 
+impl State {
+    /// The ids of the processes before this one, in an order that stays.
+    fn before(&self) -> Vec<u64> {
+        let before = self.peers.iter().filter(|(_, peer)| peer.role == Role::Before);
+        let mut ids: Vec<u64> = before.map(|(id, _)| *id).collect();
+        ids.sort_unstable();
+        ids
+    }
+}
+
+impl Peer {
+    fn view(&self) -> ProcessBefore {
+        let Self { process, sessions, .. } = *self;
+        ProcessBefore { process, sessions, error: self.queries.silence() }
+    }
+}
+
 /// Talks to another process until that ends, or until `stop`: the link is returned then.
 async fn talk(
     peers: Arc<Peers>,
@@ -306,9 +336,11 @@ async fn talk(
         is_due = false;
         tokio::select! {
             () = stop.cancelled() => return Some(link),
-            received = link.next() => match received {
-                Ok(Some(message)) => peers.received(id, role, message),
-                Ok(None) | Err(_) => break,
+            event = link.event() => match event {
+                Ok(LinkEvent::Received(message)) => peers.received(id, role, message),
+                // There may be more.
+                Ok(LinkEvent::Sent) => {}
+                Ok(LinkEvent::Ended) | Err(_) => break,
             },
             // Its sender is there as long as the process.
             _ = changes.changed() => {}

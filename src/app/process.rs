@@ -1,7 +1,6 @@
 //! What a process has once, whatever its configuration: metrics, counters, sockets, and the state that goes on
 //! when the configuration is replaced.
 
-use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::SystemTime;
 
@@ -21,7 +20,7 @@ use crate::data::{PoolMetrics, Pools};
 use crate::expected::{self, ExpectedFiles};
 use crate::metrics::{self, live_gauge};
 use crate::net::ssh::{EXCHANGES_MAX, KeyExchangeLimiter};
-use crate::net::{Connectors, Drain, Sockets};
+use crate::net::{Connectors, Drain, ServedPorts, Sockets};
 use crate::policy::KnownRules;
 use crate::policy::limits::{Counters, LimitMetrics};
 use crate::session::{Admission, Limits, LiveSessions, Metrics};
@@ -60,7 +59,7 @@ pub(super) struct Process {
     pub(super) session_metrics: Arc<Metrics>,
     pub(super) users_reload: UsersReloadMetrics,
     /// Of listeners and data ports, of all configurations.
-    pub(super) ports: Mutex<BTreeSet<u16>>,
+    pub(super) ports: Mutex<ServedPorts>,
     /// Held while the users or the whole configuration are replaced.
     changes: Mutex<()>,
 }

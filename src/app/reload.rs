@@ -21,7 +21,8 @@ use super::service_manager;
 use crate::admin::InForce;
 use crate::config::{Report, Source, Stamps};
 use crate::metrics;
-use crate::net::{DrainSettings, task};
+use crate::net::DrainSettings;
+use crate::task;
 
 /// Between two looks whether a reload has ended.
 const SETTLED_INTERVAL: Duration = Duration::from_millis(10);

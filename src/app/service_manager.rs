@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use sd_notify::NotifyState;
 
-use crate::net::task;
+use crate::task;
 
 /// For what follows the drain: the end by force (16 s at most), quotas, the audit's queues (5 s), and the end of
 /// the process.

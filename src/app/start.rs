@@ -17,9 +17,11 @@ use crate::admin::{
 };
 use crate::audit::{Audit, Writers};
 use crate::config::Compiled;
-use crate::expected::ExpectedStateFile;
-use crate::net::{DrainSettings, ListenError, Sockets, task};
-use crate::policy::limits::QuotaFile;
+use crate::expected::ExpectedFiles;
+use crate::files::StateFile;
+use crate::net::{DrainSettings, ListenError, Sockets};
+use crate::policy::limits::Counters;
+use crate::task;
 
 /// A gateway of which everything is open, and which accepts nothing yet.
 pub(super) struct Starting {
@@ -56,8 +58,10 @@ impl Starting {
         let endpoint = bound("admin", admin_address, bind_endpoint)?;
         let reload_metrics = ReloadMetrics::register(&registry)?;
         let audit = Arc::new(writers);
+        let peers = Peers::new(process);
+        peers.register_metrics(&registry)?;
         Ok(Self {
-            peers: Peers::new(process),
+            peers,
             prepared,
             metrics,
             endpoint,
@@ -81,8 +85,8 @@ impl Starting {
     pub(super) fn serve(self, admin: Option<AdminSocket>) -> Result<Running, StartError> {
         let Process { counters, expected, .. } = &**self.process();
         let folder = self.state_dir.as_deref();
-        let quotas = folder.map(|folder| QuotaFile::open(folder, counters.clone()));
-        let expected = folder.map(|folder| ExpectedStateFile::open(folder, expected.clone()));
+        let quotas = folder.map(|folder| StateFile::open(folder, counters.clone()));
+        let expected = folder.map(|folder| StateFile::open(folder, expected.clone()));
         self.run(admin, quotas, expected)
     }
 
@@ -90,8 +94,8 @@ impl Starting {
     pub(super) fn serve_after(self, admin: AdminSocket) -> Result<Running, StartError> {
         let Process { counters, expected, .. } = &**self.process();
         let folder = self.state_dir.as_deref();
-        let quotas = folder.map(|folder| QuotaFile::taken_over(folder, counters.clone()));
-        let expected = folder.map(|folder| ExpectedStateFile::taken_over(folder, expected.clone()));
+        let quotas = folder.map(|folder| StateFile::taken_over(folder, counters.clone()));
+        let expected = folder.map(|folder| StateFile::taken_over(folder, expected.clone()));
         admin.resume();
         self.run(Some(admin), quotas, expected)
     }
@@ -100,8 +104,8 @@ impl Starting {
     fn run(
         self,
         admin: Option<AdminSocket>,
-        quotas: Option<QuotaFile>,
-        expected: Option<ExpectedStateFile>,
+        quotas: Option<StateFile<Counters>>,
+        expected: Option<StateFile<ExpectedFiles>>,
     ) -> Result<Running, StartError> {
         let process = self.process().clone();
         let Self { peers, prepared, metrics, endpoint, registry, reload_metrics, .. } = self;

@@ -20,6 +20,7 @@ use crate::admin::{AdminSocket, AskError, Before, Link, Message, Part, ask_to_ta
 use crate::config::Compiled;
 use crate::net::{Acceptor, OpenSocket, ProcessHandle, SocketOwner, Sockets};
 use crate::policy::limits::{CarriedUse, KnownUse, UseNow};
+use crate::session::numbers;
 
 /// For the running process to offer its sockets, and to hand them over: it may be reloading.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
@@ -217,6 +218,7 @@ impl Prepared {
             (KnownUse::default(), Vec::<(Before, Vec<CarriedUse>)>::new());
         for _ in 0..PARTS_MAX {
             match next(link).await? {
+                Message::Part(Part::FirstSession(number)) => numbers::begin_with(number),
                 Message::Part(Part::TicketKeys(keys)) => starting.prepared().set_ticket_keys(&keys),
                 Message::Part(Part::DrainedServers(names)) => {
                     starting.prepared().drain_servers(&names);

@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-use crate::net::task;
+use crate::task;
 
 /// A new file's mode, before the process's umask.
 const MODE: u32 = 0o640;

@@ -15,7 +15,7 @@ use super::file::FileOutput;
 use super::metrics::Counters;
 use super::queue::{Queue, Renderer, State};
 use super::syslog;
-use crate::net::task;
+use crate::task;
 
 /// Records that are written together.
 const BATCH_MAX: usize = 256;

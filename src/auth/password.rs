@@ -11,7 +11,7 @@ use zeroize::Zeroizing;
 use super::password_queue::{PasswordQueue, Place};
 use super::{Scheme, Source, User, UserTable};
 use crate::metrics;
-use crate::net::task;
+use crate::task;
 
 /// The gateway's users, and the check of their passwords.
 pub struct PasswordCheck {

@@ -238,7 +238,7 @@ mod tests {
         let next = anna.lease(&path);
         tokio::pin!(next);
         for guard in [newer, older] {
-            assert!(crate::net::poll_once(next.as_mut()).is_none());
+            assert!(crate::task::poll_once(next.as_mut()).is_none());
             drop(guard);
         }
         next.await;

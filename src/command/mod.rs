@@ -5,16 +5,14 @@ pub(crate) mod bans;
 pub(crate) mod doctor;
 pub(crate) mod documents;
 pub(crate) mod drain;
-pub(crate) mod expected;
 pub(crate) mod explain;
 pub(crate) mod ports;
 pub(crate) mod reload;
 pub(crate) mod restart;
 pub(crate) mod run;
 pub(crate) mod sessions;
-pub(crate) mod status;
+pub(crate) mod show;
 pub(crate) mod users;
-mod watch;
 
 use std::fmt::Display;
 use std::io::{self, Write};

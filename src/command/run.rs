@@ -9,7 +9,8 @@ use lockgate::app::{self, Program, Reloader, Running, Watch, service_manager};
 use lockgate::audit::Writers;
 use lockgate::config::{Compiled, LogFormat, LogLevel, LogSettings, Source};
 use lockgate::logging::Log;
-use lockgate::net::{Drain, task};
+use lockgate::net::Drain;
+use lockgate::task;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::Notify;
 

@@ -3,26 +3,19 @@
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
-use lockgate::admin::{self, Selection};
+use lockgate::admin::{self, Kicked, Selection};
 use lockgate::op::escape::printable;
 
 use super::print;
-use super::watch::show;
+use super::show::Show;
 
 #[derive(clap::Args)]
 pub(crate) struct Sessions {
     /// Only sessions that are logged in, or being logged in, as this user
     #[arg(long)]
     user: Option<String>,
-    /// Print the sessions as JSON
-    #[arg(long)]
-    json: bool,
-    /// Print them every second, until Ctrl-C
-    #[arg(long)]
-    watch: bool,
-    /// The gateway's admin socket [default: `admin.socket` of the configuration]
-    #[arg(long)]
-    pub(crate) socket: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) show: Show,
 }
 
 #[derive(clap::Args)]
@@ -52,16 +45,25 @@ impl Sessions {
     pub(crate) async fn run(&self, socket: &Path) -> anyhow::Result<()> {
         let selection = self.user.clone().map(Selection::User);
         let fetch = async || admin::fetch_sessions(socket, selection.as_ref()).await;
-        show(fetch, admin::sessions_table, (self.json, self.watch)).await
+        self.show.run(fetch, admin::sessions_table).await
     }
 }
 
 impl Kick {
-    /// Fails if there was no such session.
+    /// Fails if there was no such session, or a process before the running one has not answered.
     pub(crate) async fn run(&self, socket: &Path) -> anyhow::Result<()> {
         let (selection, named) = self.selection()?;
-        let ended = admin::kick_sessions(socket, &selection, self.after_transfers).await?;
+        let Kicked { ended, unanswered } =
+            admin::kick_sessions(socket, &selection, self.after_transfers).await?;
+        if ended > 0 {
+            self.print_ended(ended)?;
+        }
+        anyhow::ensure!(unanswered.is_empty(), unanswered.join("\n"));
         anyhow::ensure!(ended > 0, "no session {named} is open");
+        Ok(())
+    }
+
+    fn print_ended(&self, ended: u64) -> anyhow::Result<()> {
         let (is, will) = match ended {
             1 => ("session", "is"),
             _ => ("sessions", "are"),

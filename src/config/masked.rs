@@ -5,7 +5,8 @@ use serde_json::{Map, Number, Value as Json};
 use super::read::Read;
 use super::report::Mark;
 use super::schema::File;
-use super::secret::{Span, is_secret, is_secret_url, shown_url};
+use super::secret::{Span, is_secret};
+use super::secret_url::{is_secret_url, shown_url};
 use super::tree::{Entry, Kind, Node};
 
 /// In place of a secret.
@@ -187,7 +188,7 @@ mod tests {
                 "b": { "socket": "s", "path": "/login?(secret)" },
                 "c": { "url": "https://h/login" },
             },
-            "other": "http://(secret)@h/x",
+            "other": "http://(secret)",
         });
         assert_eq!(shown, expected);
     }

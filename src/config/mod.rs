@@ -30,6 +30,7 @@ mod reference;
 mod report;
 mod schema;
 mod secret;
+mod secret_url;
 mod stamp;
 #[cfg(test)]
 mod tests;

@@ -1,5 +1,7 @@
 //! Masks secrets in the lines of the file that a report quotes.
 
+use super::secret_url::{secret_of_url, url_value};
+
 /// In place of the rest of a line.
 const NOT_SHOWN: &str = "(not shown)";
 
@@ -50,7 +52,7 @@ fn hide_values(lines: &mut [String]) {
             cut(line, start);
             continue;
         }
-        inside = secret_value(line).map(|_| start);
+        inside = secret_value(line).or_else(|| url_value(line)).map(|_| start);
     }
 }
 
@@ -75,30 +77,6 @@ fn cut(line: &mut String, start: usize) {
     }
 }
 
-/// Whether a URL has a query, a name or a password.
-pub(super) fn is_secret_url(url: &str) -> bool {
-    shown_url(url) != url
-}
-
-/// The URL, or the path of one, without its query, name and password.
-pub(super) fn shown_url(url: &str) -> String {
-    let (before, query) = match url.split_once('?') {
-        Some((before, _)) => (before, "?(secret)"),
-        None => (url, ""),
-    };
-    let scheme = before.find("://").map_or(0, |at| at + 3);
-    let host = match before.rfind('@') {
-        // A path may have one.
-        Some(at)
-            if scheme > 0 && before[scheme..].find('/').is_none_or(|slash| scheme + slash > at) =>
-        {
-            format!("{}(secret)@{}", &before[..scheme], &before[at + 1..])
-        }
-        _ => before.to_owned(),
-    };
-    format!("{host}{query}")
-}
-
 /// After the colon of the first key of a secret.
 fn secret_value(line: &str) -> Option<usize> {
     line.match_indices(':').find_map(|(colon, _)| {
@@ -106,15 +84,6 @@ fn secret_value(line: &str) -> Option<usize> {
         let mut keys = key.rsplit(|c: char| !(c.is_alphanumeric() || c == '_' || c == '-'));
         is_secret(keys.next().unwrap_or(key)).then_some(colon + 1)
     })
-}
-
-/// Where a URL has a query, or a name or password.
-fn secret_of_url(line: &str) -> Option<usize> {
-    let query = |from: usize| line[from..].find('?').map(|at| from + at + 1);
-    if let Some(host) = line.find("://").map(|at| at + 3) {
-        return if line[host..].contains('@') { Some(host) } else { query(host) };
-    }
-    query(0).filter(|from| line[*from..].contains('='))
 }
 
 /// The line without the value of a key for a secret. `path` and `column` are the problem's: the value of

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use crate::net::FileStamp;
+use crate::files::FileStamp;
 
 /// Files with what tells one version from another.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

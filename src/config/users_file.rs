@@ -112,15 +112,6 @@ fn key_files(user: &User) -> impl Iterator<Item = PathBuf> {
 
 fn read(path: &Path, problems: &mut Problems) -> Result<Vec<(String, User)>, String> {
     let shown = path.display().to_string();
-    let metadata = std::fs::metadata(path);
-    // A device has no end, and a FIFO none until somebody writes.
-    if metadata.as_ref().is_ok_and(|metadata| !metadata.is_file()) {
-        return Err(format!("{shown} is not a regular file"));
-    }
-    let size = metadata.map_or(0, |metadata| metadata.len());
-    if size > FILE_MAX {
-        return Err(format!("{shown} has {size} bytes; at most {FILE_MAX} are read"));
-    }
     let text = super::compile::text(path, FILE_MAX)?;
     let mut own = Problems::default();
     let root = tree::parse(&text, &mut own);

@@ -10,7 +10,8 @@ use ipnet::IpNet;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use crate::net::{WeakMap, task};
+use crate::net::WeakMap;
+use crate::task;
 
 /// For one lookup of a name.
 const LOOKUP_TIMEOUT: Duration = Duration::from_secs(10);

@@ -1,12 +1,8 @@
 //! The metrics of the data ports.
 
-use std::time::Instant;
+use prometheus::{HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Registry};
 
-use prometheus::{
-    Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Registry,
-};
-
-use crate::metrics;
+use crate::metrics::{self, Times};
 
 /// Upper bounds of waits for a port, in seconds. The default of `wait` is 10 seconds.
 const WAIT_BUCKETS: [f64; 9] = [0.01, 0.05, 0.1, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
@@ -38,16 +34,6 @@ pub(super) enum WaitEnd {
     Left,
 }
 
-/// The waits of one pool, by their end.
-pub(super) struct Waits([Histogram; 4]);
-
-/// A request that waits for a port; dropped, its client has left.
-pub(super) struct Waiting<'a> {
-    waits: &'a Waits,
-    since: Instant,
-    end: WaitEnd,
-}
-
 impl WaitEnd {
     const ALL: [Self; 4] = [Self::Ok, Self::Timeout, Self::Refused, Self::Left];
 
@@ -61,36 +47,13 @@ impl WaitEnd {
     }
 }
 
-impl Waits {
-    pub(super) fn start(&self) -> Waiting<'_> {
-        Waiting { waits: self, since: Instant::now(), end: WaitEnd::Left }
-    }
-
-    #[cfg(test)]
-    pub(super) fn count(&self, end: WaitEnd) -> u64 {
-        self.0[end as usize].get_sample_count()
-    }
-}
-
-impl Waiting<'_> {
-    pub(super) fn ended(mut self, end: WaitEnd) {
-        self.end = end;
-    }
-}
-
-impl Drop for Waiting<'_> {
-    fn drop(&mut self) {
-        self.waits.0[self.end as usize].observe(self.since.elapsed().as_secs_f64());
-    }
-}
-
 /// One pool's handles.
 pub(super) struct Handles {
     pub size: IntGauge,
     pub reserved: IntGauge,
     pub active: IntGauge,
     pub queued: IntGauge,
-    pub waits: Waits,
+    pub waits: Times<WaitEnd>,
     pub exhausted: IntCounter,
     pub expired: IntCounter,
     pub stray: IntCounter,
@@ -146,9 +109,7 @@ impl PoolMetrics {
             reserved: self.reserved.with_label_values(labels),
             active: self.active.with_label_values(labels),
             queued: self.queued.with_label_values(labels),
-            waits: Waits(
-                WaitEnd::ALL.map(|end| self.wait.with_label_values(&[pool, end.as_str()])),
-            ),
+            waits: Times::new(&self.wait, pool, &WaitEnd::ALL, WaitEnd::as_str),
             expired: self.expired.with_label_values(labels),
             exhausted: self.exhausted.with_label_values(labels),
             stray: self.stray.with_label_values(labels),

@@ -17,11 +17,11 @@ use super::advertise::{Advertise, Advertised, Advertiser, Lookups, Unresolved};
 use super::metrics::PoolMetrics;
 use super::rendezvous::{ClientMatch, Exhausted, PortRequest, Rendezvous, Reservation, Rules};
 use super::view::PoolView;
-use crate::net::task;
 use crate::net::{
     self, Acceptor, Endpoints, HeaderKind, ProxyHeader, ProxyProtocol, Refusal, SocketOwner,
     Sockets, WeakMap,
 };
+use crate::task;
 
 /// A pool of passive data ports (`data_ports`) as configured.
 #[derive(Debug, Clone)]

@@ -12,7 +12,7 @@ use tokio::time::timeout;
 
 use super::relay_error::{RelayError, Side};
 use super::throttle::Throttle;
-use crate::net::task;
+use crate::task;
 
 /// How long one sink may accept nothing.
 pub struct StallTimer {

@@ -9,14 +9,17 @@ use super::finding::Findings;
 /// Programs that set the clock, as `/proc/PID/comm` names them.
 const DAEMONS: [&str; 6] =
     ["chronyd", "ntpd", "ntp-daemon", "openntpd", "ptp4l", "systemd-timesyn"];
-/// systemd-timesyncd creates it after its first synchronization.
+/// systemd-timesyncd touches it with each synchronization (systemd-timesyncd.service(8)).
 const SYNCHRONIZED: &str = "/run/systemd/timesync/synchronized";
+/// It asks its server at least every 34 minutes, unless its `PollIntervalMaxSec` is another.
+const SYNCHRONIZED_AGE_MAX: Duration = Duration::from_secs(3 * 60 * 60);
 /// A file may be this much newer than now: file systems round.
 const TOLERANCE: Duration = Duration::from_secs(2);
 
 /// What can be seen.
 struct Facts {
-    timesyncd_has_synchronized: bool,
+    /// How long ago systemd-timesyncd has synchronized it last.
+    synchronized: Option<Duration>,
     daemon: Option<String>,
     /// Whether the machine's clock is another's to set.
     in_container: bool,
@@ -28,7 +31,7 @@ pub(super) fn examine(config: &Path) -> Findings {
     let mut findings = Findings::new("clock");
     let modified = std::fs::metadata(config).and_then(|metadata| metadata.modified());
     let facts = Facts {
-        timesyncd_has_synchronized: Path::new(SYNCHRONIZED).exists(),
+        synchronized: age(Path::new(SYNCHRONIZED)),
         daemon: daemon(Path::new("/proc")),
         in_container: ["/.dockerenv", "/run/.containerenv", "/run/systemd/container"]
             .iter()
@@ -38,6 +41,12 @@ pub(super) fn examine(config: &Path) -> Findings {
     };
     judge(&facts, &mut findings);
     findings
+}
+
+fn age(path: &Path) -> Option<Duration> {
+    let modified = std::fs::metadata(path).and_then(|metadata| metadata.modified()).ok()?;
+    // In the future: the clock was set back since.
+    Some(SystemTime::now().duration_since(modified).unwrap_or_default())
 }
 
 fn daemon(proc: &Path) -> Option<String> {
@@ -54,14 +63,23 @@ fn judge(facts: &Facts, findings: &mut Findings) {
             "set it: certificates would be refused as not valid yet",
         );
     }
+    let status = "`timedatectl timesync-status` shows whether its server answers";
     match &facts.daemon {
-        _ if facts.timesyncd_has_synchronized => {
+        // Also where its process cannot be seen.
+        _ if facts.synchronized.is_some_and(|age| age <= SYNCHRONIZED_AGE_MAX) => {
             findings.ok("systemd-timesyncd has synchronized it");
         }
-        Some(daemon) if daemon == "systemd-timesyn" => findings.warning_with(
-            "systemd-timesyncd runs, but has not synchronized it yet",
-            "`timedatectl timesync-status` shows whether its server answers",
-        ),
+        Some(daemon) if daemon == "systemd-timesyn" => match facts.synchronized {
+            Some(age) => {
+                let age = humantime::format_duration(Duration::from_secs(age.as_secs()));
+                let message = format!("systemd-timesyncd has synchronized it last {age} ago");
+                findings.warning_with(message, status);
+            }
+            None => findings.warning_with(
+                "systemd-timesyncd runs, but has not synchronized it yet",
+                status,
+            ),
+        },
         Some(daemon) => findings.ok(format!(
             "{daemon} runs to set it; whether it succeeds, `chronyc tracking` or `ntpq -p` tell"
         )),
@@ -84,7 +102,7 @@ mod tests {
     #[test]
     fn a_clock_without_synchronization_or_behind_its_files_is_reported() {
         let facts = |daemon: Option<&str>, synchronized, ahead| Facts {
-            timesyncd_has_synchronized: synchronized,
+            synchronized,
             daemon: daemon.map(str::to_owned),
             in_container: false,
             ahead,
@@ -94,13 +112,23 @@ mod tests {
             judge(&facts, &mut findings);
             findings.text()
         };
-        assert!(judged(facts(None, true, None)).starts_with("ok"));
-        assert!(judged(facts(Some("chronyd"), false, None)).starts_with("ok chronyd"));
-        assert!(judged(facts(Some("systemd-timesyn"), false, None)).starts_with("warning"));
-        assert!(judged(facts(None, false, None)).starts_with("warning nothing"));
-        let hour = Some(Duration::from_secs(3600));
+        let hours = |hours: u64| Some(Duration::from_secs(hours * 3600));
+        let timesyncd = Some("systemd-timesyn");
+        assert!(judged(facts(None, hours(1), None)).starts_with("ok systemd-timesyncd"));
+        assert!(judged(facts(timesyncd, hours(1), None)).starts_with("ok systemd-timesyncd"));
+        assert!(judged(facts(Some("chronyd"), None, None)).starts_with("ok chronyd"));
+        // Of the time before chrony was installed.
+        assert!(judged(facts(Some("chronyd"), hours(90), None)).starts_with("ok chronyd"));
+        assert!(judged(facts(timesyncd, None, None)).starts_with("warning"));
+        let late = judged(facts(timesyncd, hours(7), None));
         assert!(
-            judged(facts(None, true, hour))
+            late.starts_with("warning systemd-timesyncd has synchronized it last 7h ago"),
+            "{late}"
+        );
+        assert!(judged(facts(None, None, None)).starts_with("warning nothing"));
+        assert!(judged(facts(None, hours(7), None)).starts_with("warning nothing"));
+        assert!(
+            judged(facts(None, hours(0), hours(1)))
                 .starts_with("problem it is behind: the configuration was changed 1h")
         );
     }

@@ -56,7 +56,7 @@ impl ExpectedFiles {
         });
         *entries = new.collect();
         restored.clear();
-        self.changed.store(true, Ordering::Relaxed);
+        self.note_changed();
     }
 
     /// Counts for a session of an authenticated user. `names`: of its backend.
@@ -82,7 +82,8 @@ impl ExpectedFiles {
         self.change(|entry| entry.advance(now));
     }
 
-    pub(super) fn restore(&self, saved: Vec<SavedTally>) {
+    /// What was saved before a restart, for [`Self::put_in_force`].
+    pub(super) fn go_on_with(&self, saved: Vec<SavedTally>) {
         let mut restored = self.restored.write().unwrap_or_else(PoisonError::into_inner);
         *restored = saved.into_iter().map(|saved| (saved.name.clone(), saved)).collect();
     }
@@ -93,8 +94,8 @@ impl ExpectedFiles {
         changed.then(|| self.entries().iter().map(Entry::saved).collect())
     }
 
-    /// What [`Self::take_changed`] has returned could not be saved.
-    pub(super) fn note_unsaved(&self) {
+    /// There is something to save.
+    pub(super) fn note_changed(&self) {
         self.changed.store(true, Ordering::Relaxed);
     }
 
@@ -169,7 +170,7 @@ impl ExpectedFiles {
         // Each of them.
         let changed = self.entries().iter().filter(|entry| change(entry)).count();
         if changed > 0 {
-            self.note_unsaved();
+            self.note_changed();
         }
     }
 

@@ -20,6 +20,5 @@ pub use expectation::Expectation;
 pub use files::{ExpectedFiles, SessionFiles};
 pub use metrics::register_metrics;
 pub use schedule::Schedule;
-pub use state_file::ExpectedStateFile;
 pub use tally::{FILES_MAX, LastFile, State};
 pub use view::ExpectedView;

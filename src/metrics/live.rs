@@ -6,8 +6,8 @@ use prometheus::core::{Collector, Desc, MetricVec, MetricVecBuilder};
 use prometheus::proto::MetricFamily;
 use prometheus::{CounterVec, Error, GaugeVec, IntCounterVec, Opts, Registry};
 
-struct Live<B: MetricVecBuilder, F> {
-    series: MetricVec<B>,
+struct Live<B: MetricVecBuilder, F, const N: usize> {
+    series: [MetricVec<B>; N],
     /// Held by one scrape at a time.
     filling: Mutex<()>,
     fill: F,
@@ -33,7 +33,21 @@ pub fn live_gauges(
     labels: &[&str],
     fill: impl Fn(&GaugeVec) + Send + Sync + 'static,
 ) -> Result<(), Error> {
-    register(registry, GaugeVec::new(Opts::new(name, help), labels)?, fill)
+    live_gauge_sets(registry, [(name, help, labels)], move |[series]| fill(series))
+}
+
+/// Several gauges, each with a name, a help and labels, of what is looked at once for all of them.
+pub fn live_gauge_sets<const N: usize>(
+    registry: &Registry,
+    gauges: [(&str, &str, &[&str]); N],
+    fill: impl Fn(&[GaugeVec; N]) + Send + Sync + 'static,
+) -> Result<(), Error> {
+    let mut series = Vec::with_capacity(N);
+    for (name, help, labels) in gauges {
+        series.push(GaugeVec::new(Opts::new(name, help), labels)?);
+    }
+    let series = series.try_into().map_err(|_| Error::Msg("as many as there are".to_owned()))?;
+    register(registry, series, fill)
 }
 
 /// A counter of what has no whole numbers, such as seconds; `value` is all of it, and never falls.
@@ -43,7 +57,7 @@ pub fn live_float_counter(
     help: &str,
     value: impl Fn() -> f64 + Send + Sync + 'static,
 ) -> Result<(), Error> {
-    register(registry, CounterVec::new(Opts::new(name, help), &[])?, move |series| {
+    register(registry, [CounterVec::new(Opts::new(name, help), &[])?], move |[series]| {
         series.with_label_values::<&str>(&[]).inc_by(value().max(0.0));
     })
 }
@@ -56,27 +70,30 @@ pub fn live_counters(
     labels: &[&str],
     fill: impl Fn(&IntCounterVec) + Send + Sync + 'static,
 ) -> Result<(), Error> {
-    register(registry, IntCounterVec::new(Opts::new(name, help), labels)?, fill)
+    let series = [IntCounterVec::new(Opts::new(name, help), labels)?];
+    register(registry, series, move |[series]| fill(series))
 }
 
-fn register<B: MetricVecBuilder + 'static>(
+fn register<B: MetricVecBuilder + 'static, const N: usize>(
     registry: &Registry,
-    series: MetricVec<B>,
-    fill: impl Fn(&MetricVec<B>) + Send + Sync + 'static,
+    series: [MetricVec<B>; N],
+    fill: impl Fn(&[MetricVec<B>; N]) + Send + Sync + 'static,
 ) -> Result<(), Error> {
     registry.register(Box::new(Live { series, filling: Mutex::default(), fill }))
 }
 
-impl<B: MetricVecBuilder, F: Fn(&MetricVec<B>) + Send + Sync> Collector for Live<B, F> {
+impl<B: MetricVecBuilder, F: Fn(&[MetricVec<B>; N]) + Send + Sync, const N: usize> Collector
+    for Live<B, F, N>
+{
     fn desc(&self) -> Vec<&Desc> {
-        self.series.desc()
+        self.series.iter().flat_map(|series| series.desc()).collect()
     }
 
     fn collect(&self) -> Vec<MetricFamily> {
         let _alone = self.filling.lock().unwrap_or_else(PoisonError::into_inner);
-        self.series.reset();
+        self.series.iter().for_each(MetricVec::reset);
         (self.fill)(&self.series);
-        self.series.collect()
+        self.series.iter().flat_map(|series| series.collect()).collect()
     }
 }
 

@@ -2,6 +2,7 @@
 //! docs/metrics.md has the table of all.
 
 mod live;
+mod times;
 
 use std::collections::HashMap;
 
@@ -11,7 +12,8 @@ use prometheus::{
     IntGaugeVec, Opts, Registry,
 };
 
-pub use live::{live_counters, live_float_counter, live_gauge, live_gauges};
+pub use live::{live_counters, live_float_counter, live_gauge, live_gauge_sets, live_gauges};
+pub use times::{Times, Timing};
 
 /// A counter without labels.
 pub fn counter(registry: &Registry, name: &str, help: &str) -> Result<IntCounter, Error> {

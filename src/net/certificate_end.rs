@@ -1,6 +1,6 @@
-//! When a certificate or a list of revoked ones ends, for the metrics.
+//! From when until when a certificate or a list of revoked ones is valid, for the metrics.
 
-/// The end of what a file of the configuration holds.
+/// The validity of what a file of the configuration holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CertificateEnd {
     /// What it holds.
@@ -9,7 +9,9 @@ pub struct CertificateEnd {
     pub used_by: String,
     /// The file, as the configuration names it.
     pub file: String,
-    /// Seconds since the epoch, UTC. Of several certificates, such as a chain, the first that ends.
+    /// Seconds since the epoch, UTC. Of several certificates, such as a chain, that of the first that ends.
+    pub from: i64,
+    /// The same, of its end.
     pub until: i64,
 }
 

@@ -9,7 +9,7 @@ use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::task;
+use crate::task;
 
 /// Longer than any session needs to abort its transfers and to log out.
 const FORCED_STOP_TIMEOUT: Duration = Duration::from_secs(16);

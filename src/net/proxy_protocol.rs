@@ -16,8 +16,9 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::Acceptor;
 use super::accept::accept;
-use super::{Acceptor, task};
+use crate::task;
 use crate::wire::proxy::{self, Header, HeaderError, MAX_V2_HEADER};
 
 /// For the whole header: proxies send it as soon as they connect.

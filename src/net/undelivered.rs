@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
-use super::task;
+use crate::task;
 
 /// The tables of the process's network namespace.
 const TABLES: [&str; 2] = ["/proc/self/net/tcp", "/proc/self/net/tcp6"];
@@ -17,25 +17,37 @@ const STALL_TIMEOUT: Duration = Duration::from_secs(15);
 /// Linux's FIN_WAIT1, LAST_ACK and CLOSING: the peer has not acknowledged the end.
 const ENDING: [&str; 3] = ["04", "09", "0B"];
 
+/// Ports that connections are accepted at.
+#[derive(Debug, Clone, Default)]
+pub struct ServedPorts {
+    /// Of listeners.
+    pub control: BTreeSet<u16>,
+    /// What is sent from them is a part of a file, or of a listing.
+    pub data: BTreeSet<u16>,
+}
+
 /// Waits until peers have acknowledged everything that was sent from these ports on connections that are
 /// closed, for at most `limit`, and no longer than they acknowledge something. Returns the number of bytes
-/// that are left. Where the kernel does not tell (no `/proc`), there is nothing to wait for.
-pub async fn undelivered(ports: BTreeSet<u16>, limit: Duration) -> u64 {
+/// that are left of data connections: who does not receive a last reply loses no file. Where the kernel does
+/// not tell (no `/proc`), there is nothing to wait for.
+pub async fn undelivered(ports: ServedPorts, limit: Duration) -> u64 {
     let (deadline, ports) = (Instant::now() + limit, Arc::new(ports));
     let (mut least, mut since) = (u64::MAX, Instant::now());
     loop {
         let ports = ports.clone();
         let asked = task::spawn_blocking(move || {
             let tables = TABLES.map(|table| std::fs::read_to_string(table).unwrap_or_default());
-            tables.iter().map(|table| unacknowledged(table, &ports)).sum()
+            let left = |ports| tables.iter().map(|table| unacknowledged(table, ports)).sum::<u64>();
+            (left(&ports.data), left(&ports.control))
         });
-        let Ok(bytes) = asked.await else { return 0 };
+        let Ok((of_data, of_control)) = asked.await else { return 0 };
+        let bytes = of_data + of_control;
         let now = Instant::now();
         if bytes < least {
             (least, since) = (bytes, now);
         }
         if bytes == 0 || now >= deadline || now - since >= STALL_TIMEOUT {
-            return bytes;
+            return of_data;
         }
         sleep(INTERVAL).await;
     }
@@ -67,7 +79,8 @@ mod tests {
     async fn waits_until_the_peer_has_read() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let ports = || BTreeSet::from([address.port()]);
+        let data = |port| ServedPorts { data: BTreeSet::from([port]), ..ServedPorts::default() };
+        let ports = || data(address.port());
         let client = TcpSocket::new_v4().unwrap();
         client.set_recv_buffer_size(4096).unwrap();
         let (client, accepted) = tokio::join!(client.connect(address), listener.accept());
@@ -77,7 +90,10 @@ mod tests {
         assert_eq!(undelivered(ports(), Duration::ZERO).await, 0, "the connection is still open");
         drop(server);
         assert!(undelivered(ports(), Duration::ZERO).await > 100_000);
-        assert_eq!(undelivered(BTreeSet::from([1]), Duration::ZERO).await, 0, "another port");
+        assert_eq!(undelivered(data(1), Duration::ZERO).await, 0, "another port");
+
+        let control = ServedPorts { control: ports().data, ..ServedPorts::default() };
+        assert_eq!(undelivered(control, Duration::ZERO).await, 0, "no file");
 
         let mut content = Vec::new();
         let (read, left) = tokio::join!(

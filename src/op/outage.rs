@@ -32,6 +32,23 @@ pub enum Outage {
 }
 
 impl Outage {
+    /// Every reason.
+    pub const ALL: [Self; 13] = [
+        Self::Unreachable,
+        Self::Timeout,
+        Self::UnexpectedAnswer,
+        Self::Tls,
+        Self::CertificateExpired,
+        Self::CertificateNotYetValid,
+        Self::CertificateAuthority,
+        Self::CertificateName,
+        Self::CertificateInvalid,
+        Self::HostKeyUnknown,
+        Self::HostKeyChanged,
+        Self::HostKeyRevoked,
+        Self::AccountRefused,
+    ];
+
     /// The name in logs and metric labels.
     pub fn as_str(self) -> &'static str {
         match self {

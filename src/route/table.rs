@@ -110,6 +110,17 @@ impl Access {
 /// All routes in order; the first match applies.
 pub struct RouteTable(pub Vec<Route>);
 
+impl RouteTable {
+    /// Whether anonymous users may log in at a listener.
+    pub fn takes_anonymous_at(&self, listener: &str) -> bool {
+        let is_there = |route: &&Route| {
+            let listeners = route.matches.listeners.as_ref();
+            listeners.is_none_or(|names| names.iter().any(|name| name == listener))
+        };
+        self.0.iter().filter(is_there).any(Route::is_anonymous)
+    }
+}
+
 impl Route {
     /// All backends that it may lead to.
     pub fn backends(&self) -> &[RouteBackend] {

@@ -1,13 +1,13 @@
 //! The connection of a client, before and after its login.
 
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use tracing::Span;
 
 use super::end::EndSlot;
 use super::live::{Connection, LiveSession};
+use super::numbers;
 use crate::audit;
 use crate::net::tls::ClientCertificate;
 use crate::net::{Drain, Endpoints, Protection};
@@ -24,7 +24,7 @@ pub struct ClientInfo {
     pub peer: SocketAddr,
     /// The address that the client connected to.
     pub local: SocketAddr,
-    /// Unique while the gateway runs.
+    /// Unique while the gateway runs, also over take-overs.
     pub session: u64,
     /// Why it ends.
     pub end: EndSlot,
@@ -48,8 +48,7 @@ impl ClientInfo {
         Endpoints { peer, local }: Endpoints,
         drain: &Drain,
     ) -> Self {
-        static NEXT: AtomicU64 = AtomicU64::new(1);
-        let session = NEXT.fetch_add(1, Ordering::Relaxed);
+        let session = numbers::next();
         let (encryption, server_name, client) = (Arc::default(), Arc::default(), Arc::default());
         let connection = Connection {
             session,

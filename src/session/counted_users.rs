@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::outcome_class::OutcomeClass;
 use crate::op::Direction;
 
 /// Users that are counted to find the busiest. Then those that moved least are forgotten.
@@ -59,16 +60,7 @@ pub(super) struct CountedUser {
 
 /// How often something ended in each way.
 #[derive(Default)]
-pub(super) struct Outcomes([AtomicU64; UserOutcome::ALL.len()]);
-
-/// How a login or a transfer of a user ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum UserOutcome {
-    Ok,
-    /// A download that was not read to its end; a login that needs a second method.
-    Partial,
-    Failed,
-}
+pub(super) struct Outcomes([AtomicU64; OutcomeClass::ALL.len()]);
 
 impl CountedUsers {
     /// Shows these users from now on. Who is neither named nor could be among the busiest is forgotten.
@@ -215,33 +207,12 @@ impl CountedUser {
 }
 
 impl Outcomes {
-    pub(super) fn count(&self, outcome: UserOutcome) {
+    pub(super) fn count(&self, outcome: OutcomeClass) {
         self.0[outcome as usize].fetch_add(1, Ordering::Relaxed);
     }
 
-    pub(super) fn get(&self, outcome: UserOutcome) -> u64 {
+    pub(super) fn get(&self, outcome: OutcomeClass) -> u64 {
         self.0[outcome as usize].load(Ordering::Relaxed)
-    }
-}
-
-impl UserOutcome {
-    pub(super) const ALL: [Self; 3] = [Self::Ok, Self::Partial, Self::Failed];
-
-    /// Of the outcome in a record.
-    pub(super) fn of(outcome: &str) -> Self {
-        match outcome {
-            "ok" => Self::Ok,
-            "partial" => Self::Partial,
-            _ => Self::Failed,
-        }
-    }
-
-    pub(super) fn as_str(self) -> &'static str {
-        match self {
-            Self::Ok => "ok",
-            Self::Partial => "partial",
-            Self::Failed => "failed",
-        }
     }
 }
 

@@ -135,3 +135,4 @@ pub use guessing::BANNED;
 mod tests;
 
 pub use certificate::PasswordNeed;
+pub use judge::ListenerDemands;

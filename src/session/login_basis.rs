@@ -3,8 +3,11 @@
 use std::net::IpAddr;
 use std::sync::{Arc, Weak};
 
+use super::proof::Proof;
 use super::rules::SessionRules;
-use crate::auth::{User, UserTable};
+use crate::auth::{Methods, PresentedKey, User, UserTable};
+use crate::net::tls::ClientCertificate;
+use crate::op::Timestamp;
 use crate::policy::SessionFacts;
 use crate::route::{Access, Authenticator, Choice, LoginRequest, RewriteSetting, RootSetting};
 
@@ -19,6 +22,23 @@ pub(super) struct LoginBasis {
     pub(super) place: Place,
     /// The entry of `users`.
     pub(super) user: Option<Arc<User>>,
+    pub(super) presented: Presented,
+}
+
+/// With what the client has proved who it is.
+pub(super) struct Presented {
+    pub(super) methods: Methods,
+    pub(super) key: Option<Box<PresentedKey>>,
+    /// Of its TLS connection.
+    pub(super) certificate: Option<ClientCertificate>,
+    /// Seconds since the epoch.
+    pub(super) at: i64,
+}
+
+impl Presented {
+    pub(super) fn now(certificate: Option<ClientCertificate>, proof: &Proof) -> Self {
+        Self { methods: proof.methods(), key: proof.key.clone(), certificate, at: Timestamp::now() }
+    }
 }
 
 /// Where a route leads.
@@ -43,6 +63,7 @@ impl LoginBasis {
         choice: &Choice<'_>,
         users: &UserTable,
         facts: SessionFacts,
+        presented: Presented,
     ) -> Self {
         Self {
             name: request.name.to_owned(),
@@ -51,6 +72,7 @@ impl LoginBasis {
             user: users.get(&choice.user).cloned(),
             place: Place::of(choice),
             facts,
+            presented,
         }
     }
 }

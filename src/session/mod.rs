@@ -15,9 +15,11 @@ mod login_basis;
 mod login_hooks;
 mod login_record;
 mod metrics;
+pub mod numbers;
 mod open_uploads;
 mod opened_file;
 mod outages;
+mod outcome_class;
 mod path_masking;
 mod proof;
 mod record;
@@ -41,14 +43,14 @@ pub use client_refusal::ClientRefusal;
 pub use counted_users::ShownUsers;
 pub use end::{EndSlot, SessionEnd};
 pub use explain::{Explained, ExplainedLogin, ExplainedPolicy, Query};
-pub use gateway::{BANNED, Gateway, PasswordNeed};
+pub use gateway::{BANNED, Gateway, ListenerDemands, PasswordNeed};
 pub use limits::Limits;
 pub use live::{
     ByteCounters, LiveAccount, LiveSession, LiveSessions, Moved, RecentFailure, Registered,
     RunningView, SessionState, SessionView, THROUGHPUT_INTERVAL, Throughput,
 };
 pub use login_hooks::LoginHooks;
-pub use metrics::{Channel, EndedTransfer, Metrics, MetricsScope, SessionLabels};
+pub use metrics::{Channel, EndedTransfer, ListenerScope, Metrics, MetricsScope, SessionLabels};
 pub use opened_file::OpenedFile;
 pub use proof::{Password, Proof};
 pub use relayed::RelayedDownload;

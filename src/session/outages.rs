@@ -40,6 +40,13 @@ impl Outages {
         &self.failures
     }
 
+    /// From the start, so that the first failure is visible as an increase.
+    pub(super) fn know(&self, backend: &str) {
+        for outage in Outage::ALL {
+            self.failures.with_label_values(&[backend, outage.as_str()]);
+        }
+    }
+
     /// Counts a login that failed for all users. `addresses`: the backend's.
     pub(super) fn note(&self, backend: &str, addresses: &[String], failure: &Failure) {
         let Some(outage) = failure.outage else { return };

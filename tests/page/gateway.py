@@ -91,7 +91,7 @@ class Gateway:
             "login_guard": {"max_failures": BAN_FAILURES, "never_ban": "127.0.0.1/32"},
             "state_dir": str(self.folder),
             "drain": {"accept_for": "0s", "timeout": "0s"},
-            "admin": {"address": f"127.0.0.1:{self.ports['admin']}", "token_file": "token"},
+            "admin": {"address": f"127.0.0.1:{self.ports['admin']}", "token_file": "token", "socket": "admin.sock"},
         }, indent=1)
 
     @property
@@ -100,13 +100,23 @@ class Gateway:
         return f"{scheme}://127.0.0.1:{self.ports['admin']}"
 
     def start(self):
-        log = open(self.folder / "log", "a")
-        self.process = subprocess.Popen([self.program, "run", "-c", self.file], stderr=log, stdin=subprocess.DEVNULL)
+        self.launch()
         end = time.monotonic() + 20
         while not answers(self.ports["admin"]):
             if self.process.poll() is not None or time.monotonic() > end:
                 raise RuntimeError("the gateway does not start:\n" + (self.folder / "log").read_text()[-3000:])
             time.sleep(0.05)
+
+    def launch(self, *arguments):
+        log = open(self.folder / "log", "a")
+        command = [self.program, "run", "-c", self.file, *arguments]
+        self.process = subprocess.Popen(command, stderr=log, stdin=subprocess.DEVNULL)
+
+    def take_over(self):
+        """Returns the process before, whose sessions go on; it ends with the new one."""
+        before = self.process
+        self.launch("--take-over")
+        return before
 
     def restart_under_tls(self):
         """The same with a certificate for the admin address, which no browser knows."""

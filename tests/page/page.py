@@ -9,6 +9,7 @@ Screenshots are for people to look at.
 import argparse
 import json
 import pathlib
+import signal
 import sys
 import tempfile
 import time
@@ -283,17 +284,21 @@ class Page:
     def large_pools_are_grouped(self):
         """What no test can have: a pool of 5,000 ports."""
         made = self.browser.run("""
-            const ports = Array.from({ length: 5000 }, (_, index) => ({
-                port: 20000 + index, active: index % 7 === 0 ? 1 : 0, reserved: 0, quarantined: index === 4999, owners: [],
-            }));
-            page.sections.ports.update([{ pool: 'large', queued: 3, ports }]);
+            const runs = Array.from({ length: 715 }, (_, index) => [
+                { first: 20000 + 7 * index, last: 20000 + 7 * index, active: 1 },
+                { first: 20001 + 7 * index, last: Math.min(20006 + 7 * index, 24998) },
+            ]).flat().filter((run) => run.first <= run.last);
+            runs.push({ first: 24999, last: 24999, quarantined: true });
+            const busy = runs.slice(0, 1).map((run) => ({ port: run.first, active: 1, reserved: 0, owners: [] }));
+            page.sections.ports.update([{ pool: 'large', queued: 3, runs, busy }]);
             const map = document.querySelector('#ports svg.map');
             const names = [...map.querySelectorAll('title')].map((it) => it.textContent);
             return [names.length, names[0], map.querySelector('desc').textContent, map.getAttribute('aria-label'),
-                map.getBoundingClientRect().right <= innerWidth];
+                map.getBoundingClientRect().right <= innerWidth, document.querySelector('#ports summary').textContent];
         """)
         expect(made[:3] == [1000, "Ports 20000 to 20004: 1 in use, 0 reserved", "Each square stands for 5 ports"], f"{made}")
         expect("5,000 ports: 715 in use" in made[3] and "3 sessions waiting" in made[3] and made[4], f"{made}")
+        expect(made[5] == "Busy ports (the first 1 of 715)", f"{made}")
         wait_for_update(self.browser)
 
     def asks_nobody_else(self):
@@ -392,6 +397,42 @@ class Page:
         [cookie] = browser.command("GET", "/cookie")
         expect(cookie["name"].startswith("__Host-lockgate-") and cookie["secure"], f"the cookie: {cookie}")
 
+    def shows_and_ends_sessions_of_the_process_before(self):
+        browser = self.browser
+        victim = self.clients.connect("bob")
+        self.clients.upload("/in/before", "alice")
+        before = self.gateway.take_over()
+        # The key of its cookies is another.
+        browser.wait(f"!{element('login')}.hidden", "the form", 30)
+        browser.type("#token", TOKEN)
+        browser.click("#login button")
+        browser.wait(f"!{element('data')}.hidden && {element('state')}.textContent === 'Serving'", "the data")
+        self.clients.connect("bob")
+        place = f" in process {before.pid}"
+        browser.wait("document.querySelectorAll('#sessions tbody tr').length === 3", "three sessions")
+        of = {row[1]: row[0] for row in rows(browser, "sessions") if row[0].endswith(place)}
+        expect(set(of) == {"alice", "bob"} and len(rows(browser, "sessions")) == 3, f"{rows(browser, 'sessions')}")
+        [upload] = rows(browser, "transfers")
+        expect(upload[0] == "/in/before" and upload[-1] == of["alice"], f"{upload}")
+        tiles = browser.run(f"return {element('tiles')}.textContent")
+        expect("and 2 in processes before this one" in tiles, tiles)
+        browser.screenshot(self.shots / "process-before.png", whole=False)
+        number = of["bob"].removesuffix(place)
+        browser.run(f"[...document.querySelectorAll('#sessions button.small')].find((it) => it.getAttribute('aria-label').startsWith('End session {number} ')).click()")
+        browser.click("#confirm-gentle")
+        browser.click("#confirm-yes")
+        browser.wait(f"{element('notice')}.textContent === 'Session {number} was ended.'", "the notice")
+        expect("operator" in self.clients.refused_or_closed(victim), "the client is not told")
+        browser.wait("document.querySelectorAll('#sessions tbody tr').length === 2", "the row's end")
+        # It answers no more.
+        before.send_signal(signal.SIGSTOP)
+        try:
+            browser.wait(f"!{element('unanswered')}.hidden && /^Process {before.pid} before this one, with \\d sessions?, does not answer: /.test({element('unanswered')}.textContent)", "what is missing")
+            browser.wait("document.querySelectorAll('#sessions tbody tr').length === 1", "the rest")
+        finally:
+            before.send_signal(signal.SIGCONT)
+        browser.wait(f"{element('unanswered')}.hidden && document.querySelectorAll('#sessions tbody tr').length === 2", "all of it")
+
 
 def main():
     parser = argparse.ArgumentParser()
@@ -406,7 +447,8 @@ def main():
         page = Page(browser, gateway, clients, arguments.axe, arguments.shots)
         steps = [page.log_in, page.shows_clients, page.attacks_are_text, page.filters_and_sorts, page.keyboard_and_names,
                  page.asks_one_thing_at_a_time, page.tells_failures_apart, page.fits, page.large_pools_are_grouped, page.accessible, page.accessible_in_the_dark, page.rests_while_hidden, page.ends_a_session, page.drains_a_server_and_lifts_a_ban]
-        last = [page.reloads, page.console_is_quiet, page.asks_nobody_else, page.says_that_the_gateway_is_gone, page.works_under_tls]
+        last = [page.reloads, page.console_is_quiet, page.asks_nobody_else, page.says_that_the_gateway_is_gone, page.works_under_tls,
+                page.shows_and_ends_sessions_of_the_process_before]
         try:
             for step in steps + last:
                 begun = time.monotonic()

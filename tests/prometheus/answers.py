@@ -25,7 +25,7 @@ def rows(dashboard, prometheus, values, title):
     return [(dict(labels), found) for labels, found in merged.items()]
 
 
-def check(dashboard, prometheus, values, names):
+def check(dashboard, prometheus, values, names, crashed):
     connected = rows(dashboard, prometheus, values, "Who is connected")
     of_pair = [found[0] for labels, found in connected if (labels.get("backend"), labels["state"]) == ("pair", "idle")]
     expect(of_pair and of_pair[0] >= 11, f"connected: {connected}")
@@ -40,6 +40,8 @@ def check(dashboard, prometheus, values, names):
     down = servers["south"]
     age = datetime.datetime.now().timestamp() - down[2] / 1000
     expect(down[0] == 0 and 0 < age < 300, f"the server that is down: {down}, for {age} s")
+    # One of two gateways was started again meanwhile.
+    expect(down[2] / 1000 < crashed, f"the server that is down: since {down[2] / 1000}, after {crashed}")
     expect(servers["north"][0] == 1, f"the server that is up: {servers}")
 
     expected = {labels["name"]: found for labels, found in rows(dashboard, prometheus, values, "Expected files")}

@@ -12,6 +12,9 @@ import sys
 import urllib.request
 
 import yaml
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from checks import ROOT, expect, run, wait_for
 
@@ -49,6 +52,22 @@ def due_time():
     return (now + datetime.timedelta(seconds=UPLOAD_SECONDS + 60)).replace(second=0, microsecond=0)
 
 
+def make_certificate(folder):
+    """Which lives 90 days, and ends in five."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
+    end = datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(days=5)
+    builder = x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+    builder = builder.not_valid_before(end - datetime.timedelta(days=90)).not_valid_after(end)
+    builder = builder.add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+    builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+    certificate = builder.sign(key, hashes.SHA256())
+    pem = serialization.Encoding.PEM
+    (folder / "tls.crt").write_bytes(certificate.public_bytes(pem))
+    private = serialization.PrivateFormat.PKCS8
+    (folder / "tls.key").write_bytes(key.private_bytes(pem, private, serialization.NoEncryption()))
+
+
 class Gateway:
     """One process, with its ports."""
 
@@ -58,9 +77,19 @@ class Gateway:
         self.write()
         self.log_path = folder / f"{name}.log"
         self.log = open(self.log_path, "w")
-        self.process = subprocess.Popen([lockgate, "run", "-c", self.path], stdout=self.log, stderr=self.log)
         self.metrics = config["metrics"]["address"]
-        wait_for(f"gateway {name}", self.is_ready)
+        self.command = [lockgate, "run", "-c", self.path]
+        self.start()
+
+    def start(self):
+        self.process = subprocess.Popen(self.command, stdout=self.log, stderr=self.log)
+        wait_for(f"gateway {self.name}", self.is_ready)
+
+    def crash(self):
+        """Another process takes its place, which knows nothing of before."""
+        self.process.kill()
+        self.process.wait()
+        self.start()
 
     def write(self):
         self.path.write_text(yaml.safe_dump(self.config))
@@ -130,10 +159,7 @@ class Gateways:
         """Files that the configurations name."""
         for name in ("files", "state-a", "state-b"):
             (self.folder / name).mkdir()
-        ssl = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
-               "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"]
-        # Ends within a week.
-        run(*ssl, "-days", "5", "-keyout", "tls.key", "-out", "tls.crt", cwd=self.folder)
+        make_certificate(self.folder)
         run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "test", "-f", self.folder / "host_key")
         fingerprint = run("ssh-keygen", "-l", "-f", self.folder / "host_key.pub")
         self.fingerprint = re.search(r"SHA256:\S+", fingerprint)[0]

@@ -76,9 +76,6 @@ def run_load(gateways, prometheus):
         load.other_clients(gateway)
         load.ask_without_token(gateway)
         load.stray(gateway)
-    # A failure of each kind has a series from its first time on: only the second time is an increase.
-    for gateway in gateways.replicas:
-        load.fail_logins(gateway)
     # As a mistake of an operator does.
     (gateways.folder / "users-b.yaml").write_text("users: { frank: { password_hash: nothing } }")
     other.config["listeners"]["ftp"]["protocol"] = "gopher"
@@ -89,6 +86,20 @@ def run_load(gateways, prometheus):
     sessions = load.hold_sessions(one, len(ports))
     time.sleep(SETTLED_SECONDS)
     return steady, ports + sessions
+
+
+def crash_during_an_outage(gateway, prometheus):
+    """The dashboard goes on to say since when the server is down, as the other gateway has seen; returns when the
+    gateway was started again."""
+    wait_for("the server that is down", lambda: len(prometheus.now('lockgate_server_up{server="south"} == 0')) == 2)
+    of_it = f'instance="{gateway.metrics}"'
+    first = prometheus.value(f"process_start_time_seconds{{{of_it}}}")
+    crashed = time.time()
+    gateway.crash()
+    down = f'lockgate_server_up{{{of_it}, server="south"}} == 0'
+    again = f"process_start_time_seconds{{{of_it}}} > {first} and on (instance) {down}"
+    wait_for("the gateway that was started again", lambda: prometheus.now(again))
+    return crashed
 
 
 def variables(dashboard, prometheus, start, end):
@@ -168,6 +179,7 @@ def test(lockgate, programs, folder, show):
         # It takes some seconds until it begins to scrape.
         wait_for("the first scrape", lambda: len(prometheus.now("lockgate_build_info")) == len(gateways.replicas))
         start = time.time()
+        crashed = crash_during_an_outage(gateways.replicas[1], prometheus)
         files = aside.submit(rules.check, promtool, folder / "static")
         steady, held = run_load(gateways, prometheus)
         end = time.time()
@@ -178,7 +190,7 @@ def test(lockgate, programs, folder, show):
         count = check_panels(dashboard, prometheus, values, start, end)
         check_one_instance(dashboard, prometheus, values, gateways.replicas[0])
         check_alerts(prometheus, gateways, names)
-        answers.check(dashboard, prometheus, values, names)
+        answers.check(dashboard, prometheus, values, names, crashed)
         if show:
             answers.show(dashboard, prometheus, values)
         steady.stop()

@@ -2,7 +2,7 @@
 
 const INTERVAL = 2000;
 
-const page = { sections: null, timer: null, running: false, again: false, last: null, configured: null, texts: {} };
+const page = { sections: null, process: null, timer: null, running: false, again: false, last: null, configured: null, texts: {} };
 
 // Now, unless it runs already; then once more after it.
 async function refresh() {
@@ -55,12 +55,14 @@ async function update() {
 
 function show({ status, sessions, transfers, throughput, ports, backends, failures, bans, certificates, expected, limits }) {
   const { sections } = page;
+  page.process = status.process;
   setText($("version"), status.version);
-  showTiles(status, expected.expected);
+  showTiles(status, transfers.running, expected.expected);
   sections.chart.update(throughput);
   showFiltered("transfers", transfers.transfers, transfers.running, (row) => [row.path, row.user, row.client, row.backend, row.direction, row.protocol]);
-  showFiltered("sessions", sessions.sessions, sessions.open, (row) => [String(row.session), row.user, row.client.address, row.state, row.protocol, row.listener, row.backend?.name]);
+  showFiltered("sessions", sessions.sessions, sessions.open, (row) => [sessionOf(row), row.user, row.client.address, row.state, row.protocol, row.listener, row.backend?.name]);
   showFiltered("failures", numbered(failures.failures), failures.failures.length, (row) => [row.operation, row.path, row.to, row.user, row.client, row.fault, row.rule, row.reason, row.outcome]);
+  showUnanswered(sessions.processes_before);
   sections.backends.update(backends.servers);
   setText($("backends-count"), plural(backends.servers.length, "server"));
   sections.ports.update(ports.pools);
@@ -91,6 +93,14 @@ function showFiltered(name, rows, all, text) {
   page.sections[name].update(found, note);
   const part = words || rows.length < all;
   setText($(`${name}-count`), part ? `${found.length} of ${all}` : all > 0 ? String(all) : "");
+}
+
+// Their sessions and transfers are missing.
+function showUnanswered(processes) {
+  const silent = processes.filter(({ error }) => error !== null);
+  $("unanswered").hidden = silent.length === 0;
+  setText($("unanswered"), silent.map(({ process, sessions, error }) =>
+    `Process ${process} before this one, with ${plural(sessions, "session")}, does not answer: ${error}.`).join("\n"));
 }
 
 function showDrain({ phase, seconds_left: left }) {

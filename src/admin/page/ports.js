@@ -72,28 +72,32 @@ class PoolMap {
   }
 
   update(pool) {
-    this.pool = pool;
-    const sum = (key) => pool.ports.reduce((all, port) => all + Number(port[key] ?? 0), 0);
-    const text = `${plural(pool.ports.length, "port")}: ${sum("active")} in use, ${sum("reserved")} reserved, ` +
-      `${pool.ports.filter((port) => stateOf(port) === "free").length} free` +
+    this.runs = pool.runs.map((run) => ({ active: 0, reserved: 0, quarantined: false, ...run }));
+    const count = (each) => this.runs.reduce((all, run) => all + each(run) * (run.last - run.first + 1), 0);
+    const sum = (key) => count((run) => run[key]);
+    this.length = count(() => 1);
+    const text = `${plural(this.length, "port")}: ${sum("active")} in use, ${sum("reserved")} reserved, ` +
+      `${count((run) => Number(stateOf(run) === "free"))} free` +
       (pool.queued > 0 ? `; ${plural(pool.queued, "session")} waiting for a port` : "");
     setText(this.text, text);
     setAttribute(this.map, "aria-label", `Ports of the pool ${pool.pool}. ${text}`);
-    const busy = pool.ports.filter((port) => port.active + port.reserved > 0);
-    setText(this.summary, `Busy ports (${busy.length})`);
-    this.busy.update(busy);
+    const busy = count((run) => Number(run.active + run.reserved > 0));
+    const part = pool.busy.length < busy ? `the first ${pool.busy.length} of ${busy}` : String(busy);
+    setText(this.summary, `Busy ports (${part})`);
+    this.busy.update(pool.busy);
     this.draw();
   }
 
   draw() {
-    if (!this.pool) return;
-    const { ports } = this.pool;
-    const each = Math.ceil(ports.length / SQUARES_MAX);
+    if (!this.runs) return;
+    const each = Math.ceil(this.length / SQUARES_MAX);
     const size = 12;
-    const columns = Math.max(1, Math.min(Math.floor(this.figure.clientWidth / size), Math.ceil(ports.length / each)));
-    const drawn = [columns, ...ports.map((port) => `${port.port}${stateOf(port)}${port.active}/${port.reserved}`)].join();
+    const columns = Math.max(1, Math.min(Math.floor(this.figure.clientWidth / size), Math.ceil(this.length / each)));
+    const drawn = JSON.stringify([columns, this.runs]);
     if (drawn === this.drawn) return;
     this.drawn = drawn;
+    const ports = this.runs.flatMap((run) =>
+      Array.from({ length: run.last - run.first + 1 }, (_, index) => ({ ...run, port: run.first + index })));
     const squares = [];
     for (let start = 0; start < ports.length; start += each) {
       const group = ports.slice(start, start + each);

@@ -1,6 +1,11 @@
 // What each section shows, from the gateway's answers.
 
-const bySession = { label: "Session", main: true, text: (row) => String(row.session), sort: (row) => row.session };
+const bySession = { label: "Session", main: true, text: sessionOf, sort: (row) => row.session };
+
+// A session of a process before this one has that, too.
+function sessionOf({ session, process }) {
+  return process === page.process ? String(session) : `${session} in process ${process}`;
+}
 
 function named(label, key, more = {}) {
   const text = (row) => String(row[key] ?? "–");
@@ -57,7 +62,7 @@ function makeSections() {
       { label: "Moved", number: true, draw: drawProgress, sort: (row) => row.bytes },
       { label: "Rate", number: true, text: (row) => rate(row.rate), sort: (row) => row.rate },
       { label: "For", number: true, text: (row) => duration(row.seconds), sort: (row) => row.seconds },
-      { label: "Session", number: true, text: (row) => String(row.session), sort: (row) => row.session },
+      { label: "Session", number: true, text: sessionOf, sort: (row) => row.session },
     ],
   });
   const sessions = new Table($("sessions"), {
@@ -250,18 +255,19 @@ function tile(label, value, { of = null, note = "", kind = "" } = {}) {
   return element("dl", { class: `tile ${kind}` }, ...parts);
 }
 
-function showTiles(status, expected) {
+function showTiles(status, running, expected) {
   const { sessions, servers, data_ports: pools } = status;
   const states = Object.entries(sessions.states).filter(([, count]) => count > 0);
+  const before = status.processes_before.reduce((sum, process) => sum + process.sessions, 0);
   const fullest = pools
     .map((pool) => ({ ...pool, part: pool.fullness }))
     .sort((a, b) => b.part - a.part || b.active - a.active)[0];
   const tiles = [
     tile("Sessions", sessions.open.toLocaleString("en"), {
       of: { used: sessions.open, max: sessions.max },
-      note: `of ${sessions.max.toLocaleString("en")}${states.length ? `: ${states.map(([name, count]) => `${count} ${name}`).join(", ")}` : ""}`,
+      note: `of ${sessions.max.toLocaleString("en")}${states.length ? `: ${states.map(([name, count]) => `${count} ${name}`).join(", ")}` : ""}${before > 0 ? `; and ${before} in processes before this one` : ""}`,
     }),
-    tile("Transfers", String(sessions.transfers), { note: `${unbroken(`↑ ${rate(sessions.upload_rate)}`)}  ${unbroken(`↓ ${rate(sessions.download_rate)}`)}` }),
+    tile("Transfers", String(running), { note: `${unbroken(`↑ ${rate(sessions.upload_rate)}`)}  ${unbroken(`↓ ${rate(sessions.download_rate)}`)}` }),
     tile("Backend servers", `${servers.up} up`, {
       kind: servers.down > 0 ? "bad" : "",
       note: [servers.down > 0 ? `${servers.down} down` : "", servers.drained > 0 ? `${servers.drained} drained` : ""].filter(Boolean).join(", ") || "none down",

@@ -13,8 +13,8 @@ use tokio::time::timeout;
 use super::link::Link;
 use super::message::Message;
 use super::{PROTOCOL_VERSION, VERSION_HEADER};
-use crate::net::task;
 use crate::op::escape::printable;
+use crate::task;
 
 /// For the answer to the request.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);

@@ -24,6 +24,17 @@ const WAITS: u32 = 10;
 /// For the other process to read the rest.
 const FINISH_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// What happens on a link.
+#[derive(Debug)]
+pub enum LinkEvent {
+    /// A message.
+    Received(Message),
+    /// All that was queued is sent.
+    Sent,
+    /// The other process has closed it.
+    Ended,
+}
+
 /// A connection to another process of the gateway.
 pub struct Link {
     stream: UnixStream,
@@ -51,14 +62,15 @@ impl Link {
     /// Sends a message and waits until the kernel has it.
     pub async fn send(&mut self, message: &Message) -> io::Result<()> {
         self.queue(message)?;
-        let sent = timeout(SEND_TIMEOUT, async {
-            while !self.unsent.is_empty() {
-                self.stream.writable().await?;
-                self.write()?;
-            }
-            Ok(())
-        });
-        sent.await.unwrap_or_else(|_| Err(not_read()))
+        timeout(SEND_TIMEOUT, self.flush()).await.unwrap_or_else(|_| Err(not_read()))
+    }
+
+    async fn flush(&mut self) -> io::Result<()> {
+        while !self.unsent.is_empty() {
+            self.stream.writable().await?;
+            self.write()?;
+        }
+        Ok(())
     }
 
     /// Sends sockets that a message has announced.
@@ -92,8 +104,19 @@ impl Link {
     /// Sends what is queued, and returns the next message, or `None` at the end. Cancel safe.
     pub async fn next(&mut self) -> io::Result<Option<Message>> {
         loop {
+            match self.event().await? {
+                LinkEvent::Received(message) => return Ok(Some(message)),
+                LinkEvent::Sent => {}
+                LinkEvent::Ended => return Ok(None),
+            }
+        }
+    }
+
+    /// As [`Self::next`], and also returns when everything that was queued is sent. Cancel safe.
+    pub async fn event(&mut self) -> io::Result<LinkEvent> {
+        loop {
             if let Some(message) = self.decode()? {
-                return Ok(Some(message));
+                return Ok(LinkEvent::Received(message));
             }
             let interest = if self.unsent.is_empty() {
                 Interest::READABLE
@@ -101,12 +124,15 @@ impl Link {
                 Interest::READABLE | Interest::WRITABLE
             };
             let ready = self.stream.ready(interest).await?;
-            if ready.is_writable() {
+            if ready.is_writable() && !self.unsent.is_empty() {
                 self.write()?;
+                if self.unsent.is_empty() {
+                    return Ok(LinkEvent::Sent);
+                }
             }
             if ready.is_readable() && !self.read()? {
                 return if self.received.is_empty() {
-                    Ok(None)
+                    Ok(LinkEvent::Ended)
                 } else {
                     Err(ErrorKind::UnexpectedEof.into())
                 };
@@ -128,6 +154,7 @@ impl Link {
     /// Ends it, once the other process has read everything. What that still sends is not read.
     pub async fn finish(&mut self) {
         let finished = async {
+            self.flush().await?;
             self.stream.shutdown().await?;
             // Closed with unread bytes, it would be reset, and what was sent last would be lost.
             tokio::io::copy(&mut self.stream, &mut tokio::io::sink()).await

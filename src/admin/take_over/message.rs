@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashSet};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::request::PeerRequest;
 use crate::auth::CarriedGuard;
 use crate::expected::{CarriedArrival, CarriedFiles};
 use crate::net::OpenSocket;
@@ -66,11 +67,29 @@ pub enum Message {
     Sessions(usize),
     /// New to old: end, as by SIGTERM.
     Drain,
+    /// New to old: a request of an operator. It takes the place of one that is not answered yet.
+    Ask {
+        /// Which request it is; of no other process's.
+        number: u64,
+        /// The request.
+        request: PeerRequest,
+    },
+    /// Old to new: a part of the answer to the request of this number.
+    Answer {
+        /// The request's.
+        number: u64,
+        /// The next rows.
+        rows: Vec<Value>,
+        /// With the last rows: how many there are in all.
+        count: Option<usize>,
+    },
 }
 
 /// A part of what does not begin anew with the new process: what has no limit of its length is divided.
 #[derive(Debug, Serialize, Deserialize)]
 pub enum Part {
+    /// The number of the first session.
+    FirstSession(u64),
     /// The keys of session tickets, by listener.
     TicketKeys(BTreeMap<String, Value>),
     /// Bans and failed logins.

@@ -7,13 +7,15 @@
 mod client;
 mod link;
 mod message;
+mod request;
 
 pub use client::{AskError, ask_to_take_over};
-pub use link::Link;
+pub use link::{Link, LinkEvent};
 pub use message::{Before, LinkParts, Message, Part};
+pub use request::PeerRequest;
 
 /// Changes with the messages: processes of different releases understand each other if it is the same.
-pub(super) const PROTOCOL_VERSION: &str = "1";
+pub(super) const PROTOCOL_VERSION: &str = "2";
 /// The request's header with the version.
 pub(super) const VERSION_HEADER: &str = "lockgate-take-over-version";
 /// The protocol of the upgrade.

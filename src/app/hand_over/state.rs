@@ -4,6 +4,7 @@ use crate::admin::{Before, Part};
 use crate::app::peers::OpenLink;
 use crate::app::reload::Reloader;
 use crate::policy::limits::{CarriedUse, KnownUse, UseNow};
+use crate::session::numbers;
 
 /// Quotas in a part.
 const PART_MAX: usize = 1000;
@@ -13,6 +14,7 @@ const PART_MAX: usize = 1000;
 pub(super) fn parts(reloader: &Reloader, links: &[OpenLink]) -> (Vec<Part>, KnownUse) {
     let process = reloader.process();
     let mut parts = vec![
+        Part::FirstSession(numbers::first_of_next_process()),
         Part::TicketKeys(reloader.ticket_keys()),
         Part::DrainedServers(reloader.drained_servers()),
     ];

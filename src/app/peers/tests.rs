@@ -58,6 +58,7 @@ fn peer() -> Peer {
         known: KnownUse::default(),
         wants: HashSet::new(),
         asked: HashMap::new(),
+        queries: Queries::new(),
         stop: CancellationToken::new(),
         task: None,
     }

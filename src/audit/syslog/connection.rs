@@ -14,7 +14,8 @@ use tokio::time::timeout;
 
 use crate::audit::settings::Receiver;
 use crate::net::tls::DistrustedCertificate;
-use crate::net::{Stream, poll_once, prepare};
+use crate::net::{Stream, prepare};
+use crate::task::poll_once;
 
 /// For a connection, with its TLS handshake.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);

@@ -16,8 +16,9 @@ use tokio_util::task::AbortOnDropHandle;
 use zeroize::Zeroizing;
 
 use super::error::{HookError, HookFault};
+use crate::net::prepare;
 use crate::net::tls::{ClientTls, DistrustedCertificate};
-use crate::net::{prepare, task};
+use crate::task;
 
 /// The longest body of an answer, in bytes.
 const ANSWER_MAX: usize = 64 * 1024;

@@ -1,7 +1,6 @@
 //! `revoked_keys`: keys and certificates that are refused whoever presents them.
 
-use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,7 +10,7 @@ use russh::keys::ssh_key::public::KeyData;
 use russh::keys::{Certificate, HashAlg, PublicKey};
 
 use super::krl::{Krl, KrlError};
-use crate::net::FileStamp;
+use crate::files::{FileStamp, small_file};
 
 /// The largest file, in bytes.
 const FILE_MAX: u64 = 16 * 1024 * 1024;
@@ -30,9 +29,6 @@ pub enum RevokedError {
     /// The file cannot be read: why.
     #[error("cannot read {path}: {reason}", path = .0.display(), reason = .1)]
     Unreadable(PathBuf, String),
-    /// Larger than 16 MiB.
-    #[error("{path} is larger than 16 MiB", path = .0.display())]
-    TooLarge(PathBuf),
     /// It contains a private key.
     #[error("{path} contains a private key; list public keys", path = .0.display())]
     PrivateKey(PathBuf),
@@ -52,12 +48,7 @@ impl Revoked {
     /// Reads a file.
     pub fn read(path: &Path) -> Result<Self, RevokedError> {
         let unreadable = |e: io::Error| RevokedError::Unreadable(path.to_owned(), e.to_string());
-        let mut bytes = Vec::new();
-        let file = File::open(path).map_err(unreadable)?;
-        file.take(FILE_MAX + 1).read_to_end(&mut bytes).map_err(unreadable)?;
-        if bytes.len() as u64 > FILE_MAX {
-            return Err(RevokedError::TooLarge(path.to_owned()));
-        }
+        let bytes = small_file::read(path, FILE_MAX).map_err(unreadable)?;
         if bytes.starts_with(Krl::MAGIC) {
             let krl = Krl::parse(&bytes).map_err(|why| RevokedError::Krl(path.to_owned(), why))?;
             return Ok(Self { krl, ..Self::default() });

@@ -10,7 +10,6 @@ use super::check::{CertificateRefused, check};
 use super::revoked::{Revoked, RevokedFile};
 use super::summary::CertificateSummary;
 use crate::auth::{KeyRefused, User};
-use crate::op::Timestamp;
 
 /// Who vouches for users at a listener, and which keys are revoked there.
 #[derive(Clone, Default)]
@@ -70,13 +69,15 @@ impl KeyTrust {
         !self.authorities.is_empty()
     }
 
-    /// Whether `user`, whose name is `name`, may log in with `key` from `source` now.
+    /// Whether `user`, whose name is `name`, may log in with `key` from `source` at a time in seconds since the
+    /// epoch.
     pub fn admits(
         &self,
         user: &User,
         name: &[u8],
         key: &PresentedKey,
         source: IpAddr,
+        at: i64,
     ) -> Result<(), NotAdmitted> {
         match key {
             PresentedKey::Key(key) => {
@@ -87,8 +88,8 @@ impl KeyTrust {
                 let own = [name];
                 let listed: Vec<_> = user.principals.iter().map(String::as_bytes).collect();
                 let principals = if listed.is_empty() { &own[..] } else { &listed[..] };
-                let now = u64::try_from(Timestamp::now()).unwrap_or_default();
-                check(certificate, &self.authorities, principals, source, now)?;
+                let at = u64::try_from(at).unwrap_or_default();
+                check(certificate, &self.authorities, principals, source, at)?;
                 self.refuse_revoked(|revoked| revoked.has_certificate(certificate))?;
             }
         }

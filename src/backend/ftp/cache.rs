@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::net::task;
 use crate::op::{Entry, EntryKind, RemotePath};
+use crate::task;
 
 /// The maximum age of an entry.
 pub(super) const ENTRY_TTL: Duration = Duration::from_secs(2);

@@ -11,8 +11,9 @@ use super::command_length;
 use super::reply::{failure, unavailable};
 use super::reply_codes;
 use super::settings::{Dialect, Settings};
-use crate::net::{Stream, poll_once};
+use crate::net::{Stream, unacknowledged};
 use crate::op::{Failure, FailureKind, Outage, PeerReply};
+use crate::task::poll_once;
 use crate::wire::ftp::command::is_sendable;
 use crate::wire::ftp::line::LineBuffer;
 use crate::wire::ftp::reply::{MAX_LINE, ReplyReader};
@@ -197,7 +198,18 @@ impl Control {
     ) -> Result<PeerReply, Failure> {
         self.synchronize().await?;
         self.send(verb, argument).await?;
-        self.reply().await
+        let reply = self.reply().await?;
+        if self.dialect == Dialect::Opaque && self.has_crossed() {
+            return Err(self.protocol_broken(reply));
+        }
+        Ok(reply)
+    }
+
+    /// Whether the reply that was just received has crossed the command on its way: an answer brings the
+    /// acknowledgement of the command with it (RFC 9293 section 3.4). Where the kernel does not tell, it counts as an
+    /// answer.
+    fn has_crossed(&self) -> bool {
+        unacknowledged(self.stream.tcp()).is_ok_and(|bytes| bytes > 0)
     }
 
     /// Drops replies that arrived unsolicited: they would be taken for the next command's. Fails on

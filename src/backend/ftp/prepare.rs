@@ -6,7 +6,7 @@ use super::pool::ConnectionGuard;
 use super::prepared::Prepared;
 use super::settings::DataMode;
 use super::transfer_command::connect;
-use crate::net::task;
+use crate::task;
 
 /// Requests a port and starts to connect, in a task of its own, so that a cancelled caller leaves
 /// no reply outstanding. The next operation waits for the reply, and a transfer for the connection.

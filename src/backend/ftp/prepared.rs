@@ -12,8 +12,8 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::data_commands::DataCommand;
 use super::failures;
-use crate::net::task;
 use crate::op::Failure;
+use crate::task;
 
 /// An unused connection is closed after this time.
 const PREPARED_TTL: Duration = Duration::from_secs(10);

@@ -8,10 +8,10 @@ use tokio_util::sync::CancellationToken;
 use super::server::Server;
 use super::settings::Checks;
 use crate::backend::{BackendSession, Login, Origin};
-use crate::net::task;
 use crate::op::{Failure, FailureKind, ListDirectory, Outage, RemotePath};
 use crate::policy::Permit;
 use crate::route::{PathMap, Target};
+use crate::task;
 
 impl Server {
     /// Checks the server until `stop`; at once without settings for that.

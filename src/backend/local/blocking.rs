@@ -8,8 +8,8 @@ use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
-use crate::net::task;
 use crate::op::{Failure, FailureKind};
+use crate::task;
 
 /// Concurrent calls to one backend's file system; tokio has 512 threads for all.
 const MAX_CONCURRENT_CALLS: usize = 64;

@@ -12,8 +12,8 @@ use tokio::runtime::Handle;
 use super::errno::failed;
 use super::namespace::rename_to_new;
 use super::paths::{open_file, real_path, require_file, split};
-use crate::net::task;
 use crate::op::{Failure, RemotePath};
+use crate::task;
 
 /// What happens at the end of an upload. Dropped before, the upload counts as aborted.
 pub(super) enum Ending {

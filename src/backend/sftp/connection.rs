@@ -17,10 +17,11 @@ use tokio_util::sync::CancellationToken;
 use super::host_key::{Unpinned, Verifier};
 use super::requests::{Incoming, Outgoing};
 use super::settings::Settings;
+use crate::net::Peer;
 use crate::net::ssh::QueuedStream;
-use crate::net::{Peer, task};
 use crate::op::escape::printable;
 use crate::op::{Failure, FailureKind};
+use crate::task;
 use crate::wire::ssh::preamble;
 
 /// The channel's window, in bytes: more than twice all reads ahead, because russh extends it only when half

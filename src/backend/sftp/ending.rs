@@ -15,8 +15,8 @@ use super::status::{Expect, misunderstood};
 use crate::backend::home::absolute;
 use crate::backend::path_leases::{PathGuard, PathLease};
 use crate::backend::{Home, PartialUploads, temporary_name};
-use crate::net::task;
 use crate::op::{EntryKind, Failure, FailureKind, RemotePath};
+use crate::task;
 use crate::wire::sftp::{Attributes, Extension, RequestBody};
 
 /// How long the server may take to clean up after an aborted upload.

@@ -46,13 +46,13 @@ use super::{
     Backend, BackendSession, Home, IgnoredAttributes, Listing, Login, OpenFile, Origin, Presented,
     ReadTransfer, WriteTransfer,
 };
-use crate::net::task;
 use crate::net::{Connector, Connectors, Peer};
 use crate::op::{
     Abilities, Answer, Failure, ListDirectory, OpenHandle, Operation, ReadFile, WriteFile,
 };
 use crate::policy::Names;
 use crate::route::Target;
+use crate::task;
 use host_key::Unpinned;
 use server::Server;
 

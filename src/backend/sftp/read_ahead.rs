@@ -13,8 +13,8 @@ use super::chunk::{Chunk, ChunkSlice};
 use super::remote_file::RemoteFile;
 use super::server::{READ_AHEAD_MAX, READ_AHEAD_MIN};
 use super::window::Window;
-use crate::net::task;
 use crate::op::Failure;
+use crate::task;
 
 /// Reads in a row, each at the end of the last one, after which more of them are expected.
 const SEQUENTIAL_READS_MIN: u32 = 4;

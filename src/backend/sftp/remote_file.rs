@@ -14,8 +14,8 @@ use super::server::Server;
 use super::status::Expect;
 use super::write_state::{WriteEffect, WriteState};
 use crate::backend::path_leases::{PathGuard, PathLease};
-use crate::net::task;
 use crate::op::{Failure, FailureKind, RemotePath};
+use crate::task;
 use crate::wire::sftp::{Attributes, RequestBody, ResponseBody, StatusCode};
 
 /// Closing it is left to its owner.

@@ -14,7 +14,7 @@ use crate::config::leaf::{Invalid, Leaf, Value};
 use crate::config::report::Problems;
 use crate::config::schema::Account;
 use crate::config::values::{BackendProtocol, FileName, Text};
-use crate::net::small_file;
+use crate::files::small_file;
 use crate::route::{AccountName, MintedAccount, USER_PLACEHOLDER};
 
 /// The default of `force_command`.

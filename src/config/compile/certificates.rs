@@ -74,23 +74,27 @@ pub(super) fn ends(file: &File, folder: &Path) -> Vec<CertificateEnd> {
     let ends = named(file).into_iter().filter_map(|Named { leaf, role, used_by }| {
         let name = &leaf.value.as_ref()?.0;
         let file = printable(name.as_os_str().as_encoded_bytes()).to_string();
-        let until = end(&folder.join(name), role)?;
-        Some(CertificateEnd { kind: role.kind(), used_by, file, until })
+        let (until, from) = validity(&folder.join(name), role)?;
+        Some(CertificateEnd { kind: role.kind(), used_by, file, from, until })
     });
     ends.collect()
 }
 
-/// The first end in a file.
-fn end(path: &Path, role: Role) -> Option<i64> {
+/// The first end in a file, and the beginning of what ends then.
+fn validity(path: &Path, role: Role) -> Option<(i64, i64)> {
     match role {
-        Role::ClientsCrl => Crl::load(path).ok()?.iter().filter_map(|crl| crl.due).min(),
+        Role::ClientsCrl => {
+            let crls = Crl::load(path).ok()?;
+            crls.iter().filter_map(|crl| Some((crl.due?, crl.issued))).min()
+        }
         Role::OwnHost => {
             let text = text(path, KEYS_MAX).ok()?;
             let certificate = Certificate::from_openssh(text.trim()).ok()?;
             // The largest number of seconds: for ever.
-            i64::try_from(certificate.valid_before()).ok()
+            let until = i64::try_from(certificate.valid_before()).ok()?;
+            Some((until, i64::try_from(certificate.valid_after()).ok()?))
         }
-        _ => certificate_summaries(path).ok()?.iter().map(|it| it.until).min(),
+        _ => certificate_summaries(path).ok()?.iter().map(|it| (it.until, it.from)).min(),
     }
 }
 

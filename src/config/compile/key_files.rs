@@ -9,7 +9,7 @@ use zeroize::Zeroizing;
 use super::KEYS_MAX;
 use super::short_ecdsa_key::decode_secret_key;
 use crate::config::report::{Location, Problems};
-use crate::net::small_file;
+use crate::files::small_file;
 
 /// OpenSSH's clients and servers refuse smaller RSA keys, or soon will.
 const RSA_BITS_MIN: u32 = 2048;

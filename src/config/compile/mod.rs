@@ -12,7 +12,7 @@ use super::schema::File;
 use super::{Compiled, Fixed, LogSettings, Report, Stamps};
 use crate::config::leaf::{Leaf, OneOrMore};
 use crate::config::values::OnReload;
-use crate::net::small_file;
+use crate::files::small_file;
 
 mod accounts;
 mod admin;

@@ -77,6 +77,9 @@ fn lines_with_secrets_are_masked() {
         "bob: { password_hash:\n      \"hunter2\", bogus: : ]",
         "bob:\n    password_hash:\n      \"hunter2\" x",
         "bob:\n    password_hash: \"hunter2\" x",
+        "bob:\n    url: \"https://u:7#hunter2@h\" x",
+        "bob:\n    url: \"u:hunter2@h\" x",
+        "bob:\n    url:\n      https://u:\n      hunter2@h: : ]",
     ] {
         let text =
             format!("users:\n  {users}\nlogin_hooks: {{ a: {{ url: \"x://h?k=hunter2\" }} }}\n");
@@ -85,7 +88,9 @@ fn lines_with_secrets_are_masked() {
     }
     let url = "login_hooks:\n  a: { url: \"https://h/?k=hunter2\", bogus: 1 }\n  \
                b: { path: \"/?hunter2\", bogus: 1 }\n  c: { url: \"http://u:hunter2@h\" }\n  \
-               d: { bogus: 1, url: \"https://h/?\n       hunter2\" }\n";
+               d: { bogus: 1, url: \"https://h/?\n       hunter2\" }\n  \
+               e: { url: \"https://u:7/hunter2@h\", bogus: 1 }\n  f: { url: \"u:hunter2@h\" }\n  \
+               g: { url: \"https://u:7#hunter2\" }\n";
     let output = report(url);
     assert!(!output.contains("hunter2") && output.contains("(not shown)"), "{output}");
     let output = report("listeners: { l: { bogus: 1 } }\n");

@@ -5,7 +5,7 @@ use serde_json::{Value as Json, json};
 
 use super::net::is_host;
 use crate::config::leaf::{Invalid, Value};
-use crate::config::secret::shown_url;
+use crate::config::secret_url::{is_secret_url, shown_url};
 
 /// "https://login.example.com/lockgate", or with http.
 #[derive(Clone)]
@@ -32,8 +32,15 @@ impl Value for HookUrl {
         if !is_https && !text.starts_with("http://") {
             let message =
                 format!("\"{shown}\" is not a URL such as https://login.example.com/lockgate");
-            let suggestion = (!text.contains("://")).then(|| format!("https://{shown}"));
+            let is_host = !text.contains("://") && !is_secret_url(text);
+            let suggestion = is_host.then(|| format!("https://{text}"));
             return Err(Invalid { message, suggestion });
+        }
+        if text.contains('@') {
+            return Invalid::new(
+                "must not have a name or password (@): write a token with `token_file`; in a path or query, \
+                 write %40",
+            );
         }
         if text.contains('#') {
             return Invalid::new("must not have a fragment (#), which is never sent");
@@ -44,11 +51,6 @@ impl Value for HookUrl {
         let (Some(authority), Some(host)) = (uri.authority(), uri.host()) else {
             return Invalid::new(format!("\"{shown}\" has no host"));
         };
-        if authority.as_str().contains('@') {
-            return Invalid::new(
-                "must not have a name or password: write a token with `token_file`",
-            );
-        }
         let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
         if bare.len() == host.len() && !is_host(host) {
             return Invalid::new(format!("\"{host}\" is not a host name or address"));
@@ -80,7 +82,8 @@ impl Value for HookPath {
     fn parse(text: &str) -> Result<Self, Invalid> {
         if !text.starts_with('/') {
             let message = "must be absolute, starting with a slash";
-            return Invalid::with_suggestion(message, format!("/{}", shown_url(text)));
+            let suggestion = (!is_secret_url(text)).then(|| format!("/{text}"));
+            return Err(Invalid { message: message.into(), suggestion });
         }
         match text.parse::<Uri>() {
             Ok(uri) if uri.path_and_query().is_some_and(|path| path.as_str() == text) => {
@@ -139,11 +142,16 @@ mod tests {
             "https://h h/?k=hunter2",
             "https:///?k=hunter2",
             "https://u:hunter2@h/",
+            "https://u:7/hunter2@h/",
+            "https://u:7?hunter2@h/",
+            "https://u:hunter2#@h/",
+            "https://u:hunter2",
+            "u:hunter2@h/",
         ] {
             let Err(wrong) = HookUrl::parse(text) else { panic!("{text}") };
             assert!(!format!("{wrong:?}").contains("hunter2"), "{wrong:?}");
         }
-        for text in ["a?k=hunter2", "/a b?k=hunter2"] {
+        for text in ["a?k=hunter2", "/a b?k=hunter2", "/a#hunter2", "u:hunter2@h"] {
             let wrong = HookPath::parse(text).err().unwrap();
             assert!(!format!("{wrong:?}").contains("hunter2"), "{wrong:?}");
         }

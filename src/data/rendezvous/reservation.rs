@@ -10,7 +10,7 @@ use tokio::time::timeout;
 
 use super::Rendezvous;
 use super::table::Lease;
-use crate::net::task;
+use crate::task;
 
 /// While the backend handles the command, within its own timeouts: longer than any of them.
 const TRANSFER_START_TIMEOUT: Duration = Duration::from_secs(24 * 60 * 60);

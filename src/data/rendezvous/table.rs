@@ -1,7 +1,9 @@
 //! The bookkeeping of reservations, without sockets and without a clock.
 
 mod arrivals;
+mod end;
 mod fullness;
+mod queue;
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet, VecDeque};
@@ -9,10 +11,10 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::sync::{Notify, mpsc};
 
 use super::client_key::{ClientKey, ClientMatch, Key};
-use super::quarantine::{self, Holder, Quarantine};
+use super::quarantine::Quarantine;
 use super::slot::{ExpectedSession, Pending, SharedSlot, Slot};
 use crate::data::view::{Owner, OwnerState, ViewBuilder};
 use crate::net::tls::SessionId;
@@ -20,6 +22,7 @@ use crate::net::tls::SessionId;
 pub(super) use arrivals::{Arrival, Candidates, Routed};
 #[cfg(test)]
 pub(super) use fullness::{NO_SESSION, next_login};
+use queue::Queued;
 
 /// Connections that one reservation may have to check: its own, and others that resume the same session.
 const MAX_CANDIDATE_CONNECTIONS: usize = 4;
@@ -27,9 +30,6 @@ const MAX_CANDIDATE_CONNECTIONS: usize = 4;
 const MAX_PORT_ATTEMPTS: usize = 128;
 /// How long a queued request may be overtaken by others that can share a port.
 const OVERTAKE_TIMEOUT: Duration = Duration::from_secs(2);
-/// Queued requests without a free port that are tried each time a port becomes free.
-const MAX_QUEUED_ATTEMPTS: usize = 64;
-
 /// The bounds of a pool's reservations.
 #[derive(Debug, Clone)]
 pub(in crate::data) struct Rules {
@@ -69,12 +69,6 @@ pub(super) struct Table<C, L> {
     unidentified: HashMap<(u16, IpAddr), usize>,
     unidentified_total: usize,
     last_id: u64,
-}
-
-struct Queued<C, L> {
-    request: Request<L>,
-    since: Instant,
-    sender: oneshot::Sender<Lease<C>>,
 }
 
 /// A reservation; must be returned with [`Table::release`].
@@ -122,11 +116,6 @@ impl<C, L: Clone + PartialEq> Table<C, L> {
         self.ports = ports;
         self.rules.per_address = per_address;
         self.offer_to_all(now);
-    }
-
-    fn offer_to_all(&mut self, now: Instant) {
-        let waiting: Vec<_> = self.queues.keys().copied().collect();
-        waiting.into_iter().for_each(|client| self.offer(now, client));
     }
 
     /// Reserves these ports no more, until [`Self::restore`]; reservations that they have go on.
@@ -191,52 +180,6 @@ impl<C, L: Clone + PartialEq> Table<C, L> {
 
     fn is_at_address_limit(&self, client: IpAddr) -> bool {
         self.by_address.get(&client).is_some_and(|count| *count >= self.rules.per_address)
-    }
-
-    /// `None`: the queue is full.
-    pub(super) fn queue(
-        &mut self,
-        since: Instant,
-        request: Request<L>,
-    ) -> Option<oneshot::Receiver<Lease<C>>> {
-        let client = self.rules.client_match.key(request.client);
-        let own = self.queues.get(&client).map_or(0, VecDeque::len);
-        if self.queued >= self.rules.queue || own * 8 >= self.rules.queue {
-            return None;
-        }
-        let (sender, lease) = oneshot::channel();
-        self.queues.entry(client).or_default().push_back(Queued { request, since, sender });
-        self.queued += 1;
-        Some(lease)
-    }
-
-    /// Gives free ports to this client's queued requests, in their order; a request for which no port is
-    /// free does not block the next. Requests whose receiver is gone are dropped.
-    pub(super) fn offer(&mut self, now: Instant, client: ClientKey) {
-        let Some(mut queue) = self.queues.remove(&client) else { return };
-        self.queued -= queue.len();
-        queue.retain(|queued| !queued.sender.is_closed());
-        let mut remaining = VecDeque::with_capacity(queue.len());
-        while let Some(next) = queue.pop_front() {
-            let at_limit = self.is_at_address_limit(next.request.client);
-            let lease = if at_limit { None } else { self.occupy(now, client, &next.request) };
-            match lease {
-                None => remaining.push_back(next),
-                Some(lease) => {
-                    if let Err(lease) = next.sender.send(lease) {
-                        self.remove(lease.key, lease.id, lease.tls);
-                    }
-                }
-            }
-            if remaining.len() >= MAX_QUEUED_ATTEMPTS {
-                break;
-            }
-        }
-        remaining.append(&mut queue);
-        self.queued += remaining.len();
-        if !remaining.is_empty() {
-            self.queues.insert(client, remaining);
-        }
     }
 
     fn occupy(
@@ -345,83 +288,8 @@ impl<C, L: Clone + PartialEq> Table<C, L> {
         }
     }
 
-    /// Ends reservations that were not connected in time. Returns how many.
-    pub(super) fn expire(&mut self, now: Instant) -> usize {
-        self.quarantines.retain(|_, of_key| {
-            of_key.retain(|one| one.until > now);
-            !of_key.is_empty()
-        });
-        let (by_address, quarantines) = (&mut self.by_address, &mut self.quarantines);
-        let (mut expired, mut clients) = (0, Vec::new());
-        let mut keep = |key: &Key, pending: &Pending<C>| {
-            let is_live = pending.deadline > now;
-            if !is_live {
-                decrement(by_address, pending.client);
-                quarantine::add(quarantines, *key, now, (pending.session, pending.evidence));
-                clients.push(key.client);
-                expired += 1;
-            }
-            is_live
-        };
-        self.slots.retain(|key, slot| match slot {
-            Slot::Exclusive(pending) => keep(key, pending),
-            Slot::Shared(SharedSlot { sessions, .. }) => {
-                sessions.retain(|_, pending| keep(key, pending));
-                !sessions.is_empty()
-            }
-        });
-        self.reserved -= expired;
-        clients.into_iter().for_each(|client| self.offer(now, client));
-        expired
-    }
-
-    /// Returns a lease. `connected`: no connection can arrive for it any more. Whether it had not expired
-    /// before.
-    pub(super) fn release(&mut self, now: Instant, lease: &Lease<C>, connected: bool) -> bool {
-        let Some(holder) = self.remove(lease.key, lease.id, lease.tls) else { return false };
-        if !connected {
-            quarantine::add(&mut self.quarantines, lease.key, now, holder);
-        }
-        self.offer(now, lease.key.client);
-        true
-    }
-
-    /// Returns the holder.
-    fn remove(&mut self, key: Key, id: u64, tls: Option<SessionId>) -> Option<Holder> {
-        let Entry::Occupied(mut slot) = self.slots.entry(key) else { return None };
-        let (client, holder) = match (slot.get_mut(), tls) {
-            (Slot::Exclusive(pending), None) if pending.id == id => {
-                let removed = (pending.client, (pending.session, pending.evidence));
-                slot.remove();
-                removed
-            }
-            (Slot::Shared(SharedSlot { sessions, .. }), Some(tls)) => {
-                let pending = match sessions.entry(tls) {
-                    Entry::Occupied(pending) if pending.get().id == id => pending.remove(),
-                    _ => return None,
-                };
-                if sessions.is_empty() {
-                    slot.remove();
-                }
-                (pending.client, (pending.session, pending.evidence))
-            }
-            _ => return None,
-        };
-        self.release_address(client);
-        Some(holder)
-    }
-
-    fn release_address(&mut self, client: IpAddr) {
-        decrement(&mut self.by_address, client);
-        self.reserved -= 1;
-    }
-
     pub(super) fn reserved(&self) -> usize {
         self.reserved
-    }
-
-    pub(super) fn queued(&self) -> usize {
-        self.queued
     }
 
     #[cfg(test)]
@@ -451,15 +319,6 @@ impl<C, L: Clone + PartialEq> Table<C, L> {
                     shared.sessions.values().for_each(|pending| add(pending, OwnerState::Shared));
                 }
             }
-        }
-    }
-}
-
-fn decrement(counts: &mut HashMap<IpAddr, usize>, client: IpAddr) {
-    if let Entry::Occupied(mut count) = counts.entry(client) {
-        *count.get_mut() -= 1;
-        if *count.get() == 0 {
-            count.remove();
         }
     }
 }

@@ -1,14 +1,18 @@
 //! Tests with real sockets and TLS.
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::*;
+use crate::data::metrics::WaitEnd;
 use crate::data::{Pool, PoolMetrics, PoolSettings, Pools, Ports};
 use crate::net::tls::{
-    CertificateAndKey, ClientTls, DataHandshake, Direction, ServerTls, SessionReuse,
+    CertificateAndKey, ClientTls, ControlTls, DataHandshake, Direction, ServerTls, SessionReuse,
 };
-use crate::net::{self, Sockets, poll_once};
+use crate::net::{self, Sockets};
+use crate::task::poll_once;
 
 const LOCALHOST: &str = "127.0.0.1";
 

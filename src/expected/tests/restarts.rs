@@ -3,8 +3,8 @@
 use std::fs;
 use std::path::Path;
 
-use super::super::ExpectedStateFile;
 use super::*;
+use crate::files::StateFile;
 
 fn orders(path: &str, at_least: usize, by: &str) -> Expectation {
     expectation(path, at_least, schedule("00:00", by, &every_day(), "UTC"))
@@ -85,9 +85,9 @@ fn process(
     folder: &Path,
     orders: Expectation,
     now: Timestamp,
-) -> (Arc<ExpectedFiles>, Arc<ExpectedStateFile>) {
+) -> (Arc<ExpectedFiles>, Arc<StateFile<ExpectedFiles>>) {
     let files = Arc::<ExpectedFiles>::default();
-    let state = Arc::new(ExpectedStateFile::open(folder, files.clone()));
+    let state = Arc::new(StateFile::open(folder, files.clone()));
     files.put_in_force(vec![orders], now);
     (files, state)
 }

@@ -1,13 +1,15 @@
-//! One client's session: its state and its command loop.
+//! One client's session: its state, its command loop and its end.
+
+mod line;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::AsyncReadExt;
+use tokio::sync::{Mutex, OwnedMutexGuard};
 use tokio::time::{Instant, sleep_until, timeout};
 use tracing::{Instrument, Span};
-use zeroize::Zeroizing;
 
 use super::client_state::{Flow, LoginState, TransferState};
 use super::command_queue::Line;
@@ -21,11 +23,10 @@ use crate::net::tls::ControlTls;
 use crate::op::{Failure, FailureKind, Fault, PeerReply};
 use crate::session::{ClientInfo, ClientRefusal, SessionEnd};
 use crate::wire::first_bytes::{Protocol, protocol};
-use crate::wire::ftp::command::{self, Command};
 use crate::wire::ftp::listing::FactSet;
-use crate::wire::ftp::relayed::RelayedCommand;
 
-/// For a transfer to be aborted when the session must end at once; then the session is dropped.
+/// For a transfer to be aborted, or for an upload to be opened, when the session must end at once; then the
+/// session is dropped.
 const FORCED_ABORT_TIMEOUT: Duration = Duration::from_secs(8);
 /// For the backend's session to close.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
@@ -50,8 +51,8 @@ pub(super) struct Client {
     pub(super) is_recorded: bool,
     /// The last refusal that was logged; each kind is logged once in a row.
     logged_refusal: Option<ClientRefusal>,
-    /// A command is being handled.
-    is_busy: bool,
+    /// Held during what may not just be dropped when the session must end at once.
+    transferring: Arc<Mutex<()>>,
 }
 
 impl Client {
@@ -79,26 +80,27 @@ impl Client {
             started: Instant::now(),
             is_recorded: false,
             logged_refusal: None,
-            is_busy: false,
+            transferring: Arc::default(),
         }
     }
 
     pub(super) async fn run(mut self) {
         let (live, end) = (self.client_info.live.clone(), self.client_info.end.clone());
+        let transferring = self.transferring.clone();
         let forced = async {
             let reason = live.forced().await;
             end.set(reason.clone());
-            tokio::time::sleep(FORCED_ABORT_TIMEOUT).await;
+            let _ = timeout(FORCED_ABORT_TIMEOUT, transferring.lock()).await;
+            // A client that only does not read a reply loses nothing.
+            if live.is_at_work() {
+                live.note_cut();
+            }
             reason
         };
         tokio::select! {
             biased;
             // First: what it interrupts is recorded with this reason.
             reason = forced => {
-                // A client that only does not read the reason lost nothing.
-                if self.is_busy {
-                    live.note_cut();
-                }
                 // REIN may have started another session meanwhile.
                 let _ = timeout(CLOSE_TIMEOUT, self.end_early(reason)).await;
             }
@@ -142,10 +144,7 @@ impl Client {
                 LoginState::LoggedIn(logged_in) => logged_in.session.span().clone(),
                 _ => Span::current(),
             };
-            self.is_busy = true;
-            let flow = self.handle_line(line).instrument(span).await;
-            self.is_busy = false;
-            if flow == Flow::Close {
+            if self.handle_line(line).instrument(span).await == Flow::Close {
                 return;
             }
         }
@@ -246,6 +245,11 @@ impl Client {
         Flow::Close
     }
 
+    /// Until this is dropped, the end of the session waits for a while, so that a transfer is aborted in order.
+    pub(super) async fn transferring(&self) -> OwnedMutexGuard<()> {
+        self.transferring.clone().lock_owned().await
+    }
+
     /// Tells the client why the session ends before it wants to. The connection must then be closed.
     pub(super) async fn end_early(&mut self, end: SessionEnd) {
         let reply = Reply::closing(&end);
@@ -253,107 +257,9 @@ impl Client {
         self.reply(reply).await;
     }
 
-    async fn handle_line(&mut self, line: Line) -> Flow {
-        // The client goes on, so it has received the last download.
-        self.transfer.sent = None;
-        let Ok(line) = line.map(Zeroizing::new) else {
-            self.reset_preparations();
-            self.reply(Reply::LINE_TOO_LONG).await;
-            return Flow::Continue;
-        };
-        if let Some(tls) = self.tls.as_ref().filter(|_| self.control.is_tls()) {
-            tls.note_command();
-        }
-        if self.is_opaque() {
-            match RelayedCommand::parse(&line) {
-                // Boxed: sessions at other servers do not need its space.
-                Ok(Some(command)) => return Box::pin(self.relay(command)).await,
-                Ok(None) => {}
-                Err(error) => {
-                    self.reset_preparations();
-                    self.reply(reply::of_command_error(&error)).await;
-                    return Flow::Continue;
-                }
-            }
-        }
-        match command::parse(&line) {
-            Ok(command) => {
-                if let Err(failure) = self.check_command(&line) {
-                    self.reset_preparations();
-                    return self.fail(&failure).await;
-                }
-                self.execute(command).await
-            }
-            Err(error) => {
-                self.reset_preparations();
-                self.reply(reply::of_command_error(&error)).await;
-                Flow::Continue
-            }
-        }
-    }
-
     /// Whether commands are relayed (`dialect: opaque`).
     pub(super) fn is_opaque(&self) -> bool {
         matches!(&self.login, LoginState::LoggedIn(logged_in) if logged_in.session.is_opaque())
-    }
-
-    /// Refuses a command that a policy rule denies.
-    fn check_command(&self, line: &[u8]) -> Result<(), Failure> {
-        match &self.login {
-            LoginState::LoggedIn(logged_in) if logged_in.session.restricts_commands() => {
-                logged_in.session.check_command(&command::name_of(line))
-            }
-            _ => Ok(()),
-        }
-    }
-
-    async fn execute(&mut self, command: Command) -> Flow {
-        // REST applies to the next transfer. Commands that clients send between the two keep it,
-        // all others reset it. RNFR applies to the next command only.
-        use Command as C;
-        let keeps_restart = matches!(
-            command,
-            C::Retr(_)
-                | C::Store(..)
-                | C::Stou
-                | C::Pasv
-                | C::Epsv(_)
-                | C::Port(_)
-                | C::Type(_)
-                | C::Mode(_)
-                | C::Stru(_)
-                | C::Allo
-                | C::Noop
-                | C::Pbsz
-                | C::Prot(_)
-                | C::Size(_)
-                | C::Mdtm(_)
-                | C::Feat
-                | C::Opts(_)
-                | C::Stat(None)
-                | C::Pwd
-                | C::Syst
-                | C::Help
-        );
-        if !keeps_restart {
-            self.transfer.restart = 0;
-        }
-        if !matches!(command, Command::Rnto(_))
-            && let LoginState::LoggedIn(logged_in) = &mut self.login
-        {
-            logged_in.rename_from = None;
-            logged_in.relayed.rename_from = None;
-        }
-        self.dispatch(command).await
-    }
-
-    /// A command that is refused uses up REST and RNFR.
-    pub(super) fn reset_preparations(&mut self) {
-        self.transfer.restart = 0;
-        if let LoginState::LoggedIn(logged_in) = &mut self.login {
-            logged_in.rename_from = None;
-            logged_in.relayed.rename_from = None;
-        }
     }
 
     /// Whether this listener refuses logins and transfers without TLS.

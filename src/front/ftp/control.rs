@@ -36,6 +36,8 @@ pub(super) struct Control {
     /// Commands received during a transfer.
     queue: CommandQueue,
     closed: bool,
+    /// A reply was given up in the middle: another one would be taken as its rest.
+    is_torn: bool,
     received: bool,
     /// The protocol of a client that has sent no line.
     other_protocol: Option<Protocol>,
@@ -53,6 +55,7 @@ impl Control {
             lines: LineBuffer::new(MAX_COMMAND_LINE),
             queue: CommandQueue::default(),
             closed: false,
+            is_torn: false,
             received: false,
             other_protocol: None,
             close_reason: None,
@@ -97,12 +100,15 @@ impl Control {
     }
 
     async fn send(&mut self, text: &[u8]) {
-        let Some(stream) = &mut self.stream else { return };
+        let Some(stream) = self.stream.as_mut().filter(|_| !self.is_torn) else { return };
+        self.is_torn = true;
         let sent = timeout(REPLY_TIMEOUT, async {
             stream.write_all(text).await?;
             stream.flush().await
         });
-        if !matches!(sent.await, Ok(Ok(()))) {
+        let sent = matches!(sent.await, Ok(Ok(())));
+        self.is_torn = false;
+        if !sent {
             self.stream = None;
             self.closed = true;
             self.close_reason.get_or_insert("the client did not read a reply");

@@ -26,9 +26,9 @@ use super::connection::{ActivityGuard, Connection};
 use super::request_queue::{Received, RequestQueue};
 use super::requests::{Outcome, RequestFuture, Requests, version_packet};
 use super::response_queue::{NotSent, ResponseQueue};
-use crate::net::poll_once;
 use crate::op::{Failure, FailureKind};
 use crate::session::{Session, SessionEnd};
+use crate::task::poll_once;
 use crate::wire::sftp::{Request, ResponseBody, StatusCode, VERSION, decode_init};
 
 mod end;
@@ -138,7 +138,8 @@ impl Channel {
             biased;
             end = live.forced() => {
                 self.connection.client_info.end.set(end);
-                if !self.is_idle() || !self.requests.has_no_handles() {
+                // A client that only does not read replies lost nothing.
+                if live.is_at_work() {
                     live.note_cut();
                 }
                 End::Forced

@@ -19,9 +19,9 @@ use super::channel_request::SUBSYSTEM;
 use super::connection::Connection;
 use super::groups;
 use super::window::window_size;
-use crate::net::task;
 use crate::op::Fault;
 use crate::session::SessionEnd;
+use crate::task;
 
 /// SSH_OPEN_RESOURCE_SHORTAGE (RFC 4254 section 5.1).
 const RESOURCE_SHORTAGE: u32 = 4;

@@ -16,7 +16,7 @@ use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::Notify;
 use tokio::time::timeout;
 
-use crate::net::task;
+use crate::task;
 use crate::wire::ssh::PreambleFilter;
 
 /// The size of the read buffer, in bytes: at first, and at most once reads fill it.

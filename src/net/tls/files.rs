@@ -7,13 +7,14 @@ use rustls::RootCertStore;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
+use zeroize::Zeroizing;
 
 use super::certificate_error::explained;
 use super::names::dns_names;
-use crate::net::small_file;
+use crate::files::small_file;
 
-/// The most bytes of a key's file.
-const KEY_MAX: u64 = 16 * 1024 * 1024;
+/// The most bytes of a file: all authorities that an operating system trusts are a tenth of it.
+const PEM_MAX: u64 = 4 * 1024 * 1024;
 
 /// What is wrong with a certificate or key file; fault: the operator's.
 #[derive(Debug, thiserror::Error)]
@@ -117,8 +118,8 @@ pub fn load_ca(path: &Path) -> Result<RootCertStore, PemError> {
 }
 
 pub(super) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, PemError> {
-    let chain = CertificateDer::pem_file_iter(path)
-        .map_err(|e| unreadable(path, e))?
+    let bytes = small_file::read(path, PEM_MAX).map_err(|e| unreadable(path, e))?;
+    let chain = CertificateDer::pem_slice_iter(&bytes)
         .collect::<Result<Vec<_>, _>>()
         .map_err(|e| unreadable(path, e))?;
     if chain.is_empty() {
@@ -128,17 +129,18 @@ pub(super) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, 
 }
 
 fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, PemError> {
-    PrivateKeyDer::from_pem_file(path).map_err(|e| match e {
-        _ if is_encrypted(path) => PemError::EncryptedKey(path.into()),
+    let bytes = small_file::read(path, PEM_MAX).map_err(|e| unreadable(path, e))?;
+    let bytes = Zeroizing::new(bytes);
+    PrivateKeyDer::from_pem_slice(&bytes).map_err(|e| match e {
+        _ if is_encrypted(&bytes) => PemError::EncryptedKey(path.into()),
         rustls::pki_types::pem::Error::NoItemsFound => PemError::NoKey(path.into()),
         e => unreadable(path, e),
     })
 }
 
 /// PKCS #8 (RFC 5958 section 3), or OpenSSL's older format.
-fn is_encrypted(path: &Path) -> bool {
-    let text = small_file::read(path, KEY_MAX).unwrap_or_default();
-    let text = String::from_utf8_lossy(&text);
+fn is_encrypted(pem: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(pem);
     ["-----BEGIN ENCRYPTED PRIVATE KEY-----", "Proc-Type: 4,ENCRYPTED"]
         .iter()
         .any(|mark| text.contains(mark))
@@ -146,4 +148,28 @@ fn is_encrypted(path: &Path) -> bool {
 
 fn unreadable(path: &Path, reason: impl ToString) -> PemError {
     PemError::Unreadable { path: path.into(), reason: reason.to_string() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The start would wait for ever, or until memory is full.
+    #[test]
+    fn a_fifo_a_device_or_a_huge_file_is_not_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let fifo = folder.path().join("fifo.pem");
+        let mode = rustix::fs::Mode::from_raw_mode(0o600);
+        let kind = rustix::fs::FileType::Fifo;
+        rustix::fs::mknodat(rustix::fs::CWD, &fifo, kind, mode, 0).unwrap();
+        let huge = folder.path().join("huge.pem");
+        std::fs::File::create(&huge).unwrap().set_len(PEM_MAX + 1).unwrap();
+        for (path, reason) in [(&huge, "too large"), (&fifo, "not a regular file")] {
+            let ca = load_ca(path).unwrap_err();
+            assert!(ca.to_string().contains(reason), "{ca}");
+            let errors = CertificateAndKey::load(path, path).unwrap_err();
+            assert!(errors.len() == 2, "{errors:?}");
+            assert!(errors.iter().all(|it| it.to_string().contains(reason)), "{errors:?}");
+        }
+    }
 }

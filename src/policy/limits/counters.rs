@@ -128,7 +128,7 @@ impl Counters {
     }
 
     /// Continues with what was used before a restart; to be called before the first session.
-    pub(super) fn restore(&self, used: impl IntoIterator<Item = (Key, Used)>) {
+    pub(super) fn go_on_with(&self, used: impl IntoIterator<Item = (Key, Used)>) {
         let mut table = self.lock();
         for (key, used) in used.into_iter().take(IDLE_MAX) {
             let today = DailyUse::starting_with(used);
@@ -277,7 +277,7 @@ mod tests {
         assert_eq!((sessions, counter.today.used(today).files), (0, 1));
         // A restart.
         let after = Arc::new(Counters::default());
-        after.restore(counters.used(today));
+        after.go_on_with(counters.used(today));
         assert_eq!(after.used(today), counters.used(today));
         let session = after.add_session(key("a"), None).unwrap();
         assert!(!session.counter().today.add_file(1, today));

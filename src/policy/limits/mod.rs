@@ -21,7 +21,6 @@ use std::sync::Arc;
 pub use carried::{CarriedUse, KnownUse, UseNow};
 pub use counters::Counters;
 pub use metrics::LimitMetrics;
-pub use quota_file::QuotaFile;
 pub use session::{SessionLimits, TransferPermit};
 pub use setting::{Limit, OperationPeriod, OperationRate, Per};
 pub use usage::LimitUse;

@@ -1,108 +1,94 @@
 //! Daily quotas in a file (`state_dir`), so that a restart does not start them again.
 
 use std::fmt::Write as _;
-use std::fs;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::io;
+use std::path::Path;
 use std::time::Duration;
 
-use serde_json::{Value as Json, json};
+use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
-use tokio::time::sleep;
-use tokio_util::sync::CancellationToken;
 
 use super::counters::{Counters, Key, SharedBy};
 use super::quota::{Day, Used};
-use crate::net::{state_file, task};
+use crate::files::SavedState;
 
-/// In the folder of `state_dir`.
-const FILE_NAME: &str = "quotas.json";
-/// Where a file that cannot be read is kept.
-const BROKEN_NAME: &str = "quotas.json.broken";
-const FORMAT_VERSION: u64 = 1;
-/// A crash loses what was transferred since the last time.
-const SAVE_INTERVAL: Duration = Duration::from_secs(60);
-
-/// The file with what was used today.
-pub struct QuotaFile {
-    folder: PathBuf,
-    counters: Arc<Counters>,
-    /// The last attempt to write it failed, which was logged.
-    failing: AtomicBool,
+/// What was used on one day.
+#[derive(Serialize, Deserialize)]
+pub struct SavedDay {
+    date: String,
+    used: Vec<SavedUse>,
 }
 
-impl QuotaFile {
-    /// Continues with the quotas in `folder`, if the file there is of today, and tries to write it. A file
-    /// that cannot be read is logged and kept under another name.
-    pub fn open(folder: &Path, counters: Arc<Counters>) -> Self {
-        let (folder, today) = (folder.to_owned(), Day::today());
-        match read(&folder.join(FILE_NAME), today) {
-            Ok(used) => counters.restore(used),
-            Err(reason) => {
-                let kept = fs::rename(folder.join(FILE_NAME), folder.join(BROKEN_NAME)).is_ok();
-                tracing::warn!(
-                    file = %folder.join(FILE_NAME).display(),
-                    reason,
-                    kept_as = kept.then_some(BROKEN_NAME),
-                    "daily quotas start at zero: their file cannot be read (state_dir)"
-                );
-            }
-        }
-        let file = Self { folder, counters, failing: AtomicBool::new(false) };
-        file.write();
-        file
-    }
+#[derive(Serialize, Deserialize)]
+struct SavedUse {
+    limit: String,
+    per: String,
+    of: String,
+    bytes: u64,
+    files: u64,
+}
 
-    /// Goes on with the file of a process that writes it no more, and whose counters these are.
-    pub fn taken_over(folder: &Path, counters: Arc<Counters>) -> Self {
-        Self { folder: folder.to_owned(), counters, failing: AtomicBool::new(false) }
-    }
+impl SavedState for Counters {
+    const FILE_NAME: &'static str = "quotas.json";
+    const FORMAT_VERSION: u64 = 1;
+    const SAVE_INTERVAL: Duration = Duration::from_secs(60);
+    type Content = SavedDay;
 
-    /// Saves every minute until `end`.
-    pub async fn save_until(self: Arc<Self>, end: CancellationToken) {
-        while end.run_until_cancelled(sleep(SAVE_INTERVAL)).await.is_some() {
-            self.clone().save().await;
-        }
-    }
-
-    /// Saves now. A failure is logged, once until it succeeds again.
-    pub async fn save(self: Arc<Self>) {
-        // Fails only while the process ends.
-        let _ = task::spawn_blocking(move || self.write()).await;
-    }
-
-    fn write(&self) {
+    fn to_save(&self, _: bool) -> Option<SavedDay> {
         let today = Day::today();
-        let content = encode(&self.counters.used(today), today);
-        let written = state_file::replace(&self.folder, FILE_NAME, &content);
-        let was_failing = self.failing.swap(written.is_err(), Ordering::Relaxed);
-        if let Err(error) = written
-            && !was_failing
-        {
-            tracing::warn!(
-                folder = %self.folder.display(),
-                %error,
-                "daily quotas cannot be saved (state_dir): after a restart they would start at zero"
-            );
-        }
+        let used = self.used(today);
+        let used = used.iter().filter_map(|(key, used)| SavedUse::of(key, *used));
+        Some(SavedDay { date: date(today), used: used.collect() })
+    }
+
+    fn restore(&self, content: SavedDay) -> Result<(), String> {
+        self.go_on_with(content.of(Day::today())?);
+        Ok(())
+    }
+
+    fn warn_unreadable(file: &Path, reason: &str, kept_as: Option<&str>) {
+        tracing::warn!(
+            file = %file.display(),
+            reason,
+            kept_as,
+            "daily quotas start at zero: their file cannot be read (state_dir)"
+        );
+    }
+
+    fn warn_unsaved(folder: &Path, error: &io::Error) {
+        tracing::warn!(
+            folder = %folder.display(),
+            %error,
+            "daily quotas cannot be saved (state_dir): after a restart they would start at zero"
+        );
     }
 }
 
-fn read(path: &Path, today: Day) -> Result<Vec<(Key, Used)>, String> {
-    state_file::read(path)?.map_or_else(|| Ok(Vec::new()), |content| decode(&content, today))
+impl SavedDay {
+    /// Nothing for another day.
+    fn of(self, today: Day) -> Result<Vec<(Key, Used)>, String> {
+        if self.date != date(today) {
+            return Ok(Vec::new());
+        }
+        let decoded = self.used.into_iter().enumerate().map(|(index, saved)| {
+            saved.used(today).ok_or_else(|| format!("used[{index}] has an invalid `per` or `of`"))
+        });
+        decoded.collect()
+    }
 }
 
-fn encode(used: &[(Key, Used)], today: Day) -> Json {
-    let used: Vec<Json> = used
-        .iter()
-        .filter_map(|(key, used)| {
-            let (per, of) = encode_shared_by(&key.shared_by)?;
-            let Used { bytes, files, .. } = used;
-            Some(json!({ "limit": &*key.limit, "per": per, "of": of, "bytes": bytes, "files": files }))
-        })
-        .collect();
-    json!({ "version": FORMAT_VERSION, "date": date(today), "used": used })
+impl SavedUse {
+    /// `None` for a session, which does not survive a restart.
+    fn of(key: &Key, Used { bytes, files, .. }: Used) -> Option<Self> {
+        let (per, of) = encode_shared_by(&key.shared_by)?;
+        Some(Self { limit: key.limit.to_string(), per: per.to_owned(), of, bytes, files })
+    }
+
+    fn used(self, day: Day) -> Option<(Key, Used)> {
+        let shared_by = decode_shared_by(&self.per, &self.of)?;
+        let Self { limit, bytes, files, .. } = self;
+        Some((Key { limit: limit.into(), shared_by }, Used { day, bytes, files }))
+    }
 }
 
 /// `None` for a session, which does not survive a restart.
@@ -130,29 +116,6 @@ pub(super) fn decode_shared_by(per: &str, of: &str) -> Option<SharedBy> {
     })
 }
 
-/// Nothing for another day.
-fn decode(content: &Json, today: Day) -> Result<Vec<(Key, Used)>, String> {
-    if content["version"].as_u64() != Some(FORMAT_VERSION) {
-        return Err(format!("its version is {}, not {FORMAT_VERSION}", content["version"]));
-    }
-    if content["date"].as_str() != Some(&date(today)) {
-        return Ok(Vec::new());
-    }
-    let used = content["used"].as_array().ok_or("`used` is not a list")?;
-    let decoded = used.iter().map(|entry| decode_entry(entry, today));
-    decoded
-        .enumerate()
-        .map(|(index, entry)| entry.ok_or_else(|| format!("used[{index}] is not complete")))
-        .collect()
-}
-
-fn decode_entry(entry: &Json, day: Day) -> Option<(Key, Used)> {
-    let shared_by = decode_shared_by(entry["per"].as_str()?, entry["of"].as_str()?)?;
-    let limit = entry["limit"].as_str()?.into();
-    let used = Used { day, bytes: entry["bytes"].as_u64()?, files: entry["files"].as_u64()? };
-    Some((Key { limit, shared_by }, used))
-}
-
 /// 2026-11-30.
 fn date(Day(day): Day) -> String {
     let midnight = OffsetDateTime::UNIX_EPOCH + time::Duration::days(day);
@@ -174,14 +137,23 @@ fn from_hex(text: &str) -> Option<Vec<u8>> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+    use std::sync::Arc;
+
+    use serde_json::{Value as Json, json};
+
     use super::*;
+    use crate::files::StateFile;
+
+    const FILE_NAME: &str = Counters::FILE_NAME;
+    const BROKEN_NAME: &str = "quotas.json.broken";
 
     fn counters_with_use() -> Arc<Counters> {
         let (counters, day) = (Arc::new(Counters::default()), Day::today());
         let of = |shared_by, bytes, files| {
             (Key { limit: "partners".into(), shared_by }, Used { day, bytes, files })
         };
-        counters.restore([
+        counters.go_on_with([
             of(SharedBy::user(b"alice \"\n"), 1, 2),
             of(SharedBy::user(b"M\xfcller"), u64::MAX, 0),
             of(SharedBy::Listener("public".into()), 5, 6),
@@ -200,7 +172,7 @@ mod tests {
 
     fn restored(folder: &Path) -> Vec<String> {
         let counters = Arc::new(Counters::default());
-        QuotaFile::open(folder, counters.clone());
+        StateFile::open(folder, counters.clone());
         sorted(&counters)
     }
 
@@ -218,10 +190,9 @@ mod tests {
         let counters = counters_with_use();
         let expected = sorted(&counters);
         assert_eq!(expected.len(), 5);
-        let file = Arc::new(QuotaFile::open(folder.path(), Arc::new(Counters::default())));
+        StateFile::open(folder.path(), Arc::new(Counters::default()));
         assert!(restored(folder.path()).is_empty());
-        let file =
-            QuotaFile { counters, failing: AtomicBool::new(false), folder: file.folder.clone() };
+        let file = StateFile::taken_over(folder.path(), counters);
         Arc::new(file).save().await;
         assert_eq!(restored(folder.path()), expected);
         assert_eq!(restored(folder.path()), expected, "opening it writes it again");
@@ -246,15 +217,20 @@ mod tests {
         let today = Day(20_787);
         let content = |date: &str, entry: &str| {
             let entry: Json = serde_json::from_str(entry).unwrap();
-            decode(&json!({ "version": 1, "date": date, "used": [entry] }), today)
+            let day = serde_json::from_value::<SavedDay>(json!({ "date": date, "used": [entry] }));
+            day.map_err(|error| error.to_string())?.of(today)
         };
         let entry = r#"{"limit":"a","per":"user","of":"b","bytes":1,"files":2}"#;
         assert_eq!(content("2026-11-30", entry).unwrap().len(), 1);
         assert!(content("2026-11-29", entry).unwrap().is_empty());
-        for (part, other) in [("\"b\"", "1"), ("user", "users"), ("1", "-1"), (",\"files\":2", "")]
-        {
-            let told = content("2026-11-30", &entry.replacen(part, other, 1));
-            assert_eq!(told.unwrap_err(), "used[0] is not complete", "{part}");
+        for (part, other, reason) in [
+            ("\"b\"", "1", "expected a string"),
+            ("user", "users", "used[0] has an invalid `per`"),
+            ("1", "-1", "expected u64"),
+            (",\"files\":2", "", "missing field `files`"),
+        ] {
+            let told = content("2026-11-30", &entry.replacen(part, other, 1)).unwrap_err();
+            assert!(told.contains(reason), "{part}: {told}");
         }
     }
 }

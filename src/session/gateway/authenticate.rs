@@ -11,7 +11,7 @@ use super::super::session_info::SessionInfo;
 use super::destination::{Destination, KEY_NOT_FORWARDED};
 use super::{Gateway, certificate, refused};
 use crate::auth::{KeyTrust, Methods, PresentedKey, UserTable};
-use crate::op::{Failure, FailureKind};
+use crate::op::{Failure, FailureKind, Timestamp};
 use crate::route::{Access, Account, Authenticator, Choice, Chosen};
 
 pub(super) const CERTIFICATE_AND_HOOK: &str =
@@ -40,11 +40,11 @@ impl Gateway {
         match chosen.choice.as_ref().map(|choice| (choice, &choice.backend.access)) {
             Some((choice, Access::Backend)) => {
                 // Before the backend gets the password.
-                certificate::check_name(client, &choice.user)?;
+                certificate::check_name(client.certificate.get(), &choice.user)?;
                 Ok(None)
             }
             Some((choice, Access::Gateway { by: Authenticator::Hook(hook), .. })) => {
-                certificate::check_name(client, &choice.user)?;
+                certificate::check_name(client.certificate.get(), &choice.user)?;
                 self.ask_hook(hook, choice, client, proof).await.map(Some)
             }
             Some((choice, Access::Gateway { by: Authenticator::Anonymous, .. })) => {
@@ -81,15 +81,16 @@ impl Gateway {
         }
         // A name that no user can have is told as that.
         Self::paths(choice)?;
-        certificate::check_name(client, name)?;
+        let certificate = client.certificate.get();
+        certificate::check_name(certificate, name)?;
         let user = if proof.methods().is_empty() {
-            certificate::user_by_certificate(users, client, choice)
+            certificate::user_by_certificate(users, certificate, choice)
         } else {
             users.get(name).filter(|_| password_is_right).cloned()
         };
         let user = user.ok_or_else(|| refused("unknown user or wrong password"))?;
         if proof.key.is_none() {
-            certificate::check_required(client, name, &user)?;
+            certificate::check_required(certificate, name, &user)?;
         }
         check_methods(choice.route.required | user.required, proof.methods(), client)?;
         Ok(Authenticated { groups: user.groups.clone(), destination: None })
@@ -164,13 +165,18 @@ impl Gateway {
         {
             return Err(refused(KEY_NOT_FORWARDED));
         }
-        let admitted = self.key_trust(client).admits(known, &choice.user, key, client.peer.ip());
+        let (source, now) = (client.peer.ip(), Timestamp::now());
+        let admitted = self.key_trust(client).admits(known, &choice.user, key, source, now);
         admitted.map_err(|refusal| refused(&refusal.to_string()))
     }
 
     pub(super) fn key_trust(&self, client: &ClientInfo) -> &KeyTrust {
+        self.key_trust_at(&client.listener)
+    }
+
+    pub(super) fn key_trust_at(&self, listener: &str) -> &KeyTrust {
         static NONE: KeyTrust = KeyTrust::NONE;
-        self.key_trust.get(&client.listener).unwrap_or(&NONE)
+        self.key_trust.get(listener).unwrap_or(&NONE)
     }
 
     /// Records a key that was refused without a login, as most clients have several; or a login that
@@ -204,7 +210,7 @@ fn authenticate_anonymous(
             "an anonymous user sends a password: anything, by convention a mail address",
         ));
     }
-    certificate::check_name(client, &choice.user)?;
+    certificate::check_name(client.certificate.get(), &choice.user)?;
     Ok(Authenticated { groups: Vec::new(), destination: None })
 }
 

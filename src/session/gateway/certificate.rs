@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::{Gateway, refused};
 use crate::auth::{User, UserCertificate, UserTable};
-use crate::net::tls::CertificateUsers;
+use crate::net::tls::{CertificateUsers, ClientCertificate};
 use crate::op::Failure;
 use crate::route::{Access, Account, Authenticator, Choice};
 use crate::session::ClientInfo;
@@ -32,7 +32,7 @@ impl Gateway {
             Access::Gateway { by: Authenticator::Anonymous, .. } => PasswordNeed::MailAddress,
             Access::Gateway { by: Authenticator::Users, account }
                 if !matches!(account, Account::PassThrough)
-                    && user_by_certificate(&users, client, choice)
+                    && user_by_certificate(&users, client.certificate.get(), choice)
                         .is_some_and(|user| (choice.route.required | user.required).is_empty()) =>
             {
                 PasswordNeed::Nothing
@@ -45,19 +45,25 @@ impl Gateway {
 /// The user of a login, if the connection's certificate is enough.
 pub(super) fn user_by_certificate(
     users: &UserTable,
-    client: &ClientInfo,
+    certificate: Option<&ClientCertificate>,
     choice: &Choice<'_>,
 ) -> Option<Arc<User>> {
-    let certificate = client.certificate.get()?;
     let user = users.get(&choice.user)?;
-    let is_enough = user.certificate == Some(UserCertificate::Sufficient)
-        && certificate.users.names(&choice.user);
-    is_enough.then(|| user.clone())
+    is_enough(user, certificate, &choice.user).then(|| user.clone())
+}
+
+/// Whether the user, of this name, needs nothing but the connection's certificate.
+pub(super) fn is_enough(user: &User, certificate: Option<&ClientCertificate>, name: &[u8]) -> bool {
+    user.certificate == Some(UserCertificate::Sufficient)
+        && certificate.is_some_and(|certificate| certificate.users.names(name))
 }
 
 /// Refuses a user whom the connection's certificate, if it has one, does not name.
-pub(super) fn check_name(client: &ClientInfo, user: &[u8]) -> Result<(), Failure> {
-    let Some(certificate) = client.certificate.get() else { return Ok(()) };
+pub(super) fn check_name(
+    certificate: Option<&ClientCertificate>,
+    user: &[u8],
+) -> Result<(), Failure> {
+    let Some(certificate) = certificate else { return Ok(()) };
     if certificate.users.admits(user) {
         return Ok(());
     }
@@ -76,8 +82,12 @@ pub(super) fn check_name(client: &ClientInfo, user: &[u8]) -> Result<(), Failure
 }
 
 /// Refuses a password without a certificate, of a user who needs both.
-pub(super) fn check_required(client: &ClientInfo, name: &[u8], user: &User) -> Result<(), Failure> {
-    let is_named = client.certificate.get().is_some_and(|it| it.users.names(name));
+pub(super) fn check_required(
+    certificate: Option<&ClientCertificate>,
+    name: &[u8],
+    user: &User,
+) -> Result<(), Failure> {
+    let is_named = certificate.is_some_and(|it| it.users.names(name));
     if user.certificate == Some(UserCertificate::Required) && !is_named {
         return Err(refused(
             "the user has `certificate: required`, and the connection has no TLS client certificate that \

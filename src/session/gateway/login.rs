@@ -6,7 +6,7 @@ use tracing::Instrument;
 
 use super::super::client_info::ClientInfo;
 use super::super::core::SessionCore;
-use super::super::login_basis::{Judged, LoginBasis};
+use super::super::login_basis::{Judged, LoginBasis, Presented};
 use super::super::login_record::LoginRecord;
 use super::super::open_uploads::OpenUploads;
 use super::super::proof::Proof;
@@ -50,6 +50,7 @@ impl Gateway {
         // Not the name with a backend's: the password is the same at each.
         let user = choice.map_or(&proof.user, |choice| &choice.user);
         let attempt = Attempt::new(user, &proof, self.guard.delay(client.peer.ip(), user));
+        let presented = Presented::now(client.certificate.get().cloned(), &proof);
         let undecided = Undecided::new(&self.guard, client, &attempt, &proof);
         let login = async {
             self.pass_guard(client, &attempt).await?;
@@ -81,10 +82,9 @@ impl Gateway {
             self.login_failed(client, &attempt, failure, deadline).await;
         }
         let LoggedIn { facts, root, limits, backend } = outcome?;
-        let basis = chosen
-            .choice
-            .as_ref()
-            .map(|choice| LoginBasis::new(client.login(&name), choice, &users, facts.clone()));
+        let basis = chosen.choice.as_ref().map(|choice| {
+            LoginBasis::new(client.login(&name), choice, &users, facts.clone(), presented)
+        });
         let session = Session::new(SessionCore {
             rules: Arc::new(SessionRules::new(self.session_policy(facts))),
             limits,

@@ -25,3 +25,4 @@ pub use view::{RunningView, SessionState, SessionView};
 pub(super) use failures::LOGIN;
 pub(super) use running::Running;
 pub(super) use session::{Connection, RunningGuard};
+pub(super) use view::SessionSummary;

@@ -143,7 +143,7 @@ impl LiveSession {
         self.state().moved()
     }
 
-    /// Its number in the log and in the audit; unique while the gateway runs.
+    /// Its number in the log and in the audit; unique while the gateway runs, also over take-overs.
     pub fn number(&self) -> u64 {
         self.connection.session
     }
@@ -178,9 +178,15 @@ impl LiveSession {
         self.at_once.get().cloned().unwrap_or_else(SessionEnd::shutdown)
     }
 
-    /// Notes that a transfer or a request was cut, where that is because the gateway ends.
+    /// Whether an operation or a transfer is running.
+    pub fn is_at_work(&self) -> bool {
+        !self.state().running.is_empty()
+    }
+
+    /// Notes that a transfer or another operation was cut, where the gateway ends: by that, or by an operator
+    /// meanwhile.
     pub fn note_cut(&self) {
-        if self.at_once.get().is_none() {
+        if self.at_once.get().is_none() || self.drain.is_announced() {
             self.drain.note_cut();
         }
     }

@@ -7,10 +7,11 @@ use tokio::net::{TcpListener, TcpStream};
 
 use super::*;
 use crate::data::Progress;
-use crate::net::{Drain, Endpoints, poll_once};
+use crate::net::{Drain, Endpoints};
 use crate::op::{ListDirectory, ReadFile, RemotePath, Representation, WriteFile, WriteMode};
 use crate::session::client_info::ClientInfo;
 use crate::session::end::SessionEnd;
+use crate::task::poll_once;
 
 fn client(drain: &Drain) -> ClientInfo {
     let (peer, local) = ("192.0.2.1:4711".parse().unwrap(), "192.0.2.9:21".parse().unwrap());

@@ -8,8 +8,8 @@ use super::Metrics;
 use crate::net::{Protection, Stream};
 use crate::op::Direction;
 use crate::session::client_refusal::ClientRefusal;
-use crate::session::counted_users::UserOutcome;
 use crate::session::live::ByteCounters;
+use crate::session::outcome_class::OutcomeClass;
 
 /// The label of what is not known.
 const UNKNOWN: &str = "unknown";
@@ -120,10 +120,10 @@ impl Metrics {
             "ok" => self.users.logged_in(of.user),
             _ => self.users.get(of.user),
         };
-        let outcome = UserOutcome::of(outcome);
+        let outcome = OutcomeClass::of(outcome);
         counted.into_iter().for_each(|user| user.logins().count(outcome));
         // The rest of the login follows.
-        if outcome != UserOutcome::Partial {
+        if outcome != OutcomeClass::Partial {
             let labels = [of.protocol, outcome.as_str()];
             self.login_seconds.with_label_values(&labels).observe(duration.as_secs_f64());
         }
@@ -183,7 +183,7 @@ impl Metrics {
         if let Some(user) = self.users.get(of.user)
             && let Some(transfers) = user.transfers(ended.direction)
         {
-            transfers.count(UserOutcome::of(ended.outcome));
+            transfers.count(OutcomeClass::of(ended.outcome));
         }
     }
 }

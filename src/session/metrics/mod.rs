@@ -1,6 +1,7 @@
 //! The metrics of clients, sessions, operations and transfers.
 
 mod count;
+mod known;
 mod live;
 mod users;
 
@@ -9,7 +10,6 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use prometheus::{HistogramVec, IntCounterVec, IntGauge, Registry};
 
-use super::client_refusal::ClientRefusal;
 use super::counted_users::{CountedUsers, ShownUsers};
 use super::limits::Limits;
 use super::live::LiveSessions;
@@ -76,10 +76,19 @@ struct Names {
 /// What the configuration in force has series of.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct MetricsScope {
-    /// The protocols that clients of each listener may speak: `ftp`, `ftps`, `sftp`.
-    pub listeners: BTreeMap<String, &'static [&'static str]>,
     /// By name.
+    pub listeners: BTreeMap<String, ListenerScope>,
+    /// Those that logins may lead to, by name.
     pub backends: BTreeSet<String>,
+}
+
+/// What a listener has series of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListenerScope {
+    /// The protocols that its clients may speak: `ftp`, `ftps`, `sftp`.
+    pub protocols: &'static [&'static str],
+    /// Whether a route takes anonymous users from there.
+    pub has_anonymous: bool,
 }
 
 impl Metrics {
@@ -176,13 +185,7 @@ impl Metrics {
         self.sessions_limit.set(limits.sessions as i64);
         self.sessions_per_address_limit.set(limits.sessions_per_address as i64);
         self.users.show(shown);
-        for (listener, protocols) in &scope.listeners {
-            self.without_login.with_label_values(&[listener]);
-            let is_possible = |kind: &&ClientRefusal| kind.is_possible(protocols);
-            for kind in ClientRefusal::ALL.iter().filter(is_possible) {
-                self.clients_refused.with_label_values(&[listener, kind.as_str()]);
-            }
-        }
+        self.know(&scope);
         let mut known = self.scope();
         let mut left = known.left.take().map(|left| left.names).unwrap_or_default();
         let before = std::mem::replace(&mut known.in_force, scope);

@@ -1,6 +1,5 @@
 //! The metrics of the users that `metrics` names, and of the busiest.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use prometheus::Registry;
@@ -8,36 +7,9 @@ use prometheus::Registry;
 use super::Metrics;
 use crate::metrics;
 use crate::op::Direction;
-use crate::session::counted_users::UserOutcome;
-use crate::session::live::LiveSessions;
+use crate::session::outcome_class::OutcomeClass;
 
-pub(super) fn register(
-    registry: &Registry,
-    own: &Arc<Metrics>,
-    live: &Arc<LiveSessions>,
-) -> Result<(), prometheus::Error> {
-    let (of, live) = (own.clone(), live.clone());
-    metrics::live_gauges(
-        registry,
-        "lockgate_user_sessions",
-        "Sessions of users that metrics.users names, or that moved most bytes (metrics.top_users)",
-        &["user"],
-        move |series| {
-            let shown = of.users.shown();
-            let labels: HashMap<_, _> =
-                shown.iter().map(|(label, name, _)| (name.as_slice(), label.as_str())).collect();
-            for label in labels.values() {
-                series.with_label_values(&[label]);
-            }
-            if labels.is_empty() {
-                return;
-            }
-            let users = live.all().into_iter().filter_map(|session| session.summary().user);
-            users
-                .filter_map(|user| labels.get(user.as_slice()).copied())
-                .for_each(|label| series.with_label_values(&[label]).inc());
-        },
-    )?;
+pub(super) fn register(registry: &Registry, own: &Arc<Metrics>) -> Result<(), prometheus::Error> {
     let of = own.clone();
     metrics::live_counters(
         registry,
@@ -46,7 +18,7 @@ pub(super) fn register(
         &["user", "outcome"],
         move |series| {
             for (label, _, user) in of.users.shown() {
-                for outcome in UserOutcome::ALL {
+                for outcome in OutcomeClass::ALL {
                     let count = user.logins().get(outcome);
                     series.with_label_values(&[&label, outcome.as_str()]).inc_by(count);
                 }
@@ -63,7 +35,7 @@ pub(super) fn register(
             for (label, _, user) in of.users.shown() {
                 for direction in [Direction::Upload, Direction::Download] {
                     let Some(transfers) = user.transfers(direction) else { continue };
-                    for outcome in UserOutcome::ALL {
+                    for outcome in OutcomeClass::ALL {
                         let labels = [&label, direction.as_str(), outcome.as_str()];
                         series.with_label_values(&labels).inc_by(transfers.get(outcome));
                     }

@@ -11,6 +11,7 @@ mod keepalive;
 mod login_folder;
 mod logins;
 mod opaque;
+mod opaque_replies;
 mod outages;
 mod reuse;
 mod roots;

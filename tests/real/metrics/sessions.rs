@@ -89,7 +89,10 @@ fn a_login_that_ends_after_a_reload_leaves_no_series_of_a_removed_backend() {
     let without = text(&fixture.files, &fixture.pool, &["ftp", "ftps", "sftp"], "")
         .replace("  files: {", "  others: {")
         .replace("backend: files", "backend: others");
+    let failures = |of: &str| format!("lockgate_backend_failures_total{{backend=\"{of}\"}}");
+    fixture.expect(&failures("files"), 0);
     fixture.apply(&without);
+    fixture.expect(&failures("others"), 0);
     first.expect("QUIT", 221);
     // The series of the removed backend have ended.
     fixture.await_metric(bytes, None);
@@ -99,6 +102,7 @@ fn a_login_that_ends_after_a_reload_leaves_no_series_of_a_removed_backend() {
     late.expect("QUIT", 221);
     fixture.await_metric(bytes, None);
     fixture.await_metric("lockgate_operations_total{backend=\"files\"}", None);
+    fixture.await_metric(&failures("files"), None);
 }
 
 #[test]

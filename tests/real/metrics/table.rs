@@ -1,10 +1,13 @@
-//! The table of docs/metrics.md, compared with what a gateway with everything serves.
+//! What a gateway with everything serves: the metrics of docs/metrics.md, and series for the rules from the start.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::process::{Command, Stdio};
+use std::sync::OnceLock;
 use std::time::SystemTime;
+
+use tempfile::TempDir;
 
 use crate::support::backend_fixture::host_keys;
 use crate::support::clients::SftpSite;
@@ -13,6 +16,7 @@ use crate::support::gateway::{Gateway, PROGRAM};
 use crate::support::metrics::samples;
 use crate::support::pki::pki;
 use crate::support::raw::Raw;
+use crate::support::ssh::keys;
 use crate::support::{PASSWORD, USER, argon2_hash, ports};
 
 /// A row: the type, and the names of the labels.
@@ -24,8 +28,8 @@ struct Metric {
 
 #[test]
 fn every_metric_is_served_as_the_table_says_and_no_other() {
-    let page = page_of_everything();
-    let (table, served) = (table(), served(&page));
+    let (_, page) = pages_of_everything();
+    let (table, served) = (table(), served(page));
     let mut wrong = String::new();
     for (name, row) in &table {
         match served.get(name) {
@@ -48,7 +52,40 @@ fn every_metric_is_served_as_the_table_says_and_no_other() {
         let help = help.and_then(|rest| rest.lines().next().map(str::to_owned));
         assert!(help.is_some_and(|help| help.len() > 5), "{name} has no help");
     }
-    lint(&page);
+    lint(page);
+}
+
+/// An increase is seen only between two values: what begins with its first event has none of it. Rules add the
+/// first values of these, of which a listener and a backend, or an operation and its failure, have very many.
+const BEGIN_LATER: [&str; 3] =
+    ["lockgate_operations_total", "lockgate_transfer_bytes_total", "lockgate_transfers_total"];
+
+#[test]
+fn what_rules_see_increase_exists_before_its_first_event() {
+    let (start, end) = pages_of_everything();
+    let of = |page: &str, name: &str| -> BTreeSet<_> {
+        samples(page).into_iter().filter(|it| it.name == name).map(|it| it.labels).collect()
+    };
+    let names = increasing();
+    assert!(names.len() > 15 && BEGIN_LATER.iter().all(|name| names.contains(name)), "{names:?}");
+    for name in names.iter().filter(|name| !BEGIN_LATER.contains(name)) {
+        let (before, after) = (of(start, name), of(end, name));
+        assert!(!before.is_empty(), "{name} has no series at the start");
+        let new: Vec<_> = after.difference(&before).collect();
+        assert!(new.is_empty(), "{name} begins with an event: {new:?}");
+    }
+}
+
+/// The metrics that deploy/prometheus/rules.yaml has the increase or the rate of.
+fn increasing() -> BTreeSet<&'static str> {
+    let rules = include_str!("../../../deploy/prometheus/rules.yaml");
+    let arguments =
+        ["increase(", "rate("].iter().flat_map(|function| rules.split(function).skip(1));
+    let names = arguments.filter_map(|rest| {
+        let rest = rest.trim_start();
+        rest.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').next()
+    });
+    names.collect()
 }
 
 /// What `promtool check metrics` has to say, where there is one.
@@ -114,8 +151,18 @@ fn served(page: &str) -> BTreeMap<String, Metric> {
     found
 }
 
-/// Of a gateway with everything that has metrics, after some use.
-fn page_of_everything() -> String {
+/// Of a gateway with everything that has metrics, at its start and after some use.
+fn pages_of_everything() -> &'static (String, String) {
+    static PAGES: OnceLock<(String, String)> = OnceLock::new();
+    PAGES.get_or_init(|| {
+        let (gateway, _files) = start_everything();
+        let start = gateway.metrics_page();
+        use_it(&gateway);
+        (start, gateway.metrics_page())
+    })
+}
+
+fn start_everything() -> (Gateway, TempDir) {
     let (files, pool) = (tempfile::tempdir().expect("a folder"), ports::block(4));
     let secret = |folder: &std::path::Path, name: &str, text: &str| {
         let file = folder.join(name);
@@ -167,11 +214,7 @@ fn page_of_everything() -> String {
         let more = format!("users: {{ second: {{ password_hash: \"{}\" }} }}\n", argon2_hash());
         secret(folder, "more.yaml", &more);
     };
-    let gateway = Gateway::start_with(Command::new(PROGRAM), &text, prepare, &[]);
-    use_it(&gateway);
-    let page = gateway.metrics_page();
-    drop(files);
-    page
+    (Gateway::start_with(Command::new(PROGRAM), &text, prepare, &[]), files)
 }
 
 /// The time of day in so many hours, in UTC.
@@ -181,7 +224,7 @@ fn clock(hours: u64) -> String {
     format!("{:02}:{:02}", minutes / 60 % 24, minutes % 60)
 }
 
-/// A login of each kind, with transfers.
+/// A login of each kind, with transfers, and logins that fail.
 fn use_it(gateway: &Gateway) {
     let (mut raw, _) = Raw::connect(gateway.address("ftp"));
     raw.login(USER, PASSWORD);
@@ -198,7 +241,16 @@ fn use_it(gateway: &Gateway) {
     let (mut gone, _) = Raw::connect(gateway.address("ftp"));
     gone.expect("USER gone", 331);
     gone.expect("PASS any", 421);
+    // Refused; not answered by the hook.
+    for user in ["nobody", "hook-user"] {
+        let (mut raw, _) = Raw::connect(gateway.address("ftp"));
+        raw.expect(&format!("USER {user}"), 331);
+        assert!(raw.command(&format!("PASS {PASSWORD}x")).code >= 400);
+    }
     let home = tempfile::tempdir().expect("a client's home");
     let site = SftpSite::new(gateway.address("sftp").port());
     sftp(&site, home.path(), "get file\n", &[]).expect_ok("a download");
+    let mut with_key = SftpSite::new(gateway.address("sftp").port());
+    with_key.key = Some(keys().stranger.clone());
+    assert!(!sftp(&with_key, home.path(), "get file\n", &[]).ok(), "a key that nobody has");
 }

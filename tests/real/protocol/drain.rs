@@ -5,12 +5,14 @@ use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use super::{Fixture, Plan, TIMEOUT};
+use crate::support::backend_fixture::host_keys;
 use crate::support::clients::openssh::sftp;
-use crate::support::gateway::lockgate;
+use crate::support::gateway::{Gateway, PROGRAM, lockgate};
 use crate::support::metrics;
-use crate::support::raw::{dial, dial_from};
+use crate::support::netns::Namespace;
+use crate::support::raw::{Raw, dial, dial_from};
 use crate::support::sftp_fixture::{SftpPlan, becomes_true};
-use crate::support::{PASSWORD, USER, pattern};
+use crate::support::{PASSWORD, USER, argon2_hash, pattern};
 
 /// `EX_TEMPFAIL`.
 const EXIT_TRANSFERS_CUT: i32 = 75;
@@ -304,6 +306,67 @@ fn a_client_that_falls_silent_after_pasv_is_no_transfer_that_was_cut() {
     await_draining(&fixture);
     assert_eq!(raw.read().code, 421);
     assert!(fixture.gateway.wait(TIMEOUT).expect("it ends").success());
+}
+
+/// It does not receive the last reply, and loses no file.
+#[test]
+fn a_client_whose_network_is_gone_is_no_transfer_that_was_cut() {
+    let (machine, network) = (Namespace::new(), Namespace::new());
+    machine.link("eth0", &network, "eth0");
+    machine.ip("addr add 192.0.2.1/24 dev eth0");
+    network.ip("addr add 192.0.2.2/24 dev eth0");
+    let mut gateway = Gateway::start_by(
+        machine.command(PROGRAM),
+        &format!(
+            "listeners:\n  \
+               ftp: {{ protocol: ftp, address: \"192.0.2.1:0\", active: {{ allowed: true }} }}\n  \
+               sftp: {{ protocol: sftp, address: \"192.0.2.1:0\", host_keys: {} }}\n\
+             backends:\n  files: {{ protocol: local, folder: . }}\n\
+             users:\n  {USER}: {{ password_hash: \"{}\" }}\n\
+             routes:\n  - {{ authenticate: gateway, backend: files }}\n\
+             drain: {{ accept_for: 0s, timeout: 1s }}\n",
+            host_keys(),
+            argon2_hash(),
+        ),
+        &[],
+    );
+    let [ftp, sftp] = ["ftp", "sftp"].map(|listener| gateway.address(listener));
+    let _clients = std::thread::scope(|scope| {
+        let connecting = scope.spawn(|| {
+            network.enter();
+            let (mut raw, _) = Raw::connect(ftp);
+            raw.login(USER, PASSWORD);
+            let mut ssh = dial(sftp);
+            ssh.read_exact(&mut [0; 8]).expect("the gateway's identification");
+            (raw, ssh)
+        });
+        connecting.join().expect("the clients")
+    });
+    network.nft("table ip gone { chain in { type filter hook input priority 0; policy drop; }; }");
+    gateway.terminate();
+    let status = gateway.wait(TIMEOUT).expect("it ends");
+    assert!(status.success(), "{status}");
+}
+
+#[test]
+fn a_transfer_that_an_operator_cuts_counts_while_the_gateway_drains() {
+    for drains in [true, false] {
+        let mut fixture = Plan::default().start();
+        let mut raw = fixture.client();
+        let mut data = raw.begin("STOR up");
+        data.write_all(b"part").expect("sending a part");
+        if drains {
+            await_draining(&fixture);
+        }
+        fixture.gateway.admin(&["kick", "--user", USER]).expect_ok("kick");
+        assert_eq!(raw.read().code, 426);
+        assert_eq!(raw.read().code, 421);
+        if !drains {
+            fixture.gateway.terminate();
+        }
+        let status = fixture.gateway.wait(TIMEOUT).expect("it ends");
+        assert_eq!(status.code(), Some(if drains { EXIT_TRANSFERS_CUT } else { 0 }), "{status}");
+    }
 }
 
 /// A service manager stops a gateway that an operator has drained: that must not cut transfers.

@@ -6,6 +6,7 @@ use std::net::{TcpListener, TcpStream};
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use rustix::process::{Signal, kill_process};
 use serde_json::Value;
@@ -20,8 +21,9 @@ use crate::support::clients::{SftpSite, Site as FtpSite, deadline};
 use crate::support::gateway::{Gateway, PROGRAM, lockgate};
 use crate::support::process::{self, CleanupGuard, pid, spawn};
 use crate::support::raw::{Raw, dial};
+use crate::support::scripted::Scripted;
 use crate::support::sftp_fixture::{SftpPlan, becomes_true};
-use crate::support::{DataMode, PASSWORD, Tls, USER, pattern};
+use crate::support::{DataMode, PASSWORD, Tls, USER, pattern, ports};
 
 /// Of each client, in bytes a second.
 const LIMIT: u64 = 200 * 1024;
@@ -237,6 +239,47 @@ fn an_sftp_session_is_ended_after_its_transfer_or_at_once() {
     assert!(becomes_true(|| sessions(&fixture.gateway).len() == 1));
     fixture.gateway.admin(&["kick", "--address", "127.0.0.1"]).expect_ok("kick");
     let _ = silent.read_to_end(&mut Vec::new());
+}
+
+/// A server that says nothing more holds a kick up no longer than one that answers.
+#[test]
+fn an_operation_that_hangs_is_ended() {
+    let verbs = ["MKD", "SIZE", "RETR", "MLSD", "LIST", "CWD"];
+    let server = Scripted::start(move |peer| {
+        peer.greet()?;
+        peer.until_any(&verbs)?;
+        peer.line().map(drop)
+    });
+    let pool = ports::block(8);
+    let gateway = Gateway::start(&format!(
+        "listeners:\n  front: {{ protocol: ftp, address: \"127.0.0.1:0\", data_ports: pool }}\n\
+         data_ports:\n  pool: {{ range: {}-{}, listen: [\"127.0.0.1\"] }}\n\
+         backends:\n  slow: {{ protocol: ftp, address: \"{}\" }}\n\
+         routes:\n  - {{ authenticate: backend, backend: slow }}\n\
+         admin: {{ socket: admin.sock }}\n",
+        pool.start(),
+        pool.end(),
+        server.address,
+    ));
+    let hangs = || verbs.iter().map(|verb| server.count(verb)).sum::<usize>();
+    for (already, command) in
+        ["MKD folder", "SIZE file", "CWD folder", "LIST", "RETR file", "STAT folder"]
+            .iter()
+            .enumerate()
+    {
+        let (mut raw, _) = Raw::connect(gateway.address("front"));
+        raw.login(USER, PASSWORD);
+        let _data = ["LIST", "RETR file"].contains(command).then(|| raw.passive());
+        raw.send_bytes(format!("{command}\r\n").as_bytes());
+        assert!(becomes_true(|| hangs() == already + 1), "{command}: {:?}", server.lines());
+        let began = Instant::now();
+        gateway.admin(&["kick", "--user", USER]).expect_ok("kick");
+        expect_kicked(&mut raw);
+        assert!(began.elapsed() < Duration::from_secs(5), "{command}: {:?}", began.elapsed());
+    }
+    let is_it =
+        |event: &Value| event["operation"] == "make-directory" && event["outcome"] == "aborted";
+    assert_eq!(gateway.await_log(is_it, TIMEOUT)["fault"], "gateway");
 }
 
 /// A backend that accepts and says nothing.

@@ -1,6 +1,7 @@
 //! The configuration is read again while the gateway runs.
 
 mod changes;
+mod judged;
 mod load;
 
 use std::path::{Path, PathBuf};

@@ -3,6 +3,7 @@
 mod activation;
 mod failures;
 mod load;
+mod sessions;
 mod state;
 
 use std::fs;

@@ -9,6 +9,7 @@ use super::*;
 use crate::auth::ssh_certificates::check::{CertificateRefused as Refused, check};
 use crate::auth::ssh_certificates::{KeyTrust, NotAdmitted, PresentedKey, PublicKeys};
 use crate::auth::{AuthorizedKeys, User};
+use crate::op::Timestamp;
 
 fn verdict_from(
     certificate: &Certificate,
@@ -210,7 +211,7 @@ fn users_are_admitted_by_name_or_by_their_principals() {
     let trust = KeyTrust { authorities, revoked: Vec::new() };
     let source = "192.0.2.7".parse().unwrap();
     let admits = |user: &User, name: &[u8], key: &PresentedKey| {
-        trust.admits(user, name, key, source).is_ok()
+        trust.admits(user, name, key, source, Timestamp::now()).is_ok()
     };
     let certified = PresentedKey::Certificate(Box::new(it));
     let user = User::default();
@@ -225,6 +226,6 @@ fn users_are_admitted_by_name_or_by_their_principals() {
     assert!(!admits(&user, b"alice", &plain));
     let keys = AuthorizedKeys::parse(&line(&alice)).unwrap();
     assert!(admits(&User { keys, ..User::default() }, b"alice", &plain));
-    let none = KeyTrust::default().admits(&user, b"alice", &certified, source);
+    let none = KeyTrust::default().admits(&user, b"alice", &certified, source, Timestamp::now());
     assert_eq!(none, Err(NotAdmitted::Certificate(Refused::NoAuthorities)));
 }

@@ -10,6 +10,7 @@ use crate::auth::ssh_certificates::{
     KeyTrust, NotAdmitted, PresentedKey, PublicKeys, Revoked, RevokedError, RevokedFile,
 };
 use crate::auth::{AuthorizedKeys, User};
+use crate::op::Timestamp;
 
 fn read(folder: &Path, content: &[u8]) -> Result<Revoked, RevokedError> {
     let path = folder.join("revoked");
@@ -77,6 +78,20 @@ fn a_bad_line_is_an_error_that_names_it() {
     assert!(matches!(error, Some(RevokedError::PrivateKey(_))));
     let missing = Revoked::read(&folder.path().join("missing")).err();
     assert!(matches!(missing, Some(RevokedError::Unreadable(..))));
+}
+
+/// Each login would wait for its end, with the list locked.
+#[test]
+fn a_fifo_or_device_is_not_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let fifo = folder.path().join("fifo");
+    let mode = rustix::fs::Mode::from_raw_mode(0o600);
+    let kind = rustix::fs::FileType::Fifo;
+    rustix::fs::mknodat(rustix::fs::CWD, &fifo, kind, mode, 0).unwrap();
+    for path in [Path::new("/dev/zero"), &fifo] {
+        let refused = Revoked::read(path).err().unwrap().to_string();
+        assert!(refused.contains("not a regular file"), "{refused}");
+    }
 }
 
 #[test]
@@ -160,7 +175,7 @@ fn a_changed_file_applies_at_once_and_a_missing_one_refuses_all_keys() {
     let user = User { keys: AuthorizedKeys::parse(&line(&alice)).unwrap(), ..User::default() };
     let presented = PresentedKey::Key(alice.public_key().clone());
     let source = "192.0.2.7".parse().unwrap();
-    let admitted = || trust.admits(&user, b"alice", &presented, source);
+    let admitted = || trust.admits(&user, b"alice", &presented, source, Timestamp::now());
     assert_eq!(admitted(), Ok(()));
     fs::write(&path, line(&alice)).unwrap();
     assert_eq!(admitted(), Err(NotAdmitted::Certificate(CertificateRefused::Revoked)));

@@ -186,6 +186,19 @@ async fn an_upload_is_not_repeated() {
     upload(&*session, target("STOR 'USER.JCL'"), b"").await.unwrap();
 }
 
+/// It has not read what came after that, whatever it says.
+#[tokio::test]
+async fn an_upload_whose_data_connection_was_reset_is_not_stored() {
+    let oddities = Oddities { closes_upload_at: Some(3), ..Oddities::default() };
+    let server = Server::start(&[], oddities).await;
+    let session = session(&server).await;
+    let failure = upload(&*session, target("STOR 'USER.JCL'"), &[7; 1000]).await.unwrap_err();
+    assert_eq!((failure.kind, failure.fault), (FailureKind::TransferCut, Fault::Backend));
+    assert_eq!(failure.peer, None, "a reply that says the opposite");
+    // The session goes on.
+    relay(&*session, "CWD A").await.unwrap();
+}
+
 #[tokio::test]
 async fn nothing_else_reaches_the_server() {
     let server = Server::start(&[], Oddities::default()).await;

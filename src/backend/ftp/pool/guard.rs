@@ -8,8 +8,8 @@ use tokio::sync::{OwnedMutexGuard, OwnedSemaphorePermit};
 
 use super::Pool;
 use crate::backend::ftp::connection::Connection;
-use crate::net::task;
 use crate::op::Failure;
+use crate::task;
 
 /// A control connection, held by one operation. Dropped between a command and its last reply, the
 /// connection is given up.

@@ -21,8 +21,9 @@ use crate::auth::Credentials;
 use crate::backend::path_leases::{Account, PathLeases};
 use crate::backend::unsupported::AttributePolicy;
 use crate::backend::{Home, Origin};
-use crate::net::{Peer, task};
+use crate::net::Peer;
 use crate::op::{Failure, FailureKind, RemotePath};
+use crate::task;
 
 pub(super) use guard::ConnectionGuard;
 
@@ -201,7 +202,7 @@ impl Pool {
         let permit = self.permits.clone().acquire_owned();
         tokio::pin!(permit);
         // A permit that is available needs no request.
-        if let Some(permit) = crate::net::poll_once(permit.as_mut()) {
+        if let Some(permit) = crate::task::poll_once(permit.as_mut()) {
             return permit;
         }
         loop {

@@ -23,8 +23,8 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::data::Budget;
-use crate::net::task;
 use crate::op::{Failure, FailureKind};
+use crate::task;
 use actor::{Actor, Request};
 
 /// The most bytes by which a read or write may be ahead of the transfer to wait for it, and the

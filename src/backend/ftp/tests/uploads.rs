@@ -149,7 +149,7 @@ async fn an_upload_aborted_during_settle_is_not_renamed_and_stays_in_sync() {
         {
             let mut settling = std::pin::pin!(upload.settle());
             for _ in 0..polls {
-                settled = crate::net::poll_once(settling.as_mut()).is_some();
+                settled = crate::task::poll_once(settling.as_mut()).is_some();
                 if settled {
                     break;
                 }

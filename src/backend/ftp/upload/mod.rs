@@ -35,6 +35,8 @@ pub(super) struct FtpWrite {
     /// The size of the file before them, if known; `None` for ASCII transfers, whose bytes the
     /// server does not count.
     base: Option<u64>,
+    /// Nobody can ask for its size.
+    is_opaque: bool,
     /// Nothing is cached until the transfer has ended.
     _write_guard: Option<WriteGuard>,
 }
@@ -127,6 +129,7 @@ pub(super) async fn start(
         part,
         bytes_sent: None,
         base,
+        is_opaque: false,
         _write_guard: Some(write_guard),
     })
 }
@@ -181,6 +184,7 @@ impl FtpWrite {
             part: None,
             bytes_sent: None,
             base: None,
+            is_opaque: true,
             _write_guard: None,
         }
     }
@@ -218,6 +222,14 @@ impl FtpWrite {
             _ => false,
         };
         let reply = self.guard.end_upload(early_reply, reset).await?;
+        if reset && self.is_opaque {
+            return Err(Failure::backend(
+                FailureKind::TransferCut,
+                "the backend server reset the data connection, so that it may not have the whole file, although \
+                 it said so",
+            )
+            .with_detail(format!("it answered {reply}")));
+        }
         if reset {
             self.check_size().await?;
         }

@@ -13,8 +13,8 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::write_state::WriteEffect;
-use crate::net::task;
 use crate::op::{Failure, FailureKind};
+use crate::task;
 use crate::wire::sftp::{PacketReader, RequestBody};
 use inner::{Inner, ResponseSender};
 

@@ -32,17 +32,17 @@ async fn requests_after_a_copy_wait_until_it_is_finished() {
     let copying = from.copy_data(0, 0, &to, 0);
     tokio::pin!(copying);
     // The first poll sends it.
-    assert!(crate::net::poll_once(copying.as_mut()).is_none());
+    assert!(crate::task::poll_once(copying.as_mut()).is_none());
     let writing = to.write_at(0, Bytes::from_static(b"new"));
     let reading = from.read_at(0, 10);
     // None of these is polled before the copy has finished.
     let again = from.copy_data(0, 1, &to, 0);
     tokio::pin!(again);
-    assert!(crate::net::poll_once(again.as_mut()).is_none());
+    assert!(crate::task::poll_once(again.as_mut()).is_none());
     let (from_closing, to_closing) = (from.close(), to.close());
     tokio::pin!(from_closing, to_closing);
-    assert!(crate::net::poll_once(from_closing.as_mut()).is_none());
-    assert!(crate::net::poll_once(to_closing.as_mut()).is_none());
+    assert!(crate::task::poll_once(from_closing.as_mut()).is_none());
+    assert!(crate::task::poll_once(to_closing.as_mut()).is_none());
     let script = async {
         assert_eq!(peer.serve(of_size(STEP + 1)).await, Q::FileStat { handle: "from".into() });
         for length in [STEP, 0] {

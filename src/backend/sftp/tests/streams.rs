@@ -165,7 +165,7 @@ async fn a_flush_sends_what_is_gathered_and_does_not_wait() {
     assert!(matches!(&request.body, Q::Write { offset: 0, data, .. } if data == "small"));
     let waiting = pending.wait(0);
     tokio::pin!(waiting);
-    assert!(crate::net::poll_once(waiting.as_mut()).is_none());
+    assert!(crate::task::poll_once(waiting.as_mut()).is_none());
     peer.answer(request.id, ok()).await;
     waiting.await.unwrap();
 }

@@ -49,6 +49,7 @@ impl Client {
         let requested = self.take_requested()?;
         let subject = self.subject(&given, format).await;
         let (requested, (mut subject, prefix)) = requested.with(subject)?;
+        let _transferring = self.transferring().await;
         self.reply(Reply::OPENING_LISTING).await;
 
         let renderer = Renderer { format, facts: self.facts, prefix, now: Timestamp::now() };

@@ -74,6 +74,7 @@ impl Client {
 
     async fn relay_write(&mut self, command: RelayedCommand) -> Outcome {
         let requested = self.take_requested()?;
+        let _transferring = self.transferring().await;
         let opened = self.logged_in()?.session.relay_write(command).await;
         let (requested, (upload, reply)) = requested.with(opened)?;
         self.reply_of_server(&reply).await;

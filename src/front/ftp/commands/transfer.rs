@@ -51,6 +51,7 @@ impl Client {
         requested: RequestedConnection,
         mut download: Download,
     ) -> Outcome {
+        let _transferring = self.transferring().await;
         let limits = self.shared.gateway.limits.clone();
         let (progress, throttle) = (download.progress(), download.throttle());
         let end = match self.connect_download(requested, &progress).await {
@@ -112,6 +113,8 @@ impl Client {
         let requested = self.take_requested()?;
         let representation = self.transfer.representation;
         let directory = path.clone();
+        // With the opening: the server may have made the file already.
+        let _transferring = self.transferring().await;
         let opened = self.logged_in()?.session.write(path, mode, representation).await;
         let (requested, upload) = requested.with(opened)?;
         self.reply(match mode {

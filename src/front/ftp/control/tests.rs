@@ -2,8 +2,9 @@
 
 use super::*;
 use crate::data::Progress;
-use crate::net::{Drain, Endpoints, poll_once};
+use crate::net::{Drain, Endpoints};
 use crate::session::{ClientInfo, LiveSession};
+use crate::task::poll_once;
 use std::sync::Arc;
 use tokio::net::TcpListener;
 

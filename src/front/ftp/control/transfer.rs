@@ -14,9 +14,10 @@ use super::{Control, yield_between_lines};
 use crate::data::Progress;
 use crate::front::ftp::command_queue::{Line, QueueFull, is_verb};
 use crate::front::ftp::reply::Reply;
-use crate::net::{Stream, round_trip, short_sleep};
+use crate::net::{Stream, round_trip};
 use crate::op::Failure;
 use crate::session::{LiveSession, SessionEnd};
+use crate::task::short_sleep;
 
 /// After the end of an upload's data, the control connection may still report within this time that
 /// the client gave it up: two round trips, within these bounds. The maximum where the client's

@@ -11,9 +11,9 @@ use super::{CLOSE_TIMEOUT, Channel, End};
 use crate::front::sftp::budget::Budget;
 use crate::front::sftp::connection::CHANNEL_END_TIMEOUT;
 use crate::front::sftp::response_queue::ResponseQueue;
-use crate::net::poll_once;
 use crate::op::{Failure, FailureKind, Fault};
 use crate::session::SessionEnd;
+use crate::task::poll_once;
 
 /// The part of [`CHANNEL_END_TIMEOUT`] that is reserved for open files and directories.
 const HANDLES_END_TIMEOUT: Duration = Duration::from_secs(3);

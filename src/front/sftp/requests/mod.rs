@@ -9,9 +9,9 @@ use super::directory::OpenDirectories;
 use super::handles::{Handle, HandleSlot, Handles};
 use super::path_order::PathOrder;
 use super::{names, status};
-use crate::net::poll_once;
 use crate::op::{Answer, Failure, FailureKind, Fault, Operation, RemotePath};
 use crate::session::{LiveSession, Session};
+use crate::task::poll_once;
 use crate::wire::sftp::{Extension, Name, RequestBody, ResponseBody};
 
 mod attributes;

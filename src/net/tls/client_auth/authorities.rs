@@ -8,7 +8,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, CertificateRevocationListDer};
 use x509_parser::prelude::{CertificateRevocationList, FromDer, X509Certificate};
 
-use crate::net::small_file;
+use crate::files::small_file;
 use crate::net::tls::certificate::short;
 use crate::net::tls::files::{PemError, certificates};
 
@@ -68,7 +68,7 @@ pub struct Crl {
     /// The name of the authority that issued it, cut after 100 characters; not escaped.
     pub name: String,
     /// Seconds since the epoch, UTC.
-    pub(super) issued: i64,
+    pub issued: i64,
     /// When the next one is due: from then on no certificate of the authority is accepted. Seconds since
     /// the epoch, UTC.
     pub due: Option<i64>,

@@ -11,7 +11,7 @@ use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{VerifierBuilderError, WebPkiClientVerifier};
 
 use super::authorities::{Authority, AuthorityError, Crl};
-use crate::net::FileStamp;
+use crate::files::FileStamp;
 
 /// Between checks whether a file has changed; only handshakes check.
 const CHECK_INTERVAL: Duration = Duration::from_secs(1);

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use rustls::RootCertStore;
-use rustls::pki_types::CertificateDer;
+use rustls::pki_types::{CertificateDer, UnixTime};
 use rustls::server::VerifierBuilderError;
 use rustls::server::danger::ClientCertVerifier;
 use x509_parser::prelude::{FromDer, X509Certificate};
@@ -73,8 +73,36 @@ impl ClientAuth {
         self.user != CertificateUser::Any
     }
 
-    /// The facts of a certificate that a handshake has verified.
-    pub(super) fn certificate(&self, der: &CertificateDer<'_>) -> ClientCertificate {
+    /// Whether clients without a certificate are refused.
+    pub fn is_required(&self) -> bool {
+        self.verifier.client_auth_mandatory()
+    }
+
+    /// What a certificate that was verified before counts for here. That it has expired meanwhile, or a list of
+    /// that time, does not matter.
+    ///
+    /// # Errors
+    /// Why it would be refused, in words.
+    pub fn verified_again(&self, earlier: &ClientCertificate) -> Result<ClientCertificate, String> {
+        let (leaf, rest) = (earlier.leaf(), earlier.chain.get(1..).unwrap_or_default());
+        self.verifier.check(leaf, rest, earlier.verified)?;
+        Ok(self.certificate(earlier.chain.clone(), earlier.verified))
+    }
+
+    /// The facts of a certificate that a handshake has verified just now.
+    pub(super) fn verified(&self, chain: &[CertificateDer<'_>]) -> Option<ClientCertificate> {
+        chain.first()?;
+        let chain = chain.iter().map(|der| der.clone().into_owned()).collect();
+        Some(self.certificate(chain, UnixTime::now()))
+    }
+
+    /// `chain` is not empty.
+    fn certificate(
+        &self,
+        chain: Arc<[CertificateDer<'static>]>,
+        verified: UnixTime,
+    ) -> ClientCertificate {
+        let der = &chain[0];
         let users = match X509Certificate::from_der(der) {
             Ok((_, certificate)) => self.user.of(&certificate),
             Err(_) => CertificateUsers::Nobody("it cannot be parsed"),
@@ -84,7 +112,8 @@ impl ClientAuth {
             subject: summary.map(|it| it.display_name().to_owned()).unwrap_or_default(),
             fingerprint: fingerprint(der),
             users,
-            der: Arc::new(der.clone().into_owned()),
+            verified,
+            chain,
         }
     }
 }
@@ -99,12 +128,19 @@ pub struct ClientCertificate {
     pub fingerprint: String,
     /// The users whom it names.
     pub users: CertificateUsers,
-    der: Arc<CertificateDer<'static>>,
+    /// When the handshake verified it.
+    verified: UnixTime,
+    /// With what the client sent beside it; its own first.
+    chain: Arc<[CertificateDer<'static>]>,
 }
 
 impl ClientCertificate {
     /// Its DER.
     pub fn der(&self) -> &[u8] {
-        &self.der
+        self.leaf()
+    }
+
+    fn leaf(&self) -> &CertificateDer<'static> {
+        &self.chain[0]
     }
 }

@@ -94,6 +94,27 @@ impl Verifier {
         let inner = lists.verifier();
         Self { lists, intermediates, inner }
     }
+
+    /// # Errors
+    /// Why the certificate is refused, in words that do not name it.
+    pub(super) fn check(
+        &self,
+        certificate: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        at: UnixTime,
+    ) -> Result<(), String> {
+        self.verify(certificate, intermediates, at).map(drop).map_err(|error| reason(&error))
+    }
+
+    fn verify(
+        &self,
+        certificate: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<ClientCertVerified, Error> {
+        let all: Vec<_> = self.intermediates.iter().chain(intermediates).cloned().collect();
+        self.lists.verifier().verify_client_cert(certificate, &all, now)
+    }
 }
 
 impl ClientCertVerifier for Verifier {
@@ -111,10 +132,7 @@ impl ClientCertVerifier for Verifier {
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
-        let all: Vec<_> = self.intermediates.iter().chain(intermediates).cloned().collect();
-        self.lists
-            .verifier()
-            .verify_client_cert(certificate, &all, now)
+        self.verify(certificate, intermediates, now)
             .map_err(|error| refused(RefusedCertificate::new(certificate, &error)))
     }
 

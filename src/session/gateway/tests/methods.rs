@@ -4,10 +4,12 @@ use std::sync::Arc;
 
 use russh::keys::PrivateKey;
 use russh::keys::ssh_key::certificate::Builder;
+use tokio::net::TcpStream;
 
 use super::*;
-use crate::auth::{CertificateAuthority, KeyTrust, Methods, PublicKeys};
+use crate::auth::{CertificateAuthority, KeyTrust, Methods, PublicKeys, RevokedFile};
 use crate::route::{AccountName, MintedAccount};
+use crate::session::{ListenerDemands, LiveSessions};
 
 fn private(seed: u8) -> PrivateKey {
     PrivateKey::from(Ed25519Keypair::from_seed(&[seed; 32]))
@@ -96,6 +98,46 @@ async fn what_is_required_of_the_user_and_by_the_route_adds_up() {
         ] {
             assert_eq!(login(name, password, key).await, REFUSED, "{what} {name} {password:?}");
         }
+    }
+}
+
+/// `on_reload: judge`. What is not required and not revoked goes on.
+#[tokio::test]
+async fn open_sessions_are_judged_by_what_they_have_proved() {
+    let (key, password) = (Methods::PUBLIC_KEY, Methods::PASSWORD);
+    let folder = tempfile::tempdir().unwrap();
+    let revoked = folder.path().join("revoked");
+    std::fs::write(&revoked, private(1).public_key().to_openssh().unwrap()).unwrap();
+    let revoking =
+        KeyTrust { revoked: vec![Arc::new(RevokedFile::new(revoked))], ..KeyTrust::default() };
+    for (given, seed, required, trust, reason) in [
+        (None, Some(1), Methods::NONE, None, None),
+        (None, Some(1), key, None, None),
+        (None, Some(1), password, None, Some("password is required now")),
+        (Some("open sesame"), None, key, None, Some("publickey is required now")),
+        (Some("open sesame"), None, Methods::NONE, Some(&revoking), None),
+        (Some("open sesame"), Some(1), Methods::ALL, None, None),
+        (None, Some(1), Methods::NONE, Some(&revoking), Some("revoked_keys")),
+    ] {
+        let (gateway, _) = with_alice(Account::None, Methods::NONE, Methods::NONE);
+        let client = sftp_client();
+        let deadline = Instant::now() + Duration::from_secs(60);
+        let proof = proof("alice", given, seed.map(presented));
+        let _session = gateway.login(&client, proof, deadline).await.unwrap();
+        let sessions = LiveSessions::new();
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let tcp = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let _registered = sessions.register(&client.live, &tcp);
+        let (mut next, _) = with_alice(Account::None, Methods::NONE, required);
+        next.key_trust = trust.map(|it| ("front".to_owned(), it.clone())).into_iter().collect();
+        let listeners = HashMap::from([("front".to_owned(), ListenerDemands::default())]);
+        Arc::new(next).judge_sessions(&sessions, listeners);
+        let ending = client.live.view().ending;
+        let is_expected = match (&ending, reason) {
+            (Some(ending), Some(reason)) => ending.contains(reason),
+            (ending, reason) => ending.is_none() && reason.is_none(),
+        };
+        assert!(is_expected, "{given:?} {seed:?} {required}: {ending:?}");
     }
 }
 

@@ -4,6 +4,12 @@
 //! here (`clippy.toml` forbids the other ways).
 #![allow(clippy::disallowed_methods, reason = "this is where they are wrapped")]
 
+mod poll;
+mod short_sleep;
+
+pub use poll::poll_once;
+pub use short_sleep::short_sleep;
+
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 use tokio_util::task::TaskTracker;

@@ -3,16 +3,14 @@
 
 use std::time::Duration;
 
-use super::task;
+use super::spawn_blocking;
 
 /// Sleeps of this length and longer use tokio's timer.
 const SHORT_SLEEP_MAX: Duration = Duration::from_millis(5);
 
 /// Sleeps. A short sleep occupies a thread of the blocking pool, even after the future is dropped.
 pub async fn short_sleep(time: Duration) {
-    if time >= SHORT_SLEEP_MAX
-        || task::spawn_blocking(move || std::thread::sleep(time)).await.is_err()
-    {
+    if time >= SHORT_SLEEP_MAX || spawn_blocking(move || std::thread::sleep(time)).await.is_err() {
         tokio::time::sleep(time).await;
     }
 }

@@ -1,10 +1,8 @@
 //! How long connections to servers take, until a server is ready for a login.
 
-use std::time::Instant;
+use prometheus::{HistogramVec, Registry};
 
-use prometheus::{Histogram, HistogramVec, Registry};
-
-use crate::metrics;
+use crate::metrics::{self, Times, Timing};
 use crate::op::{Failure, Outage};
 
 /// Upper bounds, in seconds.
@@ -29,16 +27,8 @@ pub enum ConnectEnd {
 #[derive(Clone)]
 pub(super) struct ConnectTimes(HistogramVec);
 
-/// Of one backend, by outcome.
-#[derive(Clone)]
-pub(super) struct TimesOfBackend([Histogram; 5]);
-
-/// A connection that is being made; dropped, it was given up.
-pub struct Connecting {
-    times: TimesOfBackend,
-    since: Instant,
-    end: ConnectEnd,
-}
+/// A connection that is being made.
+pub type Connecting = Timing<ConnectEnd>;
 
 impl ConnectEnd {
     const ALL: [Self; 5] =
@@ -77,33 +67,13 @@ impl ConnectTimes {
         Ok(Self(times))
     }
 
-    pub(super) fn of(&self, backend: &str) -> TimesOfBackend {
-        let all = ConnectEnd::ALL;
-        TimesOfBackend(all.map(|end| self.0.with_label_values(&[backend, end.as_str()])))
+    pub(super) fn of(&self, backend: &str) -> Times<ConnectEnd> {
+        Times::new(&self.0, backend, &ConnectEnd::ALL, ConnectEnd::as_str)
     }
 
     pub(super) fn remove(&self, backend: &str) {
         for end in ConnectEnd::ALL {
             let _ = self.0.remove_label_values(&[backend, end.as_str()]);
         }
-    }
-}
-
-impl TimesOfBackend {
-    pub(super) fn start(&self) -> Connecting {
-        Connecting { times: self.clone(), since: Instant::now(), end: ConnectEnd::GivenUp }
-    }
-}
-
-impl Connecting {
-    /// Counts it.
-    pub fn ended(mut self, end: ConnectEnd) {
-        self.end = end;
-    }
-}
-
-impl Drop for Connecting {
-    fn drop(&mut self) {
-        self.times.0[self.end as usize].observe(self.since.elapsed().as_secs_f64());
     }
 }

@@ -1,7 +1,8 @@
-//! `--watch`: shows something again and again.
+//! Shows something of the running gateway: as text or `--json`, once or again and again with `--watch`.
 
 use std::fmt::Write;
 use std::io::{self, IsTerminal};
+use std::path::PathBuf;
 use std::pin::pin;
 use std::time::Duration;
 
@@ -15,22 +16,38 @@ const INTERVAL: Duration = Duration::from_secs(1);
 /// Where the terminal does not tell its height.
 const ROWS_DEFAULT: usize = 24;
 
-/// Prints what `fetch` returns, as JSON or by `text`; again and again with `is_watching`.
-pub(crate) async fn show(
-    fetch: impl AsyncFn() -> anyhow::Result<Value>,
-    text: impl Fn(&Value) -> String,
-    (is_json, is_watching): (bool, bool),
-) -> anyhow::Result<()> {
-    let shown = async || {
-        let value = fetch().await?;
-        Ok(match (is_json, is_watching) {
-            (false, _) => text(&value),
-            (true, false) => format!("{value:#}\n"),
-            // A document on each line.
-            (true, true) => format!("{value}\n"),
-        })
-    };
-    if is_watching { watch(shown).await } else { print(&shown().await?) }
+/// The options of a command that shows something.
+#[derive(clap::Args)]
+pub(crate) struct Show {
+    /// Print it as JSON
+    #[arg(long)]
+    json: bool,
+    /// Print it every second, until Ctrl-C
+    #[arg(long)]
+    watch: bool,
+    /// The gateway's admin socket [default: `admin.socket` of the configuration]
+    #[arg(long)]
+    pub(crate) socket: Option<PathBuf>,
+}
+
+impl Show {
+    /// Prints what `fetch` returns, as JSON or by `text`.
+    pub(crate) async fn run(
+        &self,
+        fetch: impl AsyncFn() -> anyhow::Result<Value>,
+        text: impl Fn(&Value) -> String,
+    ) -> anyhow::Result<()> {
+        let shown = async || {
+            let value = fetch().await?;
+            Ok(match (self.json, self.watch) {
+                (false, _) => text(&value),
+                (true, false) => format!("{value:#}\n"),
+                // A document on each line.
+                (true, true) => format!("{value}\n"),
+            })
+        };
+        if self.watch { watch(shown).await } else { print(&shown().await?) }
+    }
 }
 
 /// Prints what `show` returns, every second, until Ctrl-C, the reader's end or an error. On a terminal each
