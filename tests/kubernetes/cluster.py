@@ -99,7 +99,7 @@ class Run:
 
     def helm(self, command, *more):
         arguments = [argument for path in [*self.files, *more] for argument in ("-f", path)]
-        self.node.helm(command, RELEASE, CHART, *arguments, "--wait", "--timeout", "5m")
+        self.node.helm(command, RELEASE, CHART, *arguments, "--wait", "--timeout", "10m")
 
     def load(self):
         made = material.credentials()

@@ -71,12 +71,12 @@ fn a_reply_that_crosses_a_command_ends_the_session() {
         assert!(becomes_true(|| is_unacknowledged(port)), "the command is not on its way");
         go.send(()).expect("the server");
         let reply = client.read();
+        machine.nft("delete table ip lossy");
         assert_eq!(reply.code, 421, "{}", reply.text);
         let is_it = |event: &serde_json::Value| {
             event["message"].as_str().is_some_and(|it| it.contains("broke the protocol"))
         };
         assert_eq!(gateway.await_log(is_it, LOG_TIMEOUT)["received"], "250 two");
-        machine.nft("delete table ip lossy");
     };
     std::thread::scope(|scope| {
         let there = scope.spawn(on_machine);
