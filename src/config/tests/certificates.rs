@@ -48,7 +48,7 @@ fn invalid_certificates_are_errors() {
     one(
         &list(&format!("{entry}, {{ certificate: second.crt, key: tls.key }}")),
         "5:115: listeners.public.tls.certificates[1].key",
-        "do not belong together",
+        "do not belong together: the private key is not that of the first certificate",
     );
     one(&list(&second.replace("second.crt", "no.crt")), "5:58", "cannot read no.crt");
     one(&list(&second.replace("key: ", "kye: ")), "5:70", r#"did you mean "key"?"#);

@@ -46,7 +46,7 @@ routes:
     lockgate.yaml:14:12: data_ports.public.range: "50099-50000" ends before it starts (did you mean "50000-50099"?)
        14 |     range: 50099-50000
           |            ^^^^^^^^^^^
-    lockgate.yaml:15:23: data_ports.public.listen[1]: "localhost" is not an IP address
+    lockgate.yaml:15:23: data_ports.public.listen[1]: "localhost" is not an IP address (did you mean "127.0.0.1"?)
        15 |     listen: [0.0.0.0, localhost]
           |                       ^^^^^^^^^
     lockgate.yaml:19:14: backends.payroll.address: remove "ftp://"; an address is a host and a port (did you mean "10.1.2.3"?)
@@ -126,6 +126,7 @@ fn invalid_listeners_are_errors() {
     one("\"0.0.0.0:21\"", "\":21\"", "4:14", r#"did you mean "0.0.0.0:21"?"#);
     one("\"0.0.0.0:21\"", "21", "4:14", r#"did you mean "0.0.0.0:21"?"#);
     one("\"0.0.0.0:21\"", "ftp.example.com:21", "4:14", "is not an IP address with a port");
+    one("\"0.0.0.0:21\"", "localhost:21", "4:14", r#"did you mean "127.0.0.1:21"?"#);
     one("\"0.0.0.0:21\"", "[]", "4:5", "is an empty list");
     one(
         "\"0.0.0.0:21\"",

@@ -29,6 +29,12 @@ impl Value for SocketAddr {
         let every = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)).ip();
         let port = text.rsplit(':').next().and_then(|port| port.parse().ok());
         match (text.split(':').next(), port) {
+            (Some("localhost"), Some(port)) if text.matches(':').count() == 1 => {
+                Invalid::with_suggestion(
+                    format!("\"{text}\" has a name; a socket listens at an IP address"),
+                    SocketAddr::from((Ipv4Addr::LOCALHOST, port)).to_string(),
+                )
+            }
             (Some("" | "*" | "any"), Some(port)) if text.matches(':').count() == 1 => {
                 Invalid::with_suggestion(
                     format!("\"{text}\" has no address to listen on"),
@@ -52,7 +58,13 @@ impl Value for SocketAddr {
 
 impl Value for IpAddr {
     fn parse(text: &str) -> Result<Self, Invalid> {
-        text.parse().or_else(|_| Invalid::new(format!("\"{text}\" is not an IP address")))
+        text.parse().or_else(|_| {
+            let message = format!("\"{text}\" is not an IP address");
+            match text {
+                "localhost" => Invalid::with_suggestion(message, Ipv4Addr::LOCALHOST.to_string()),
+                _ => Invalid::new(message),
+            }
+        })
     }
 
     fn schema() -> Json {

@@ -84,7 +84,12 @@ impl CertificateAndKey {
                 error => PemError::Mismatch {
                     certificate: certificate.into(),
                     key: key.into(),
-                    reason: error.to_string(),
+                    reason: match error {
+                        rustls::Error::InconsistentKeys(_) => {
+                            "the private key is not that of the first certificate".to_owned()
+                        }
+                        error => error.to_string(),
+                    },
                 },
             }]
         })
