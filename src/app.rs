@@ -56,6 +56,8 @@ const FORCED_END_TIMEOUT: Duration = Duration::from_secs(20);
 /// For answers over the admin socket.
 const LAST_ANSWERS_TIMEOUT: Duration = Duration::from_secs(5);
 /// For the process before to tell the service manager.
+/// For queued audit records, after a take-over and the last session: an output may be away for a while.
+const AUDIT_TIMEOUT: Duration = Duration::from_secs(5 * 60);
 const ANNOUNCE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Why the gateway did not start; nothing is left running.
@@ -174,7 +176,7 @@ impl Running {
     }
 
     /// Resolves when the last session has ended by itself after another process took over, and nothing is left
-    /// to do.
+    /// to do. Audit records are written for at most five minutes.
     pub async fn outlived(&self) {
         self.process.drain.emptied().await;
         self.end().await;
@@ -187,6 +189,12 @@ impl Running {
 
     async fn end(&self) {
         let has_next = self.process.hand_over.is(Phase::HandedOver);
+        if self.process.audit.waits() {
+            tracing::info!(
+                "the last session has ended; this process ends when the audit's records are written, or in 5 minutes"
+            );
+        }
+        self.audit.close_within(AUDIT_TIMEOUT).await;
         if has_next {
             self.reloader.peers().send_last_updates().await;
             // Who asked for the restart waits for the answer.
@@ -198,6 +206,8 @@ impl Running {
         // The next process saves what this one has counted.
         if let Some(quotas) = self.quotas.clone().filter(|_| !has_next) {
             quotas.save().await;
+            // What is lost counts in the next process.
+            self.audit.close().await;
         }
         if let Some(expected) = self.expected.clone().filter(|_| !has_next) {
             expected.save().await;

@@ -108,6 +108,7 @@ pub(super) async fn hand_over(reloader: Arc<Reloader>, mut link: Link) {
             }
             service_manager::handed_over(next);
             let _ = link.queue(&Message::Announced);
+            process.audit.begin_forwarding();
             peers.all_at(peers.next_peer());
             let (ports, wants) = (Vec::new(), HashSet::new());
             let open = OpenLink { link, sessions: 0, known, ports, wants };
