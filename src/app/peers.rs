@@ -151,7 +151,10 @@ impl Peers {
         for (pool, ports) in by_pool(places.keep_leaving()) {
             self.process.pools.restore(&pool, &ports);
         }
-        let links = peers.drain().filter_map(|(id, peer)| {
+        let mut peers: Vec<_> = peers.drain().collect();
+        // The oldest first, in the next process as well.
+        peers.sort_unstable_by_key(|(id, _)| *id);
+        let links = peers.into_iter().filter_map(|(id, peer)| {
             let Peer { sessions, known, wants, .. } = peer;
             let ports = places.at(id);
             Some(OpenLink { link: stopped.remove(&id)?, sessions, known, ports, wants })

@@ -1,9 +1,11 @@
 //! `lockgate restart`: this process starts the next one, with the program and the arguments that it was
 //! started with, in its own control group.
 
+use std::process::ExitStatus;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::watch;
 use tokio::time::timeout;
 
 use super::launcher::{Checked, Program};
@@ -60,7 +62,7 @@ pub(super) async fn restart(reloader: Arc<Reloader>) -> RestartOutcome {
             tokio::select! {
                 // Its sender is there as long as the process.
                 _ = outcome.wait_for(Option::is_some) => None,
-                ended = ending.wait_for(Option::is_some) => ended.ok().and_then(|ended| *ended),
+                ended = next_ended(&mut ending) => ended,
             }
         }
     };
@@ -78,7 +80,12 @@ pub(super) async fn restart(reloader: Arc<Reloader>) -> RestartOutcome {
         if let Some(launcher) = hand_over.launcher() {
             launcher.give_up().await;
         }
-        return failed(format!("the new process has not taken over within {START_TIMEOUT:?}"));
+        let mut reason = format!("the new process has not taken over within {START_TIMEOUT:?}");
+        if ending.borrow().is_some() {
+            reason +=
+                "; what started it was killed, so it may do so later: `lockgate status` tells";
+        }
+        return failed(reason);
     };
     if ended.is_some() {
         // It may have told its reason before it ended.
@@ -97,6 +104,16 @@ pub(super) async fn restart(reloader: Arc<Reloader>) -> RestartOutcome {
             None => "the gateway is stopping".to_owned(),
         }),
     }
+}
+
+/// Resolves when the next process has ended, as its launcher says.
+async fn next_ended(launcher: &mut watch::Receiver<Option<ExitStatus>>) -> Option<ExitStatus> {
+    let ended = launcher.wait_for(Option::is_some).await.ok().and_then(|ended| *ended);
+    if ended.is_some_and(|status| status.code().is_none()) {
+        // Somebody has killed the launcher: the process that it has started may go on.
+        std::future::pending::<()>().await;
+    }
+    ended
 }
 
 fn cannot_start(program: &Program, error: &std::io::Error) -> String {

@@ -45,6 +45,12 @@ impl Files {
         self.folder.path().join("lockgate.yaml")
     }
 
+    /// Adds a comment to the configuration file.
+    pub(super) fn touch(&self) {
+        let text = std::fs::read_to_string(self.file()).unwrap();
+        std::fs::write(self.file(), text + "# changed\n").unwrap();
+    }
+
     pub(super) fn source(&self) -> Source {
         Source::read(&self.file()).unwrap()
     }

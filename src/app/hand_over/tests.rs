@@ -146,6 +146,21 @@ async fn a_reload_waits_for_the_end_of_a_hand_over_or_is_refused() {
     assert!(matches!(reloader.reload(), Err(ReloadError::HandedOver)));
 }
 
+/// The process before has put the file in force that this one has not read.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_has_changed_since_it_was_read_is_read_again() {
+    let files = Files::new();
+    let running = files.serve();
+    let reloader = running.reloader();
+    let since = || reloader.configuration().since;
+    let first = since();
+    reloader.reload_if_changed().await.unwrap();
+    assert_eq!(since(), first);
+    files.touch();
+    reloader.reload_if_changed().await.unwrap();
+    assert!(since() > first, "the reload is lost");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_reload_that_hangs_does_not_hold_up_who_accepts() {
     let files = Files::new();
