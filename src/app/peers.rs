@@ -190,6 +190,11 @@ impl Peers {
                     break;
                 }
             }
+            let lost = self.process.audit.take_lost();
+            if !lost.is_empty() {
+                // It may have ended.
+                let _ = link.send(&Message::AuditLost(lost)).await;
+            }
             link.finish().await;
         }
     }
@@ -227,6 +232,10 @@ impl Peers {
                 if !arrivals.is_empty() {
                     link.queue(&Message::Arrived(arrivals))?;
                 }
+                let lost = self.process.audit.take_lost();
+                if !lost.is_empty() {
+                    link.queue(&Message::AuditLost(lost))?;
+                }
                 link.queue(&Message::Sessions(self.process.drain.sessions()))?;
             }
         }
@@ -255,6 +264,7 @@ impl Peers {
             }
             Message::Used(updates) => peer.known.learn(updates, &self.process.counters),
             Message::Arrived(arrivals) => self.process.expected.learn(arrivals),
+            Message::AuditLost(lost) if role == Role::Before => self.process.audit.learn(lost),
             Message::Sessions(sessions) => peer.sessions = sessions,
             Message::Ask { number, request } if role == Role::Next => {
                 drop(state);
