@@ -204,14 +204,18 @@ mod tests {
         let Checked::Invalid(said) = check("exit 3", long).await else { panic!("it is valid") };
         assert!(said.contains("exit status: 3"), "{said}");
         let number = folder.path().join("number");
-        let script = format!("echo $$ > {}; exec sleep 60", number.display());
-        let limit = Duration::from_millis(500);
-        assert_eq!(check(&script, limit).await, Checked::TooSlow);
-        let number = fs::read_to_string(number).unwrap_or_default();
-        // It may have had no time to begin.
-        if let Ok(number) = number.trim().parse()
-            && let Ok(checking) = ProcessHandle::open(number)
-        {
+        let script = format!("echo $$ > {}; exec sleep 120", number.display());
+        let mut limit = Duration::from_millis(500);
+        let checking = loop {
+            assert_eq!(check(&script, limit).await, Checked::TooSlow);
+            // It may have had no time to begin.
+            if let Ok(number) = fs::read_to_string(&number).unwrap_or_default().trim().parse() {
+                break number;
+            }
+            limit *= 2;
+            assert!(limit < long, "it does not begin");
+        };
+        if let Ok(checking) = ProcessHandle::open(checking) {
             timeout(long, checking.ended()).await.expect("it was not killed");
         }
     }
