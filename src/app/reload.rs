@@ -166,7 +166,8 @@ impl Reloader {
     }
 
     /// Whether another process accepts.
-    pub fn has_handed_over(&self) -> bool {
+    #[cfg(test)]
+    pub(super) fn has_handed_over(&self) -> bool {
         self.process.hand_over.is(Phase::HandedOver)
     }
 
@@ -232,14 +233,15 @@ impl Reloader {
         self.note(&path, &state, done, reloaded)
     }
 
-    /// As [`Self::reload`], but after a hand-over that is under way. If that succeeds, the process that has taken
-    /// over reads the configuration again: it may have read it before it changed. The log has the outcome.
+    /// As [`Self::reload`], but after a hand-over that is under way. If another process has taken over, that one
+    /// reads the configuration again: it may have read it before it changed. The log has the outcome.
     ///
     /// # Errors
     /// When the runtime shuts down.
     pub async fn reload_when_settled(self: &Arc<Self>) -> Result<(), tokio::task::JoinError> {
         loop {
             if let Some(next) = self.process.hand_over.settled().await {
+                tracing::info!("the process that has taken over reads the configuration again");
                 // It may have ended.
                 let _ = next.signal(Signal::HUP);
                 return Ok(());
@@ -251,6 +253,24 @@ impl Reloader {
                 _ => return Ok(()),
             }
         }
+    }
+
+    /// For a process that has taken over: reads the configuration again if its file is another than the one that
+    /// was read. The process before may have put that in force meanwhile. The log has the outcome.
+    ///
+    /// # Errors
+    /// When the runtime shuts down.
+    pub async fn reload_if_changed(self: &Arc<Self>) -> Result<(), tokio::task::JoinError> {
+        let reloader = self.clone();
+        let has_changed = move || {
+            let read = reloader.state().file.clone();
+            read.again() != read
+        };
+        if task::spawn_blocking(has_changed).await? {
+            tracing::info!("the configuration file has changed since this process read it");
+            self.reload_when_settled().await?;
+        }
+        Ok(())
     }
 
     /// Called with the lock held: a hand-over waits for reloads that began before it, and for no other.

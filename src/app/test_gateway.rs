@@ -30,6 +30,7 @@ impl Files {
              backends:\n  files: {{ protocol: local, folder: {here:?} }}\n\
              users:\n  user: {{ password_hash: \"{HASH}\" }}\n\
              routes:\n  - {{ authenticate: gateway, backend: files }}\n\
+             login_guard: {{ max_failures: 30 }}\n\
              admin: {{ socket: {admin:?} }}\n"
         );
         std::fs::write(files.file(), text).unwrap();
@@ -42,6 +43,12 @@ impl Files {
 
     fn file(&self) -> PathBuf {
         self.folder.path().join("lockgate.yaml")
+    }
+
+    /// Adds a comment to the configuration file.
+    pub(super) fn touch(&self) {
+        let text = std::fs::read_to_string(self.file()).unwrap();
+        std::fs::write(self.file(), text + "# changed\n").unwrap();
     }
 
     pub(super) fn source(&self) -> Source {

@@ -86,6 +86,10 @@ impl Run {
         }
         reloader.set_source(source);
         task::spawn(serve_hang_ups(hang_up, running.audit(), reloader.clone()));
+        if self.take_over {
+            let reloader = reloader.clone();
+            task::spawn(async move { reloader.reload_if_changed().await });
+        }
         let watch = if self.watch { Watch::All } else { Watch::NamedFiles };
         task::spawn(reloader.watch(watch));
         for (listener, address) in &running.addresses {
@@ -165,9 +169,7 @@ async fn serve_hang_ups(mut hang_up: Signal, audit: Arc<Writers>, reloader: Arc<
         if audit.reopen() {
             tracing::info!("SIGHUP: the audit files are opened again");
         }
-        if !reloader.has_handed_over() {
-            wanted.notify_one();
-        }
+        wanted.notify_one();
     }
 }
 
