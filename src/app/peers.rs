@@ -45,6 +45,8 @@ pub(super) struct Peers {
 #[derive(Default)]
 struct State {
     last_id: u64,
+    /// There were processes before this one.
+    took_over: bool,
     peers: HashMap<u64, Peer>,
     places: Places,
 }
@@ -106,9 +108,14 @@ impl Peers {
         self.talk_to(role, known);
     }
 
+    fn took_over(&self) -> bool {
+        self.state().took_over
+    }
+
     /// Does not accept at the ports of these processes; [`Self::talk_to`] must follow.
     pub(super) fn know_peers(&self, role: Role, links: Vec<OpenLink>) -> Vec<(u64, Link)> {
         let mut state = self.state();
+        state.took_over |= role == Role::Before;
         let known = links.into_iter().map(|open| {
             let OpenLink { link, sessions, known, ports, wants } = open;
             state.last_id += 1;
