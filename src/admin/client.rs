@@ -25,8 +25,12 @@ const HEADER_TIMEOUT: Duration = Duration::from_secs(3);
 /// For the response's header where the gateway reads its configuration first.
 const RELOAD_TIMEOUT: Duration = Duration::from_secs(60);
 /// The same where another process checks the configuration, and takes over.
-pub(super) const RESTART_TIMEOUT: Duration = Duration::from_secs(120);
+pub(super) const RESTART_TIMEOUT: Duration = Duration::from_secs(180);
 pub(super) const NO_GATEWAY: &str = "this is not the admin socket of lockgate";
+
+/// Instead of an answer.
+const ENDED: &str = "no answer: the gateway has ended meanwhile (`lockgate status` tells whether another process \
+                     serves), or this is not its admin socket";
 
 /// Requests the data ports from a running gateway, for the command line.
 pub async fn fetch_ports(socket: &Path) -> anyhow::Result<Value> {
@@ -127,7 +131,13 @@ async fn request(socket: &Path, method: Method, path: &str) -> anyhow::Result<Re
     task::spawn(connection);
     let request = Request::builder().method(method).uri(path).header("host", "lockgate");
     let request = request.body(Empty::<&[u8]>::new())?;
-    sender.send_request(request).await.context(NO_GATEWAY)
+    sender.send_request(request).await.map_err(|error| {
+        if error.is_incomplete_message() || error.is_canceled() {
+            anyhow::anyhow!(ENDED)
+        } else {
+            anyhow::Error::new(error).context(NO_GATEWAY)
+        }
+    })
 }
 
 #[cfg(test)]
@@ -161,6 +171,8 @@ mod tests {
         let page = "HTTP/1.1 200 OK\r\nContent-Length: 13\r\n\r\n{\"ports\": {}}";
         let text = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi";
         let nothing = "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n";
+        let error = fetch_error(Some("")).await;
+        assert!(error.contains("the gateway has ended meanwhile"), "{error}");
         for response in [Some(page), Some(text), Some(nothing), Some("SSH-2.0-x\r\n"), None] {
             let error = fetch_error(response).await;
             assert!(error.contains(NO_GATEWAY), "{response:?}: {error}");

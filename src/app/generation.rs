@@ -176,6 +176,11 @@ impl Prepared {
         }
     }
 
+    /// What the guard gets of the process before counts by its settings.
+    pub(super) fn put_guard_in_force(&self, process: &Process) {
+        process.guard.put_in_force(self.guard.clone());
+    }
+
     /// Takes servers of these names out of use; others are not known any more.
     pub(super) fn drain_servers(&self, names: &[String]) {
         for name in names {

@@ -151,7 +151,10 @@ impl Peers {
         for (pool, ports) in by_pool(places.keep_leaving()) {
             self.process.pools.restore(&pool, &ports);
         }
-        let links = peers.drain().filter_map(|(id, peer)| {
+        let mut peers: Vec<_> = peers.drain().collect();
+        // The oldest first, in the next process as well.
+        peers.sort_unstable_by_key(|(id, _)| *id);
+        let links = peers.into_iter().filter_map(|(id, peer)| {
             let Peer { sessions, known, wants, .. } = peer;
             let ports = places.at(id);
             Some(OpenLink { link: stopped.remove(&id)?, sessions, known, ports, wants })
@@ -186,6 +189,11 @@ impl Peers {
                 if arrivals.is_empty() || link.send(&Message::Arrived(arrivals)).await.is_err() {
                     break;
                 }
+            }
+            let lost = self.process.audit.take_lost();
+            if !lost.is_empty() {
+                // It may have ended.
+                let _ = link.send(&Message::AuditLost(lost)).await;
             }
             link.finish().await;
         }
@@ -224,6 +232,10 @@ impl Peers {
                 if !arrivals.is_empty() {
                     link.queue(&Message::Arrived(arrivals))?;
                 }
+                let lost = self.process.audit.take_lost();
+                if !lost.is_empty() {
+                    link.queue(&Message::AuditLost(lost))?;
+                }
                 link.queue(&Message::Sessions(self.process.drain.sessions()))?;
             }
         }
@@ -252,6 +264,7 @@ impl Peers {
             }
             Message::Used(updates) => peer.known.learn(updates, &self.process.counters),
             Message::Arrived(arrivals) => self.process.expected.learn(arrivals),
+            Message::AuditLost(lost) if role == Role::Before => self.process.audit.learn(lost),
             Message::Sessions(sessions) => peer.sessions = sessions,
             Message::Ask { number, request } if role == Role::Next => {
                 drop(state);

@@ -1,9 +1,11 @@
 //! `lockgate restart`: this process starts the next one, with the program and the arguments that it was
 //! started with, in its own control group.
 
+use std::process::ExitStatus;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::watch;
 use tokio::time::timeout;
 
 use super::launcher::{Checked, Program};
@@ -15,7 +17,9 @@ use crate::admin::RestartOutcome;
 /// (`admin::client::RESTART_TIMEOUT`).
 const CHECK_TIMEOUT: Duration = Duration::from_secs(30);
 /// For the new process, once its configuration was checked.
-const START_TIMEOUT: Duration = Duration::from_secs(45);
+pub(super) const START_TIMEOUT: Duration = Duration::from_secs(if cfg!(test) { 1 } else { 45 });
+/// For a hand-over that is under way then; more than all of its limits.
+const HAND_OVER_TIMEOUT: Duration = Duration::from_secs(90);
 /// For the reason of a process that has ended.
 const REASON_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -50,16 +54,23 @@ pub(super) async fn restart(reloader: Arc<Reloader>) -> RestartOutcome {
         Ok(launcher) => launcher,
         Err(error) => return failed(cannot_start(&program, &error)),
     };
-    let mut ending = launcher.ended.clone();
+    let ending = launcher.ended.clone();
     let mut outcome = hand_over.expect(launcher);
-    let waiting = timeout(START_TIMEOUT, async {
-        tokio::select! {
-            // Its sender is there as long as the process.
-            _ = outcome.wait_for(Option::is_some) => None,
-            ended = ending.wait_for(Option::is_some) => ended.ok().and_then(|ended| *ended),
+    let wait = || {
+        let (mut outcome, mut ending) = (outcome.clone(), ending.clone());
+        async move {
+            tokio::select! {
+                // Its sender is there as long as the process.
+                _ = outcome.wait_for(Option::is_some) => None,
+                ended = next_ended(&mut ending) => ended,
+            }
         }
-    });
-    let Ok(ended) = waiting.await else {
+    };
+    let mut waited = timeout(START_TIMEOUT, wait()).await;
+    if waited.is_err() && hand_over.is(Phase::HandingOver) {
+        waited = timeout(HAND_OVER_TIMEOUT, wait()).await;
+    }
+    let Ok(ended) = waited else {
         if !hand_over.is(Phase::Serving) {
             return failed(
                 "another process is taking over; `lockgate status` tells which".to_owned(),
@@ -69,7 +80,12 @@ pub(super) async fn restart(reloader: Arc<Reloader>) -> RestartOutcome {
         if let Some(launcher) = hand_over.launcher() {
             launcher.give_up().await;
         }
-        return failed(format!("the new process has not taken over within {START_TIMEOUT:?}"));
+        let mut reason = format!("the new process has not taken over within {START_TIMEOUT:?}");
+        if ending.borrow().is_some() {
+            reason +=
+                "; what started it was killed, so it may do so later: `lockgate status` tells";
+        }
+        return failed(reason);
     };
     if ended.is_some() {
         // It may have told its reason before it ended.
@@ -88,6 +104,16 @@ pub(super) async fn restart(reloader: Arc<Reloader>) -> RestartOutcome {
             None => "the gateway is stopping".to_owned(),
         }),
     }
+}
+
+/// Resolves when the next process has ended, as its launcher says.
+async fn next_ended(launcher: &mut watch::Receiver<Option<ExitStatus>>) -> Option<ExitStatus> {
+    let ended = launcher.wait_for(Option::is_some).await.ok().and_then(|ended| *ended);
+    if ended.is_some_and(|status| status.code().is_none()) {
+        // Somebody has killed the launcher: the process that it has started may go on.
+        std::future::pending::<()>().await;
+    }
+    ended
 }
 
 fn cannot_start(program: &Program, error: &std::io::Error) -> String {

@@ -9,6 +9,7 @@ use anyhow::Context;
 use lockgate::admin;
 use lockgate::app::GIVE_UP;
 use rustix::process::{Pid, Signal, kill_process};
+use tokio::signal::unix::{SignalKind, signal};
 
 use super::{print, print_error};
 use crate::EXIT_BAD_CONFIGURATION;
@@ -50,6 +51,13 @@ impl Launch {
     /// service manager, unless it is to be killed.
     pub(crate) fn run(&self) -> anyhow::Result<ExitCode> {
         let (program, arguments) = self.command.split_first().context("no program")?;
+        // A signal to all processes of this name is for gateways. Handlers stay when the runtime has gone.
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let in_runtime = runtime.enter();
+        for kind in [SignalKind::hangup(), SignalKind::interrupt(), SignalKind::terminate()] {
+            signal(kind)?;
+        }
+        drop(in_runtime);
         let mut child = Command::new(program).args(arguments).stdin(Stdio::null()).spawn()?;
         let started = Pid::from_child(&child);
         std::thread::spawn(move || {

@@ -22,7 +22,7 @@ pub(crate) struct Sessions {
 #[command(group = clap::ArgGroup::new("selection").required(true))]
 pub(crate) struct Kick {
     /// The session's number, as in `lockgate sessions` and in the log
-    #[arg(group = "selection")]
+    #[arg(group = "selection", value_parser = session_number)]
     id: Option<u64>,
     /// All sessions that are logged in, or being logged in, as this user
     #[arg(long, group = "selection")]
@@ -39,6 +39,12 @@ pub(crate) struct Kick {
     /// The gateway's admin socket [default: `admin.socket` of the configuration]
     #[arg(long)]
     pub(crate) socket: Option<PathBuf>,
+}
+
+fn session_number(text: &str) -> Result<u64, String> {
+    text.parse().map_err(|_| {
+        "it is not the number of a session (`lockgate sessions`); a user's name goes with --user".to_owned()
+    })
 }
 
 impl Sessions {

@@ -67,11 +67,19 @@ fn judge_chain(chain: &Chain, now: i64, findings: &mut Findings) {
     let Some(certificate) = chain.certificates.first() else {
         return findings.warning("its certificate cannot be parsed".to_owned());
     };
-    judge_age(&describe(certificate), certificate, now, "clients refuse it: replace it", findings);
+    let remedies = Remedies {
+        soon: "replace it before: clients refuse it then",
+        expired: "clients refuse it: replace it",
+    };
+    judge_age(&describe(certificate), certificate, now, &remedies, findings);
     for issuer in &chain.certificates[1..] {
         if age(issuer.from, issuer.until, now) != Age::Valid {
             let what = format!("the chain's certificate \"{}\"", issuer.display_name());
-            judge_age(&what, issuer, now, "clients refuse the chain: replace it", findings);
+            let remedies = Remedies {
+                soon: "replace it before: clients refuse the chain then",
+                expired: "clients refuse the chain: replace it",
+            };
+            judge_age(&what, issuer, now, &remedies, findings);
         }
     }
     let subject = certificate.display_name();
@@ -96,7 +104,9 @@ fn judge_chain(chain: &Chain, now: i64, findings: &mut Findings) {
 /// That a server presented, and that was accepted.
 pub(super) fn judge_server(certificate: &CertificateSummary, now: i64, findings: &mut Findings) {
     let what = format!("its {}", describe(certificate));
-    judge_age(&what, certificate, now, "tell the server's operator", findings);
+    let remedy = "tell the server's operator";
+    let remedies = Remedies { soon: remedy, expired: remedy };
+    judge_age(&what, certificate, now, &remedies, findings);
 }
 
 fn describe(certificate: &CertificateSummary) -> String {
@@ -106,21 +116,30 @@ fn describe(certificate: &CertificateSummary) -> String {
     format!("certificate \"{subject}\"{names}, issued by \"{issuer}\"")
 }
 
+/// What to do about a certificate that is near its end, or past it.
+struct Remedies {
+    soon: &'static str,
+    expired: &'static str,
+}
+
 fn judge_age(
     what: &str,
     certificate: &CertificateSummary,
     now: i64,
-    remedy: &str,
+    remedies: &Remedies,
     findings: &mut Findings,
 ) {
     let date = calendar_date(certificate.until);
     match age(certificate.from, certificate.until, now) {
         Age::Valid => findings.ok(format!("{what}, valid until {date}")),
-        Age::ExpiresSoon(1) => findings.warning_with(format!("{what}, expires in 1 day"), remedy),
-        Age::ExpiresSoon(days) => {
-            findings.warning_with(format!("{what}, expires on {date}, in {days} days"), remedy);
+        Age::ExpiresSoon(1) => {
+            findings.warning_with(format!("{what}, expires in 1 day"), remedies.soon);
         }
-        Age::Expired => findings.problem(format!("{what}, expired on {date}"), remedy),
+        Age::ExpiresSoon(days) => {
+            findings
+                .warning_with(format!("{what}, expires on {date}, in {days} days"), remedies.soon);
+        }
+        Age::Expired => findings.problem(format!("{what}, expired on {date}"), remedies.expired),
         Age::NotYetValid => {
             let date = calendar_date(certificate.from);
             findings.problem(
@@ -140,15 +159,17 @@ fn judge_host_certificate(certificate: &Certificate, now: i64, findings: &mut Fi
         certificate.key_id(),
         certificate.valid_principals().join(", ")
     );
-    let remedy = "clients that know only its authority refuse the listener: issue it again";
+    let refuse = "clients that know only its authority refuse the listener";
     match age(from, until, now) {
         Age::Valid if until == i64::MAX => findings.ok(format!("{what}, valid for ever")),
         Age::Valid => findings.ok(format!("{what}, valid until {}", calendar_date(until))),
         Age::ExpiresSoon(days) => {
-            findings.warning_with(format!("{what}, expires in {days} days"), remedy);
+            let remedy = format!("issue it again before: {refuse} then");
+            findings.warning_with(format!("{what}, expires in {days} days"), &remedy);
         }
         Age::Expired => {
-            findings.problem(format!("{what}, expired on {}", calendar_date(until)), remedy);
+            let remedy = format!("{refuse}: issue it again");
+            findings.problem(format!("{what}, expired on {}", calendar_date(until)), &remedy);
         }
         Age::NotYetValid => findings.problem(
             format!("{what}, is valid only from {} on", calendar_date(from)),
@@ -196,6 +217,9 @@ mod tests {
         );
         let text = judged(vec![summary(0, now - DAY)], ChainEnd::Complete);
         assert!(text.starts_with("problem") && text.contains("expired on 1972-09-26"), "{text}");
+        assert!(text.contains("| clients refuse it: replace it"), "{text}");
+        let text = judged(vec![summary(0, now + 4 * DAY)], ChainEnd::Complete);
+        assert!(text.contains("in 4 days | replace it before: clients refuse it then"), "{text}");
         let text = judged(vec![good(), summary(0, now - DAY)], ChainEnd::Complete);
         assert!(text.contains("problem the chain's certificate \"CN=a\", expired"), "{text}");
         let text = judged(vec![good()], ChainEnd::Unknown { issuer: "CN=middle".into() });

@@ -19,6 +19,7 @@ use crate::task;
 
 /// Between checks whether a candidate still waits for a silent connection.
 const SILENT_CHECK_INTERVAL: Duration = Duration::from_secs(30);
+
 impl Rendezvous {
     /// Delivers a connection to its owner. A connection that matches no reservation is closed and counted,
     /// and uses up nothing.

@@ -17,6 +17,7 @@ use crate::net::tls::{ControlTls, ServerTls};
 
 /// Between checks whether a quarantine has ended, while requests are queued.
 const QUEUE_CHECK_INTERVAL: Duration = Duration::from_secs(1);
+
 /// A request for a port.
 pub struct PortRequest<'a> {
     /// Where the data connection will come from: the client, or the server in active mode.

@@ -82,6 +82,7 @@ impl Queue {
         drop(waiting);
         Ok(Slot { _permit: permit, _in_progress: GaugeGuard::new(&metrics.in_progress) })
     }
+
     pub(super) fn note_connected(&self) {
         self.lock().last_connect = Some(Instant::now());
     }

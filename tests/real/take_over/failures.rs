@@ -217,6 +217,8 @@ fn a_process_that_is_given_up_is_killed() {
         let stdout = launcher.stdout.take().expect("its output");
         BufReader::new(stdout).read_line(&mut line).expect("the process");
         let process: i32 = line.trim().parse().expect("a process");
+        // Meant for the gateways, as by `killall -HUP lockgate`.
+        rustix::process::kill_process(Pid::from_child(&launcher), Signal::HUP).expect("a signal");
         launcher.stdin.take().expect("its input").write_all(told).expect("telling it");
         assert!(launcher.wait().expect("its end").success());
         Pid::from_raw(process).expect("a process")
