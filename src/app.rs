@@ -28,6 +28,7 @@ use std::sync::{Arc, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use prometheus::Registry;
+use rustix::process::Signal;
 
 use crate::admin::{AdminSocket, Explainer};
 use crate::audit::{self, Audit, Writers};
@@ -55,6 +56,8 @@ const LAST_REPLIES_TIMEOUT: Duration = Duration::from_secs(1);
 const FORCED_END_TIMEOUT: Duration = Duration::from_secs(20);
 /// For answers over the admin socket.
 const LAST_ANSWERS_TIMEOUT: Duration = Duration::from_secs(5);
+/// For queued audit records, after a take-over and the last session: an output may be away for a while.
+const AUDIT_TIMEOUT: Duration = Duration::from_secs(5 * 60);
 /// For the process before to tell the service manager.
 const ANNOUNCE_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -135,10 +138,19 @@ pub fn start(config: Compiled) -> Result<Running, StartError> {
 }
 
 impl Running {
-    /// Drains as `drain` says: accepts sessions for a while, waits for running transfers, and until clients
+    /// Where another process is taking over, waits for the end of that, and ends that process, too. Then drains as
+    /// `drain` says: accepts sessions for a while, waits for running transfers, and until clients
     /// have received what the kernel still has for them, then aborts them. Then writes the queued audit
     /// records, for at most five seconds. Returns whether a transfer was cut, or its end was not received.
     pub async fn stop(&self) -> bool {
+        if self.process.hand_over.is(Phase::HandingOver) {
+            // Refuses it, if the other process may not accept yet.
+            self.process.drain.announce();
+            if let Some(next) = self.process.hand_over.settled().await {
+                // Meant for the process that accepts. It may have ended.
+                let _ = next.signal(Signal::TERM);
+            }
+        }
         let started = Instant::now();
         let mut settings = self.reloader.drain_settings();
         if self.process.hand_over.is(Phase::HandedOver) {
@@ -174,9 +186,15 @@ impl Running {
     }
 
     /// Resolves when the last session has ended by itself after another process took over, and nothing is left
-    /// to do.
+    /// to do. Audit records are written for at most five minutes.
     pub async fn outlived(&self) {
         self.process.drain.emptied().await;
+        if self.process.audit.waits() {
+            tracing::info!(
+                "the last session has ended; this process ends when the audit's records are written, or in 5 minutes"
+            );
+        }
+        self.audit.close_within(AUDIT_TIMEOUT).await;
         self.end().await;
     }
 
@@ -188,6 +206,8 @@ impl Running {
     async fn end(&self) {
         let has_next = self.process.hand_over.is(Phase::HandedOver);
         if has_next {
+            // What is lost counts in the next process.
+            self.audit.close().await;
             self.reloader.peers().send_last_updates().await;
             // Who asked for the restart waits for the answer.
             if let Some(admin) = self.process.admin.get().and_then(Weak::upgrade) {

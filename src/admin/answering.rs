@@ -71,7 +71,12 @@ impl Answering {
 
 #[cfg(test)]
 mod tests {
+    use tokio::net::{TcpListener, TcpStream};
+
+    use super::super::selection::Selection;
     use super::*;
+    use crate::net::{Drain, Endpoints};
+    use crate::session::ClientInfo;
 
     /// The lengths of the parts, all rows, and the count.
     fn parts(mut answering: Answering) -> (Vec<usize>, Vec<Value>, usize) {
@@ -103,11 +108,26 @@ mod tests {
         assert_eq!(told, 50_000);
     }
 
-    #[test]
-    fn who_is_not_here_is_not_ended() {
-        let selection = super::super::selection::Selection::User("alice".into());
-        let request = PeerRequest::Kick { selection, after_transfers: true };
-        let (_, rows, count) = parts(answer_peer(request, &LiveSessions::new()));
-        assert_eq!((rows.len(), count), (0, 0));
+    #[tokio::test]
+    async fn who_is_not_here_is_not_ended() {
+        let live = LiveSessions::new();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let local = listener.local_addr().unwrap();
+        let tcp = TcpStream::connect(local).await.unwrap();
+        let endpoints = Endpoints { peer: tcp.local_addr().unwrap(), local };
+        let session = ClientInfo::new("public", "ftp", endpoints, &Drain::new()).live;
+        let _registered = live.register(&session, &tcp);
+        let kick = |selection| {
+            let request = PeerRequest::Kick { selection, after_transfers: true };
+            let (_, rows, count) = parts(answer_peer(request, &live));
+            (rows.len(), count)
+        };
+        let another = Selection::Session(session.number() + 1);
+        for other in [another, Selection::User("alice".into())] {
+            assert_eq!(kick(other), (0, 0));
+            assert_eq!(session.view().ending, None);
+        }
+        assert_eq!(kick(Selection::Session(session.number())), (1, 1));
+        assert!(session.view().ending.is_some());
     }
 }

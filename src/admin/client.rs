@@ -25,7 +25,7 @@ const HEADER_TIMEOUT: Duration = Duration::from_secs(3);
 /// For the response's header where the gateway reads its configuration first.
 const RELOAD_TIMEOUT: Duration = Duration::from_secs(60);
 /// The same where another process checks the configuration, and takes over.
-pub(super) const RESTART_TIMEOUT: Duration = Duration::from_secs(120);
+pub(super) const RESTART_TIMEOUT: Duration = Duration::from_secs(180);
 pub(super) const NO_GATEWAY: &str = "this is not the admin socket of lockgate";
 
 /// Instead of an answer.

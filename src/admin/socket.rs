@@ -27,6 +27,8 @@ use super::take_over::{self, Link, Message, PROTOCOL_VERSION, VERSION_HEADER};
 use crate::net::Gate;
 use crate::task;
 
+/// Connections that wait to be accepted, as many as tokio has.
+const BACKLOG: i32 = 1024;
 /// For the first message of a process that takes over.
 const UPGRADE_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -85,7 +87,16 @@ impl AdminSocket {
 
     /// Accepts again. No other process may.
     pub fn resume(&self) {
+        self.name_this_process();
         self.gate.set_open();
+    }
+
+    /// Clients ask the kernel who listens (SO_PEERCRED): that is the process which has called listen(2) last, and
+    /// was another one before a take-over, or the service manager.
+    fn name_this_process(&self) {
+        if let Err(error) = rustix::net::listen(&self.socket, BACKLOG) {
+            tracing::debug!(%error, "the admin socket names another process to its clients");
+        }
     }
 
     /// Resolves when all requests are answered; to be called after [`Self::pause`].
@@ -96,6 +107,7 @@ impl AdminSocket {
 
     /// Serves until `stop`.
     pub(super) fn serve(self: &Arc<Self>, api: Api, stop: CancellationToken) {
+        self.name_this_process();
         let (socket, tasks) = (self.clone(), self.tasks.clone());
         let accept = move || {
             let socket = socket.clone();

@@ -176,6 +176,11 @@ impl Prepared {
         }
     }
 
+    /// What the guard gets of the process before counts by its settings.
+    pub(super) fn put_guard_in_force(&self, process: &Process) {
+        process.guard.put_in_force(self.guard.clone());
+    }
+
     /// Takes servers of these names out of use; others are not known any more.
     pub(super) fn drain_servers(&self, names: &[String]) {
         for name in names {
@@ -316,11 +321,15 @@ fn demands(config: &Compiled) -> HashMap<String, ListenerDemands> {
         let demands = ListenerDemands {
             tls_required: matches!(listener.tls, TlsPolicy::Required(_) | TlsPolicy::Implicit(_)),
             client_auth: listener.tls.settings().and_then(|it| it.tls.client_auth()).cloned(),
+            methods: None,
         };
         (listener.name.clone(), demands)
     });
     let sftp = config.sftp_listeners.iter();
-    let sftp = sftp.map(|listener| (listener.name.clone(), ListenerDemands::default()));
+    let sftp = sftp.map(|listener| {
+        let methods = Some(listener.methods);
+        (listener.name.clone(), ListenerDemands { methods, ..ListenerDemands::default() })
+    });
     ftp.chain(sftp).collect()
 }
 

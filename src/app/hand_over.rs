@@ -108,6 +108,7 @@ pub(super) async fn hand_over(reloader: Arc<Reloader>, mut link: Link) {
             }
             service_manager::handed_over(next);
             let _ = link.queue(&Message::Announced);
+            process.audit.begin_forwarding();
             peers.all_at(peers.next_peer());
             let (ports, wants) = (Vec::new(), HashSet::new());
             let open = OpenLink { link, sessions: 0, known, ports, wants };
@@ -138,11 +139,10 @@ async fn try_to_hand_over(
     // The number is still the process's when it sends its next message.
     let next = ProcessHandle::open(link.process()).map_err(NotTaken::NotSeen)?;
     // Its sockets belong to the offer. None begins after this.
-    if timeout(RELOAD_TIMEOUT, reloader.settled()).await.is_err() {
+    let settled = timeout(RELOAD_TIMEOUT, reloader.settled());
+    let settled = unless_stopping(reloader, async { Ok(settled.await.is_ok()) }).await?;
+    if !settled {
         return Err(NotTaken::Reloading(RELOAD_TIMEOUT));
-    }
-    if process.drain.is_announced() {
-        return Err(NotTaken::Stopping);
     }
     let before = peers.before().len();
     if before >= BEFORE_MAX {
@@ -157,10 +157,7 @@ async fn try_to_hand_over(
     let mut descriptors: Vec<_> = all.iter().map(|(_, socket)| socket.as_fd()).collect();
     descriptors.extend([admin.as_fd(), own.as_fd()]);
     link.send_sockets(&descriptors).await?;
-    let prepared = tokio::select! {
-        prepared = answer(link, PREPARE_TIMEOUT) => prepared?,
-        () = process.drain.announced() => return Err(NotTaken::Stopping),
-    };
+    let prepared = unless_stopping(reloader, answer(link, PREPARE_TIMEOUT)).await?;
     let Message::Prepared(wanted) = prepared else { return Err(failed(prepared)) };
     let wanted: Wanted = wanted
         .into_iter()
@@ -213,13 +210,28 @@ async fn give_away(
         let descriptors: Vec<_> = links.iter().map(|open| open.link.as_fd()).collect();
         link.send_sockets(&descriptors).await
     };
-    timeout(STATE_TIMEOUT, sending).await.map_err(|_| NotTaken::NotInTime(STATE_TIMEOUT))??;
-    let ready = answer(link, READY_TIMEOUT).await?;
+    let sending = timeout(STATE_TIMEOUT, sending);
+    let sent = unless_stopping(reloader, async { Ok(sending.await) }).await?;
+    sent.map_err(|_| NotTaken::NotInTime(STATE_TIMEOUT))??;
+    let ready = unless_stopping(reloader, answer(link, READY_TIMEOUT)).await?;
     let Message::Ready = ready else { return Err(failed(ready)) };
+    // From here on, the new process is told of the end of the gateway (`Running::stop`).
     link.send(&Message::Go).await?;
     match answer(link, READY_TIMEOUT).await? {
         Message::Serving => Ok(known),
         other => Err(failed(other)),
+    }
+}
+
+/// What `step` returns, unless the gateway is to end meanwhile.
+async fn unless_stopping<T>(
+    reloader: &Reloader,
+    step: impl Future<Output = Result<T, NotTaken>>,
+) -> Result<T, NotTaken> {
+    tokio::select! {
+        biased;
+        () = reloader.process().drain.announced() => Err(NotTaken::Stopping),
+        done = step => done,
     }
 }
 

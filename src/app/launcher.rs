@@ -89,7 +89,8 @@ impl Program {
             return Ok(Checked::TooSlow);
         };
         let child = child??;
-        let handle = ProcessHandle::open(child.id())?;
+        let opened = ProcessHandle::open(child.id());
+        let (child, handle) = with_handle(child, opened)?;
         let said = task::spawn_blocking(move || await_check(child));
         let Ok(said) = timeout_at(until, said).await else {
             // It may have ended just now.
@@ -112,6 +113,24 @@ impl Program {
         let (sender, ended) = watch::channel(None);
         task::spawn_blocking(move || sender.send_replace(child.wait().ok()));
         Ok(Launcher { stdin, ended })
+    }
+}
+
+/// Ends the process at once where it could not be ended later.
+fn with_handle(
+    mut child: Child,
+    handle: io::Result<ProcessHandle>,
+) -> io::Result<(Child, ProcessHandle)> {
+    match handle {
+        Ok(handle) => Ok((child, handle)),
+        Err(error) => {
+            child.kill()?;
+            child.wait()?;
+            Err(io::Error::other(format!(
+                "it could not be ended if it hung (pidfd_open: {error}); this needs Linux 5.3 or later, and a \
+                 filter of system calls that permits it"
+            )))
+        }
     }
 }
 
@@ -142,25 +161,38 @@ impl Launcher {
 }
 
 #[cfg(test)]
+impl Program {
+    /// A program that runs this script.
+    pub(super) fn of_script(folder: &Path, script: &str) -> Self {
+        use std::os::unix::fs::PermissionsExt;
+        let path = folder.join("program");
+        std::fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o700)).unwrap();
+        Self { path, arguments: Vec::new() }
+    }
+}
+
+#[cfg(test)]
 mod tests {
-    use std::fs::{self, Permissions};
-    use std::os::unix::fs::PermissionsExt;
+    use std::fs;
 
     use super::*;
 
-    /// A program that runs this script.
-    fn program(folder: &Path, script: &str) -> Program {
-        let path = folder.join("program");
-        fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
-        fs::set_permissions(&path, Permissions::from_mode(0o700)).unwrap();
-        Program { path, arguments: Vec::new() }
+    #[tokio::test]
+    async fn a_check_that_could_not_be_ended_is_ended_at_once() {
+        let child = Command::new("sleep").arg("600").spawn().unwrap();
+        let checking = ProcessHandle::open(child.id()).unwrap();
+        let error = with_handle(child, Err(io::ErrorKind::PermissionDenied.into())).unwrap_err();
+        assert!(error.to_string().contains("pidfd_open"), "{error}");
+        // Nothing is left of it, not even a zombie.
+        checking.signal(Signal::KILL).unwrap_err();
     }
 
     #[tokio::test]
     async fn a_check_says_what_is_wrong_or_ends_with_its_time() {
         let folder = tempfile::tempdir().unwrap();
         let check = async |script, limit| {
-            program(folder.path(), script).check(Path::new("file"), limit).await.unwrap()
+            Program::of_script(folder.path(), script).check(Path::new("file"), limit).await.unwrap()
         };
         let long = Duration::from_secs(60);
         assert_eq!(
@@ -172,14 +204,18 @@ mod tests {
         let Checked::Invalid(said) = check("exit 3", long).await else { panic!("it is valid") };
         assert!(said.contains("exit status: 3"), "{said}");
         let number = folder.path().join("number");
-        let script = format!("echo $$ > {}; exec sleep 60", number.display());
-        let limit = Duration::from_millis(500);
-        assert_eq!(check(&script, limit).await, Checked::TooSlow);
-        let number = fs::read_to_string(number).unwrap_or_default();
-        // It may have had no time to begin.
-        if let Ok(number) = number.trim().parse()
-            && let Ok(checking) = ProcessHandle::open(number)
-        {
+        let script = format!("echo $$ > {}; exec sleep 120", number.display());
+        let mut limit = Duration::from_millis(500);
+        let checking = loop {
+            assert_eq!(check(&script, limit).await, Checked::TooSlow);
+            // It may have had no time to begin.
+            if let Ok(number) = fs::read_to_string(&number).unwrap_or_default().trim().parse() {
+                break number;
+            }
+            limit *= 2;
+            assert!(limit < long, "it does not begin");
+        };
+        if let Ok(checking) = ProcessHandle::open(checking) {
             timeout(long, checking.ended()).await.expect("it was not killed");
         }
     }

@@ -45,6 +45,8 @@ pub(super) struct Peers {
 #[derive(Default)]
 struct State {
     last_id: u64,
+    /// There were processes before this one.
+    took_over: bool,
     peers: HashMap<u64, Peer>,
     places: Places,
 }
@@ -106,9 +108,14 @@ impl Peers {
         self.talk_to(role, known);
     }
 
+    fn took_over(&self) -> bool {
+        self.state().took_over
+    }
+
     /// Does not accept at the ports of these processes; [`Self::talk_to`] must follow.
     pub(super) fn know_peers(&self, role: Role, links: Vec<OpenLink>) -> Vec<(u64, Link)> {
         let mut state = self.state();
+        state.took_over |= role == Role::Before;
         let known = links.into_iter().map(|open| {
             let OpenLink { link, sessions, known, ports, wants } = open;
             state.last_id += 1;
@@ -190,6 +197,11 @@ impl Peers {
                     break;
                 }
             }
+            let lost = self.process.audit.take_lost();
+            if !lost.is_empty() {
+                // It may have ended.
+                let _ = link.send(&Message::AuditLost(lost)).await;
+            }
             link.finish().await;
         }
     }
@@ -227,6 +239,10 @@ impl Peers {
                 if !arrivals.is_empty() {
                     link.queue(&Message::Arrived(arrivals))?;
                 }
+                let lost = self.process.audit.take_lost();
+                if !lost.is_empty() {
+                    link.queue(&Message::AuditLost(lost))?;
+                }
                 link.queue(&Message::Sessions(self.process.drain.sessions()))?;
             }
         }
@@ -255,6 +271,7 @@ impl Peers {
             }
             Message::Used(updates) => peer.known.learn(updates, &self.process.counters),
             Message::Arrived(arrivals) => self.process.expected.learn(arrivals),
+            Message::AuditLost(lost) if role == Role::Before => self.process.audit.learn(lost),
             Message::Sessions(sessions) => peer.sessions = sessions,
             Message::Ask { number, request } if role == Role::Next => {
                 drop(state);

@@ -100,6 +100,12 @@ impl HandOver {
         self.launcher.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
+    /// Whether a process was started that has not taken over yet.
+    #[cfg(test)]
+    pub(super) fn has_launched(&self) -> bool {
+        self.launcher.lock().unwrap_or_else(PoisonError::into_inner).is_some()
+    }
+
     /// Whether nobody takes over yet: now somebody does.
     pub(super) fn begin(&self) -> bool {
         self.phase.send_if_modified(|phase| {

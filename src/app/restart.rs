@@ -17,7 +17,9 @@ use crate::admin::RestartOutcome;
 /// (`admin::client::RESTART_TIMEOUT`).
 const CHECK_TIMEOUT: Duration = Duration::from_secs(30);
 /// For the new process, once its configuration was checked.
-const START_TIMEOUT: Duration = Duration::from_secs(45);
+pub(super) const START_TIMEOUT: Duration = Duration::from_secs(if cfg!(test) { 1 } else { 45 });
+/// For a hand-over that is under way then; more than all of its limits.
+const HAND_OVER_TIMEOUT: Duration = Duration::from_secs(90);
 /// For the reason of a process that has ended.
 const REASON_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -52,16 +54,23 @@ pub(super) async fn restart(reloader: Arc<Reloader>) -> RestartOutcome {
         Ok(launcher) => launcher,
         Err(error) => return failed(cannot_start(&program, &error)),
     };
-    let mut ending = launcher.ended.clone();
+    let ending = launcher.ended.clone();
     let mut outcome = hand_over.expect(launcher);
-    let waiting = timeout(START_TIMEOUT, async {
-        tokio::select! {
-            // Its sender is there as long as the process.
-            _ = outcome.wait_for(Option::is_some) => None,
-            ended = next_ended(&mut ending) => ended,
+    let wait = || {
+        let (mut outcome, mut ending) = (outcome.clone(), ending.clone());
+        async move {
+            tokio::select! {
+                // Its sender is there as long as the process.
+                _ = outcome.wait_for(Option::is_some) => None,
+                ended = next_ended(&mut ending) => ended,
+            }
         }
-    });
-    let Ok(ended) = waiting.await else {
+    };
+    let mut waited = timeout(START_TIMEOUT, wait()).await;
+    if waited.is_err() && hand_over.is(Phase::HandingOver) {
+        waited = timeout(HAND_OVER_TIMEOUT, wait()).await;
+    }
+    let Ok(ended) = waited else {
         if !hand_over.is(Phase::Serving) {
             return failed(
                 "another process is taking over; `lockgate status` tells which".to_owned(),

@@ -216,6 +216,7 @@ impl Prepared {
         let (starting, process) = (&self.starting, self.starting.process());
         let (mut known, mut before) =
             (KnownUse::default(), Vec::<(Before, Vec<CarriedUse>)>::new());
+        starting.prepared().put_guard_in_force(process);
         for _ in 0..PARTS_MAX {
             match next(link).await? {
                 Message::Part(Part::FirstSession(number)) => numbers::begin_with(number),

@@ -30,6 +30,7 @@ impl Files {
              backends:\n  files: {{ protocol: local, folder: {here:?} }}\n\
              users:\n  user: {{ password_hash: \"{HASH}\" }}\n\
              routes:\n  - {{ authenticate: gateway, backend: files }}\n\
+             login_guard: {{ max_failures: 30 }}\n\
              admin: {{ socket: {admin:?} }}\n"
         );
         std::fs::write(files.file(), text).unwrap();

@@ -4,6 +4,9 @@ use prometheus::{IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Registry};
 
 use crate::metrics;
 
+/// The kinds of outputs.
+pub(super) const KINDS: [&str; 3] = ["file", "stdout", "syslog"];
+
 pub(super) struct AuditMetrics {
     written: IntCounterVec,
     lost: IntCounterVec,

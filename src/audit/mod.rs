@@ -4,6 +4,7 @@
 //! A record is formatted where it arises and put into the bounded queue of each output, whose task writes
 //! it. Nothing waits: when a queue is full, records are lost and counted.
 
+mod carried;
 mod event;
 mod file;
 mod json;
@@ -24,6 +25,7 @@ use std::time::{Duration, SystemTime};
 use futures_util::future::join_all;
 use prometheus::Registry;
 
+pub use carried::CarriedLoss;
 pub use event::{
     Account, BackendServer, Certificate, Event, FileTransfer, SessionTotals, Subject, What,
 };
@@ -47,6 +49,7 @@ struct Inner {
     instance: String,
     queues: Vec<Queue>,
     hashes: bool,
+    metrics: AuditMetrics,
 }
 
 /// The tasks that write.
@@ -96,7 +99,7 @@ impl Audit {
             writers.push(writer);
         }
         let instance = format!("{:016x}", rand::random::<u64>());
-        let audit = Self(Some(Arc::new(Inner { instance, queues, hashes })));
+        let audit = Self(Some(Arc::new(Inner { instance, queues, hashes, metrics })));
         Ok((audit, Writers(writers)))
     }
 
@@ -124,6 +127,11 @@ impl Audit {
             "{} cannot be written, and has `audit.when_unavailable: refuse`",
             queue.name()
         )))
+    }
+
+    /// Whether records are not written yet.
+    pub fn waits(&self) -> bool {
+        self.0.iter().flat_map(|inner| &inner.queues).any(|queue| queue.state().waits())
     }
 
     /// Queues the record of an event that happens now.
@@ -155,6 +163,11 @@ impl Writers {
 
     /// Writes what is queued, for at most five seconds. Later records are lost.
     pub async fn close(&self) {
-        join_all(self.0.iter().map(|writer| writer.close(FLUSH_TIMEOUT))).await;
+        self.close_within(FLUSH_TIMEOUT).await;
+    }
+
+    /// As [`Self::close`], with another limit.
+    pub async fn close_within(&self, limit: Duration) {
+        join_all(self.0.iter().map(|writer| writer.close(limit))).await;
     }
 }

@@ -27,6 +27,7 @@ pub(super) struct Renderer {
 /// The sessions' end of a queue.
 pub(super) struct Queue {
     name: String,
+    kind: &'static str,
     renderer: Renderer,
     sender: mpsc::Sender<String>,
     state: Arc<State>,
@@ -39,6 +40,8 @@ pub(super) struct State {
     bytes: AtomicUsize,
     unavailable: AtomicBool,
     lost: AtomicU64,
+    /// Those of them that another process counts, or need not.
+    pub(super) told: AtomicU64,
     counters: Counters,
 }
 
@@ -66,7 +69,7 @@ impl Renderer {
 
 impl Queue {
     pub(super) fn new(
-        name: String,
+        (name, kind): (String, &'static str),
         renderer: Renderer,
         counters: Counters,
         refuses: bool,
@@ -76,15 +79,25 @@ impl Queue {
             bytes: AtomicUsize::new(0),
             unavailable: AtomicBool::new(false),
             lost: AtomicU64::new(0),
+            told: AtomicU64::new(0),
             counters,
         });
-        let queue = Self { name, renderer, sender, state: state.clone(), refuses };
+        let queue = Self { name, kind, renderer, sender, state: state.clone(), refuses };
         (queue, receiver, state)
     }
 
     /// What it is, for messages.
     pub(super) fn name(&self) -> &str {
         &self.name
+    }
+
+    /// The label of metrics.
+    pub(super) fn kind(&self) -> &'static str {
+        self.kind
+    }
+
+    pub(super) fn state(&self) -> &State {
+        &self.state
     }
 
     /// Queues the event's record; counts it as lost if the queue is full.
@@ -126,6 +139,11 @@ impl State {
         self.bytes.fetch_sub(bytes, Ordering::Relaxed);
         self.lost.fetch_add(records as u64, Ordering::Relaxed);
         self.counters.lost.inc_by(records as u64);
+    }
+
+    /// Whether records are not written yet.
+    pub(super) fn waits(&self) -> bool {
+        self.bytes.load(Ordering::Relaxed) > 0
     }
 
     /// Records lost so far.

@@ -98,7 +98,8 @@ pub(super) fn start(
     counters: Counters,
     refuses: bool,
 ) -> (Queue, WriterHandle) {
-    let (queue, receiver, state) = Queue::new(name.clone(), renderer, counters, refuses);
+    let (queue, receiver, state) =
+        Queue::new((name.clone(), medium.kind()), renderer, counters, refuses);
     let (reopen, closing) = (Arc::<Notify>::default(), CancellationToken::new());
     let ended = CancellationToken::new();
     let is_file = matches!(&medium, Medium::File(file) if file.has_path());

@@ -55,7 +55,7 @@ impl Launch {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let in_runtime = runtime.enter();
         for kind in [SignalKind::hangup(), SignalKind::interrupt(), SignalKind::terminate()] {
-            signal(kind)?;
+            let _handler = signal(kind)?;
         }
         drop(in_runtime);
         let mut child = Command::new(program).args(arguments).stdin(Stdio::null()).spawn()?;

@@ -93,8 +93,8 @@ pub(super) fn masked(line: &str, path: &str, column: usize) -> String {
         line.char_indices().nth(column.saturating_sub(1)).map_or(line.len(), |(index, _)| index)
     });
     let value_after_key = secret_value(line).filter(|value| !line[*value..].trim().is_empty());
-    if let Some(url) = secret_of_url(line).filter(|url| value_after_key.is_none_or(|it| *url < it))
-    {
+    let url = [secret_of_url(line), credentials_of_hook(line, path)].into_iter().flatten().min();
+    if let Some(url) = url.filter(|url| value_after_key.is_none_or(|it| *url < it)) {
         return format!("{}{NOT_SHOWN}", &line[..url]);
     }
     // A problem with the key itself is before its colon.
@@ -104,6 +104,15 @@ pub(super) fn masked(line: &str, path: &str, column: usize) -> String {
         _ => return line.to_owned(),
     };
     format!("{} {NOT_SHOWN}", &line[..cut])
+}
+
+/// From where on a line of `login_hooks` is not shown that may have a name and a password of a URL, whatever its
+/// key: that may be misspelled, or on a line above.
+fn credentials_of_hook(line: &str, path: &str) -> Option<usize> {
+    let colon = line.find(':').filter(|_| path.starts_with("login_hook"))?;
+    line[colon..].find('@')?;
+    let start = line.len() - line.trim_start_matches([' ', '\t', '-']).len();
+    Some(if begins_with_key(line) { colon + 1 } else { start })
 }
 
 /// Whether the value of a key of this name is a secret.
@@ -127,6 +136,11 @@ mod tests {
             ("  password_file: x", "a.password_file", 3, "  password_file: x"),
             ("  user: x", "a.user", 3, "  user: x"),
             ("  €password: x", "a", 3, "  €password: (not shown)"),
+            ("  h: [ \"u:x@h\" ]", "login_hooks.h", 6, "  h:(not shown)"),
+            ("    ulr: u:x@h", "login_hooks.h.ulr", 5, "    ulr:(not shown)"),
+            ("      - http:u:x@h", "login_hooks.h.url[0]", 9, "      - (not shown)"),
+            ("    \"u:x: y@h\"", "login_hooks.h.url", 5, "    (not shown)"),
+            ("  h: { socket: a, bogus: 1 }", "login_hooks.h", 3, "  h: { socket: a, bogus: 1 }"),
         ] {
             assert_eq!(masked(line, path, column), shown);
         }

@@ -74,7 +74,7 @@ fn state(
     };
     let held = |or: State| match holder() {
         At::Nobody => or,
-        At::Process(holder) if Some(holder.pid) == running.pid() => State::Gateway,
+        At::Process(holder) if running.has_process(holder.pid) => State::Gateway,
         At::Process(holder) => State::Taken(holder),
         At::Hidden if running.has_data_port(port) => State::Gateway,
         At::Hidden => State::Hidden,
@@ -182,7 +182,7 @@ mod tests {
 
     fn running() -> RunningGateway {
         let data_ports = BTreeSet::from([50_000]);
-        RunningGateway::Runs { socket: "/s".into(), pid: 7, data_ports }
+        RunningGateway::Runs { socket: "/s".into(), pid: 7, pids_before: vec![6], data_ports }
     }
 
     fn error(kind: io::ErrorKind) -> io::Result<()> {
@@ -196,6 +196,7 @@ mod tests {
         for (bound, at, port, expected) in [
             (Ok(()), At::Nobody, 21, State::Free),
             (error(AddrInUse), At::Process(holder(7)), 21, State::Gateway),
+            (error(AddrInUse), At::Process(holder(6)), 21, State::Gateway),
             (error(AddrInUse), At::Process(holder(8)), 21, State::Taken(holder(8))),
             (error(PermissionDenied), At::Process(holder(8)), 21, State::Taken(holder(8))),
             (error(PermissionDenied), At::Nobody, 21, State::Denied),

@@ -20,7 +20,13 @@ use crate::data::Ports;
 /// What the admin socket of the configuration tells.
 pub(super) enum RunningGateway {
     /// It answers.
-    Runs { socket: PathBuf, pid: u32, data_ports: BTreeSet<u16> },
+    Runs {
+        socket: PathBuf,
+        pid: u32,
+        /// Those from which it has taken over, as far as they have sessions.
+        pids_before: Vec<u32>,
+        data_ports: BTreeSet<u16>,
+    },
     /// Nobody listens at the socket.
     None,
     /// There may be one.
@@ -42,7 +48,14 @@ impl RunningGateway {
             Err(error) => return Self::without(socket, &error),
         };
         match admin::fetch_ports(socket).await {
-            Ok(answer) => Self::Runs { socket: socket.into(), pid, data_ports: ports_of(&answer) },
+            Ok(answer) => Self::Runs {
+                socket: socket.into(),
+                pid,
+                pids_before: admin::fetch_status(socket)
+                    .await
+                    .map_or_else(|_| Vec::new(), |status| pids_before(&status, pid)),
+                data_ports: ports_of(&answer),
+            },
             Err(error) => Self::Unknown {
                 message: format!("{error:#}"),
                 remedy: "is another program at this socket? Then choose another path for `admin.socket`",
@@ -88,13 +101,30 @@ impl RunningGateway {
         }
     }
 
+    /// Whether this process is of the gateway.
+    pub(super) fn has_process(&self, process: u32) -> bool {
+        matches!(self, Self::Runs { pid, pids_before, .. }
+            if *pid == process || pids_before.contains(&process))
+    }
+
     /// Whether it is known to have this data port.
     pub(super) fn has_data_port(&self, port: u16) -> bool {
         matches!(self, Self::Runs { data_ports, .. } if data_ports.contains(&port))
     }
 }
 
-/// The process that listens at the socket, as the kernel knows it.
+/// The numbers are those of its PID namespace: they mean something here only if its own does.
+fn pids_before(status: &Value, pid: u32) -> Vec<u32> {
+    let number = |value: &Value| u32::try_from(value.as_u64()?).ok();
+    if number(&status["process"]) != Some(pid) {
+        return Vec::new();
+    }
+    let before = status["processes_before"].as_array().into_iter().flatten();
+    before.filter_map(|it| number(&it["process"])).collect()
+}
+
+/// The process that listens at the socket, as the kernel knows it: after a take-over, the new one, which has
+/// called listen(2) again.
 fn pid_at(socket: &Path) -> io::Result<u32> {
     let stream = UnixStream::connect(socket)?;
     Ok(socket_peercred(&stream)?.pid.as_raw_nonzero().get().unsigned_abs())
@@ -222,6 +252,14 @@ mod tests {
             judge_socket(Path::new("/run/s"), mode, &mut findings);
             assert_eq!(findings.levels().len(), problems, "{mode:o}");
         }
+    }
+
+    #[test]
+    fn older_processes_are_known_where_the_numbers_are_the_same() {
+        let status = serde_json::json!({ "process": 7, "processes_before": [{ "process": 5 }, { "process": 6 }] });
+        assert_eq!(pids_before(&status, 7), [5, 6]);
+        assert!(pids_before(&status, 70).is_empty());
+        assert!(pids_before(&Value::Null, 7).is_empty());
     }
 
     #[tokio::test]

@@ -97,7 +97,7 @@ impl SessionCore {
                 if let Some(policy) = policy {
                     policy.count_denied(denial.rule());
                 }
-                record.set_rule(denial.rule().cloned());
+                record.set_denied_by(denial.rule().cloned());
                 refused(record, denial.failure())
             }
         }
@@ -189,7 +189,7 @@ pub(super) fn failed_or_denied(
     if let Some(policy) = core.rules.get() {
         policy.count_denied(denial.rule());
     }
-    record.set_rule(denial.rule().cloned());
+    record.set_denied_by(denial.rule().cloned());
     let denied = denial.failure();
     record.failed(&denied);
     denied

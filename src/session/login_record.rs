@@ -1,7 +1,9 @@
 //! The records of logins: the log line and the metrics together.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use super::end::SessionEnd;
 use super::live::LOGIN;
@@ -36,12 +38,18 @@ pub(super) struct LoginRecord {
     info: Arc<SessionInfo>,
     metrics: Arc<Metrics>,
     started: Instant,
+    delay: Duration,
     written: bool,
 }
 
 impl LoginRecord {
     pub(super) fn new(info: Arc<SessionInfo>, metrics: Arc<Metrics>) -> Self {
-        Self { info, metrics, started: Instant::now(), written: false }
+        Self { info, metrics, started: Instant::now(), delay: Duration::ZERO, written: false }
+    }
+
+    /// The guard delays it by this, which is not slowness.
+    pub(super) fn delayed(&mut self, delay: Duration) {
+        self.delay = delay;
     }
 
     pub(super) fn done(mut self, outcome: Result<(), &Failure>) {
@@ -64,7 +72,8 @@ impl LoginRecord {
             Err(it) if it.kind == FailureKind::Aborted && it.fault == Fault::Client => "aborted",
             _ => outcome_name,
         };
-        self.metrics.login_ended(&info.labels(), &info.login.method, counted, duration);
+        let undelayed = duration.saturating_sub(self.delay);
+        self.metrics.login_ended(&info.labels(), &info.login.method, counted, undelayed);
         let (login, seconds) = (&info.login, duration.as_secs_f64());
         let protection = login.protection.as_ref();
         macro_rules! at {

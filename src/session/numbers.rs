@@ -38,7 +38,9 @@ mod tests {
             assert!(first - next >= LEFT);
         }
         let before = next();
+        begin_with(before + 1000);
+        assert!(next() >= before + 1000);
         begin_with(before);
-        assert!(next() > before);
+        assert!(next() > before + 1000, "numbers never go back");
     }
 }

@@ -23,6 +23,8 @@ pub(super) struct Record {
     to: Option<Vec<u8>>,
     /// The policy rule that decided.
     rule: Option<Arc<str>>,
+    /// The rule denied it.
+    denied: bool,
     direction: Option<Direction>,
     /// What its success means for expected files.
     arrival: Option<Arrival>,
@@ -69,6 +71,7 @@ impl Record {
             path: action.path().to_vec(),
             to: action.other_path().map(<[u8]>::to_vec),
             rule: None,
+            denied: false,
             direction: action.direction(),
             arrival: action.arrival(),
             is_whole: action.extent() == Extent::Whole,
@@ -137,9 +140,15 @@ impl Record {
         self.running.set_size(size);
     }
 
-    /// Sets the policy rule that decided.
+    /// Sets the policy rule that allowed it.
     pub(super) fn set_rule(&mut self, rule: Option<Arc<str>>) {
         self.rule = rule;
+    }
+
+    /// Sets the policy rule that denied it.
+    pub(super) fn set_denied_by(&mut self, rule: Option<Arc<str>>) {
+        self.rule = rule;
+        self.denied = true;
     }
 
     fn write(&mut self, ended: Outcome<'_>) {
@@ -213,7 +222,8 @@ impl Record {
             info.live.note_failure(|| RecentFailure {
                 path: Some(self.path.clone()),
                 to: self.to.clone(),
-                rule: self.rule.clone(),
+                // One that allowed it has nothing to do with the failure.
+                rule: self.rule.clone().filter(|_| self.denied),
                 ..info.recent_failure(self.operation, outcome, failure)
             });
         }

@@ -92,7 +92,7 @@ impl SessionCore {
                 if let Some(policy) = policy {
                     policy.count_denied(refusal.rule());
                 }
-                record.set_rule(refusal.rule().cloned());
+                record.set_denied_by(refusal.rule().cloned());
                 refused(record, refusal.failure())
             }
         }

@@ -152,11 +152,11 @@ class Page:
         ports = browser.run("return [...document.querySelectorAll('#ports svg.map')].map((map) => [map.getAttribute('aria-label'), map.querySelectorAll('.port').length, map.querySelectorAll('.active').length, map.querySelectorAll('.reserved').length])")
         public = next(it for it in ports if "public" in it[0])
         # A port may be in use and reserved for the next.
-        expect(public[1] == 120 and 1 <= public[2] <= 3 and "3 in use, 1 reserved" in public[0], f"{ports}")
+        expect(public[1] == 120 and 1 <= public[2] <= 3 and "3 connections, 1 reserved" in public[0], f"{ports}")
         expected = {row[0]: row[1:3] for row in rows(browser, "expected")}
         expect(expected["orders"] == ["waiting", "0 of 2"], f"{expected}")
         limits = {(row[0], row[1]): row[2:] for row in rows(browser, "limits")}
-        expect(limits["each-user", "sessions"] == ["2 (5 %)", "40"], f"{limits}")
+        expect(limits["each-user", "sessions"] == ["2 (5 %)", "40", "user bob"], f"{limits}")
         expect(limits["each-user", "bytes_per_day"][1] == "100 MiB", f"{limits}")
         certificates = rows(browser, "certificates")
         expect([row[0] for row in certificates] == ["old.crt", "new.crt"], f"{certificates}")
@@ -296,8 +296,8 @@ class Page:
             return [names.length, names[0], map.querySelector('desc').textContent, map.getAttribute('aria-label'),
                 map.getBoundingClientRect().right <= innerWidth, document.querySelector('#ports summary').textContent];
         """)
-        expect(made[:3] == [1000, "Ports 20000 to 20004: 1 in use, 0 reserved", "Each square stands for 5 ports"], f"{made}")
-        expect("5,000 ports: 715 in use" in made[3] and "3 sessions waiting" in made[3] and made[4], f"{made}")
+        expect(made[:3] == [1000, "Ports 20000 to 20004: 1 connection, 0 reserved", "Each square stands for 5 ports"], f"{made}")
+        expect("5,000 ports: 715 connections" in made[3] and "3 sessions waiting" in made[3] and made[4], f"{made}")
         expect(made[5] == "Busy ports (the first 1 of 715)", f"{made}")
         wait_for_update(self.browser)
 

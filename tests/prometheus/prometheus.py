@@ -29,7 +29,6 @@ SETTLED_SECONDS = 4
 EXPECTED_ALERTS = {
     ("LockgateInstanceDown", "instance", "nobody"),
     ("LockgateBackendDown", "backend", "gone"),
-    ("LockgateBackendServerDown", "server", "gone"),
     ("LockgateBackendServerDown", "server", "south"),
     ("LockgateBackendFailures", "backend", "gone"),
     ("LockgateLoginHookFailing", "hook", "broken"),

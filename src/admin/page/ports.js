@@ -60,7 +60,7 @@ class PoolMap {
       columns: [
         { label: "Port", main: true, number: true, text: (port) => String(port.port) },
         { label: "Reserved", number: true, text: (port) => String(port.reserved) },
-        { label: "In use", number: true, text: (port) => String(port.active) },
+        { label: "Connections", number: true, text: (port) => String(port.active) },
         { label: "By", wide: true, text: owners },
       ],
     });
@@ -76,8 +76,9 @@ class PoolMap {
     const count = (each) => this.runs.reduce((all, run) => all + each(run) * (run.last - run.first + 1), 0);
     const sum = (key) => count((run) => run[key]);
     this.length = count(() => 1);
-    const text = `${plural(this.length, "port")}: ${sum("active")} in use, ${sum("reserved")} reserved, ` +
-      `${count((run) => Number(stateOf(run) === "free"))} free` +
+    // Sessions share ports, so these are connections, and a port with some is not used up.
+    const text = `${plural(this.length, "port")}: ${plural(sum("active"), "connection")}, ` +
+      `${sum("reserved")} reserved, ${count((run) => Number(stateOf(run) === "free"))} ports without any` +
       (pool.queued > 0 ? `; ${plural(pool.queued, "session")} waiting for a port` : "");
     setText(this.text, text);
     setAttribute(this.map, "aria-label", `Ports of the pool ${pool.pool}. ${text}`);
@@ -107,7 +108,7 @@ class PoolMap {
       const shape = square(state, (place % columns) * size, Math.floor(place / columns) * size);
       const count = (key) => group.reduce((all, port) => all + port[key], 0);
       const name = each === 1 ? `Port ${group[0].port}` : `Ports ${group[0].port} to ${group.at(-1).port}`;
-      shape.append(drawing("title", {}, `${name}: ${count("active")} in use, ${count("reserved")} reserved`));
+      shape.append(drawing("title", {}, `${name}: ${plural(count("active"), "connection")}, ${count("reserved")} reserved`));
       squares.push(shape);
     }
     const lines = Math.ceil(squares.length / columns);

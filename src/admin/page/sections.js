@@ -156,6 +156,7 @@ function makeSections() {
       named("Of", "kind"),
       { label: "Used", number: true, draw: drawUse, sort: (row) => row.used / row.max },
       { label: "At most", number: true, text: (row) => amount(row.kind, row.max), sort: (row) => row.max },
+      { label: "By", wide: true, text: (row) => row.of ?? "–", sort: (row) => row.of ?? "" },
     ],
   });
   const certificates = new Table($("certificates"), {

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::request::PeerRequest;
+use crate::audit::CarriedLoss;
 use crate::auth::CarriedGuard;
 use crate::expected::{CarriedArrival, CarriedFiles};
 use crate::net::OpenSocket;
@@ -63,6 +64,8 @@ pub enum Message {
     Used(Vec<CarriedUse>),
     /// Old to new: expected files that have arrived there.
     Arrived(Vec<CarriedArrival>),
+    /// Old to new: audit records that it has lost.
+    AuditLost(Vec<CarriedLoss>),
     /// Old to new: its open sessions.
     Sessions(usize),
     /// New to old: end, as by SIGTERM.

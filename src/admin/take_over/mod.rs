@@ -15,7 +15,7 @@ pub use message::{Before, LinkParts, Message, Part};
 pub use request::PeerRequest;
 
 /// Changes with the messages: processes of different releases understand each other if it is the same.
-pub(super) const PROTOCOL_VERSION: &str = "2";
+pub(super) const PROTOCOL_VERSION: &str = "3";
 /// The request's header with the version.
 pub(super) const VERSION_HEADER: &str = "lockgate-take-over-version";
 /// The protocol of the upgrade.

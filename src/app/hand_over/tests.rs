@@ -7,9 +7,11 @@ use tokio::net::UnixStream;
 use tokio::task::JoinHandle;
 
 use super::*;
-use crate::app::Running;
+use crate::admin::RestartOutcome;
 use crate::app::reload::ReloadError;
+use crate::app::restart::{START_TIMEOUT, restart};
 use crate::app::test_gateway::{Files, Process, expect_serving};
+use crate::app::{Program, Running};
 
 struct Next {
     link: Link,
@@ -184,4 +186,61 @@ async fn a_reload_that_hangs_does_not_hold_up_who_accepts() {
     reloading.await.unwrap().unwrap();
     holding.join().unwrap();
     expect_serving(&running).await;
+}
+
+/// As of `lockgate restart`, which takes longer than a start may.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restart_waits_for_its_own_hand_over() {
+    let files = Files::new();
+    let running = files.serve();
+    let reloader = running.reloader();
+    let launch = "test \"$1\" = check || exec cat";
+    reloader.set_program(Program::of_script(files.folder.path(), launch));
+    let mut restarting = tokio::spawn(restart(reloader.clone()));
+    while !reloader.process().hand_over.has_launched() {
+        tokio::task::yield_now().await;
+    }
+    let mut next = Next::ask(&running);
+    let Message::Offer { sockets, .. } = next.receive().await else { panic!("no offer") };
+    next.link.receive_sockets(sockets.len() + 2).await.unwrap();
+    let longer = START_TIMEOUT + Duration::from_millis(500);
+    assert!(timeout(longer, &mut restarting).await.is_err(), "it does not wait");
+    next.send(Message::Prepared(vec![])).await;
+    while let Message::Part(_) = next.receive().await {}
+    next.send(Message::Ready).await;
+    next.send(Message::Serving).await;
+    let id = next.process.0.id();
+    match restarting.await.unwrap() {
+        RestartOutcome::TakenOver { process, .. } => assert_eq!(process, id),
+        RestartOutcome::Failed(error) | RestartOutcome::Invalid(error) => panic!("{error}"),
+    }
+}
+
+/// The process that accepts in the end gets the signal, or nobody takes over.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_end_of_the_gateway_within_a_hand_over_is_not_lost() {
+    for has_word in [false, true] {
+        let files = Files::new();
+        let running = files.serve();
+        let mut next = Next::ask(&running);
+        next.prepare().await;
+        if has_word {
+            next.send(Message::Ready).await;
+            assert!(matches!(next.receive().await, Message::Go));
+        }
+        let reloader = running.reloader();
+        let drain = running.drain();
+        let stopping = tokio::spawn(async move { running.stop().await });
+        drain.announced().await;
+        if has_word {
+            next.send(Message::Serving).await;
+        }
+        let Next { link: _link, mut process, handing_over } = next;
+        handing_over.await.unwrap();
+        // Killed if it has not taken over.
+        let signal = if has_word { 15 } else { 9 };
+        assert_eq!(process.0.wait().unwrap().signal(), Some(signal));
+        assert_eq!(reloader.has_handed_over(), has_word);
+        stopping.abort();
+    }
 }

@@ -161,6 +161,13 @@ impl Peers {
             "lockgate_previous_process_sessions",
             "Open sessions of the processes from which this one has taken over",
             sessions,
+        )?;
+        let peers = Arc::downgrade(self);
+        live_gauge(
+            registry,
+            "lockgate_took_over",
+            "1 if this process has taken over from another, whose sessions went on",
+            move || f64::from(u8::from(peers.upgrade().is_some_and(|it| it.took_over()))),
         )
     }
 }

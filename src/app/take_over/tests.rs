@@ -2,12 +2,14 @@
 
 use std::os::fd::AsFd;
 
+use prometheus::Registry;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use tokio::net::UnixStream;
 use tokio::task::JoinHandle;
 
 use super::*;
 use crate::app::test_gateway::{Files, Process, expect_serving};
+use crate::auth::{GuardSettings, LoginGuard};
 
 struct Old {
     link: Link,
@@ -66,6 +68,28 @@ async fn it_says_that_it_accepts_when_it_does() {
     assert!(matches!(old.link.next().await.unwrap(), Some(Message::Serving)));
     let running = old.taking_over.await.unwrap().unwrap();
     expect_serving(&running).await;
+}
+
+/// As many as `login_guard.max_failures` of the configuration, not of the default.
+#[tokio::test(flavor = "multi_thread")]
+async fn all_failed_logins_go_along() {
+    let mut old = Old::offer(0).await;
+    let settings = GuardSettings { max_failures: 30, ..GuardSettings::default() };
+    let guard = LoginGuard::new(settings, &Registry::new()).unwrap();
+    let address = "192.0.2.1".parse().unwrap();
+    (0..20).for_each(|_| guard.login_refused(address, None));
+    for part in guard.export() {
+        old.link.send(&Message::Part(Part::Guard(part))).await.unwrap();
+    }
+    old.link.send(&Message::HandOver { given: vec![] }).await.unwrap();
+    assert!(matches!(old.link.next().await.unwrap(), Some(Message::Ready)));
+    old.link.send(&Message::Go).await.unwrap();
+    let running = old.taking_over.await.unwrap().unwrap();
+    let guard = &running.process.guard;
+    (0..9).for_each(|_| guard.login_refused(address, None));
+    assert!(!guard.is_banned(address));
+    guard.login_refused(address, None);
+    assert!(guard.is_banned(address));
 }
 
 /// The old one may go on when it continues.

@@ -113,6 +113,13 @@ async fn what_does_not_fit_is_lost_and_counted() {
     assert!(started.elapsed() < Duration::from_secs(8));
     assert_eq!(metric(&registry, "lockgate_audit_lost_total"), (RECORDS_MAX + 1000) as f64);
     assert_eq!(metric(&registry, "lockgate_audit_records_total"), 0.0);
+    // The process that has taken over counts them, too, once.
+    let folder = tempfile::tempdir().unwrap();
+    let (next, _writers, registry) = start(Output::File(folder.path().join("audit.jsonl")));
+    next.learn(audit.take_lost());
+    next.learn(audit.take_lost());
+    assert_eq!(metric(&registry, "lockgate_audit_lost_total"), (RECORDS_MAX + 1000) as f64);
+    assert!(next.take_lost().is_empty());
 }
 
 #[tokio::test]

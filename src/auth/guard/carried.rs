@@ -58,7 +58,7 @@ impl LoginGuard {
         all
     }
 
-    /// Goes on with a part of the process before; to be called before the first login.
+    /// Goes on with a part of the process before; to be called before the first login, with the settings in force.
     pub fn import(&self, part: CarriedGuard) {
         let now = Instant::now();
         let mut state = self.state();

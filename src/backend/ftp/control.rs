@@ -200,6 +200,10 @@ impl Control {
         self.send(verb, argument).await?;
         let reply = self.reply().await?;
         if self.dialect == Dialect::Opaque && self.has_crossed() {
+            // To an idle connection.
+            if reply.code == 421 {
+                return Err(failure("the backend closed the session", reply));
+            }
             return Err(self.protocol_broken(reply));
         }
         Ok(reply)

@@ -14,13 +14,21 @@ use crate::route::{PathMap, Target};
 use crate::task;
 
 impl Server {
-    /// Checks the server until `stop`; at once without settings for that.
+    /// Checks the server until `stop`: always, or, without `health`, while it is down. A login cannot bring
+    /// such a server back where a gateway that is not ready gets none.
     pub(super) fn check_until(self: Arc<Self>, stop: CancellationToken) {
-        let Some(checks) = self.checks().cloned() else { return };
+        let only_down = self.checks().is_none();
+        let checks = self.checks().cloned().unwrap_or_default();
         task::spawn(stop.run_until_cancelled_owned(async move {
             loop {
+                if only_down {
+                    self.until_down().await;
+                }
                 // Not all servers at the same time.
                 sleep(checks.every.mul_f64(rand::random_range(0.9..1.1))).await;
+                if only_down && self.state().is_up() {
+                    continue;
+                }
                 let checked = self.check(&checks).await;
                 self.state().checked(checked.is_err());
                 match checked {

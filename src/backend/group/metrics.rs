@@ -27,7 +27,7 @@ impl GroupMetrics {
         Ok(Self {
             up: gauge(
                 "lockgate_server_up",
-                "1 if a backend's server is up: if its checks pass, or, without checks, its last login worked",
+                "1 if a backend's server is up: if its checks pass, or, without health, its last login or a check since then worked",
             )?,
             drained: gauge("lockgate_server_drained", "1 if a backend's server is drained")?,
             sessions: gauge("lockgate_server_sessions", "Sessions at a backend's server")?,

@@ -145,7 +145,7 @@ impl Server {
         self.lasting.metrics.drained.set(i64::from(drained));
     }
 
-    /// Without checks nothing would tell that a server works again, so it is always tried.
+    /// One without `health` is always tried: nothing stands in for it.
     pub(super) fn is_available(&self) -> bool {
         !self.is_drained() && (self.checks().is_none() || self.state().is_up())
     }
@@ -232,38 +232,48 @@ impl Server {
         .with_outage(Outage::Unreachable)
     }
 
+    /// Until a login or a check finds it to be down.
+    pub(super) async fn until_down(&self) {
+        // The sender lives as long as the server.
+        let _ = self.health.down.subscribe().wait_for(|down| *down).await;
+    }
+
     pub(super) fn note_failure(&self, failure: &Failure) {
         let how = match failure.outage {
             None | Some(Outage::UnexpectedAnswer) => Failed::Busy,
             Some(_) => Failed::Broken,
         };
         let reason = failure.detail.as_ref().unwrap_or(&failure.message).clone();
-        if !self.state().failed(how, reason.clone(), Instant::now()) {
-            return;
+        {
+            let mut state = self.state();
+            if !state.failed(how, reason.clone(), Instant::now()) {
+                return;
+            }
+            // Under the lock, so that they agree with it.
+            self.lasting.metrics.up.set(0);
+            self.health.down.send_replace(true);
         }
-        self.lasting.metrics.up.set(0);
         if self.checks().is_some() {
             self.lasting.metrics.ejections.inc();
             let server = self.name();
             // Of the server, whether a check or a login found it.
             tracing::warn!(target: "lockgate::record", event = "backend", server, reason, "the server is down: no new sessions");
-            self.health.down.send_replace(true);
         }
     }
 
     pub(super) fn note_success(&self) {
         let now = Instant::now();
-        let returned = if self.checks().is_some() {
-            self.state().succeeded(now)
-        } else {
-            self.state().recovered(now)
-        };
-        if !returned {
-            return;
-        }
-        self.lasting.metrics.up.set(1);
-        if self.checks().is_some() {
+        {
+            let mut state = self.state();
+            let is_checked = self.checks().is_some();
+            let returned = if is_checked { state.succeeded(now) } else { state.recovered(now) };
+            if !returned {
+                return;
+            }
+            self.lasting.metrics.up.set(1);
             self.health.down.send_replace(false);
+        }
+        if self.checks().is_some() {
             let server = self.name();
             tracing::info!(target: "lockgate::record", event = "backend", server, "the server is up again");
         }

@@ -38,7 +38,7 @@ pub struct ServerSettings {
     pub name: String,
     /// The most sessions of this gateway at once (`sessions`). `None`: no limit.
     pub sessions_max: Option<usize>,
-    /// How it is checked (`health`). `None`: it is not, and always tried.
+    /// How it is checked (`health`). `None`: only while it is down, and always tried.
     pub checks: Option<Checks>,
 }
 
@@ -51,4 +51,10 @@ pub struct Checks {
     pub timeout: Duration,
     /// Logs in with this account and lists its folder. `None`: without a login.
     pub login: Option<Credentials>,
+}
+
+impl Default for Checks {
+    fn default() -> Self {
+        Self { every: Duration::from_secs(10), timeout: Duration::from_secs(5), login: None }
+    }
 }

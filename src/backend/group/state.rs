@@ -123,7 +123,7 @@ impl State {
         true
     }
 
-    /// A login succeeded at a server without checks, which is always tried. Returns as
+    /// A login or a check succeeded at a server without `health`, which is always tried. Returns as
     /// [`State::succeeded`].
     pub(super) fn recovered(&mut self, now: Instant) -> bool {
         self.refusals = 0;

@@ -81,9 +81,12 @@ const NAMES: [&str; 3] = ["one", "two", "three"];
 
 /// Three servers, checked every second.
 fn group(choice: Choice) -> Fixture {
+    let second = Duration::from_secs(1);
+    group_with(choice, Some(Checks { every: second, timeout: second, login: None }))
+}
+
+fn group_with(choice: Choice, checks: Option<Checks>) -> Fixture {
     let metrics = GroupMetrics::register(&Registry::new()).unwrap();
-    let checks =
-        Checks { every: Duration::from_secs(1), timeout: Duration::from_secs(1), login: None };
     let (mut scripted, mut servers) = (Vec::new(), Vec::new());
     for name in NAMES {
         let backend = Arc::new(Scripted {
@@ -96,11 +99,8 @@ fn group(choice: Choice) -> Fixture {
             })
             .unwrap(),
         });
-        let settings = ServerSettings {
-            name: name.into(),
-            sessions_max: Some(100),
-            checks: Some(checks.clone()),
-        };
+        let settings =
+            ServerSettings { name: name.into(), sessions_max: Some(100), checks: checks.clone() };
         servers.push(Arc::new(Server::new(settings, backend.clone(), &metrics)));
         scripted.push(backend);
     }
@@ -213,6 +213,42 @@ async fn a_server_that_passes_its_checks_again_gets_logins_again() {
     assert_eq!(fixture.logins()[0], 0, "health found it before a login did");
     // The back-off is measured in real time: see the tests of the state.
     assert!(fixture.scripted[0].checks.load(Ordering::Relaxed) > 0);
+    stop.cancel();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_without_health_is_checked_only_while_it_is_down() {
+    let fixture = group_with(Choice::Failover, None);
+    let (one, scripted) = (&fixture.servers[0], &fixture.scripted[0]);
+    for server in &fixture.servers[1..] {
+        server.set_drained(true);
+    }
+    let stop = CancellationToken::new();
+    Servers::new(fixture.servers.clone()).check_until(&stop);
+    let checks = || scripted.checks.load(Ordering::Relaxed);
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert_eq!(checks(), 0);
+
+    scripted.set(Answer::Unreachable);
+    assert!(fixture.log_in("alice").await.is_err());
+    assert_eq!(fixture.group.view().up, 0);
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert!((5..=6).contains(&checks()) && !one.state().is_up(), "{}", checks());
+    scripted.set(Answer::Accepts);
+    tokio::time::sleep(Duration::from_secs(12)).await;
+    assert_eq!(fixture.group.view().up, 1, "without a login");
+    let until_up = checks();
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert_eq!(checks(), until_up);
+
+    // A login is as good as a check.
+    scripted.set(Answer::Unreachable);
+    assert!(fixture.log_in("alice").await.is_err());
+    scripted.set(Answer::Accepts);
+    assert!(fixture.log_in("alice").await.is_ok());
+    assert!(one.state().is_up());
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert_eq!(checks(), until_up);
     stop.cancel();
 }
 

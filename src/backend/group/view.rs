@@ -34,11 +34,11 @@ pub struct ServerView {
     pub name: String,
     /// Its addresses, as configured.
     pub addresses: Vec<String>,
-    /// Whether it is up: as checked, or, without checks, whether the last login worked.
+    /// Whether it is up: as checked, or, without `health`, whether the last login or a check since then worked.
     pub up: bool,
     /// Since when.
     pub since: SystemTime,
-    /// Whether it is checked.
+    /// Whether it is also checked while it is up.
     pub checked: bool,
     /// Whether an operator has drained it.
     pub drained: bool,
@@ -70,7 +70,7 @@ impl Servers {
         }
     }
 
-    /// Checks each until `stop`, if it is to be checked.
+    /// Checks each until `stop`; one without `health` while it is down.
     pub fn check_until(&self, stop: &CancellationToken) {
         self.servers.iter().for_each(|server| server.clone().check_until(stop.clone()));
     }

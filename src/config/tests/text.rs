@@ -56,6 +56,24 @@ fn misplaced_secrets_are_masked() {
     assert!(!output.contains("hunter2"), "{output}");
 }
 
+/// Whatever is wrong with the URL of a login hook.
+#[test]
+fn passwords_of_misplaced_urls_are_masked() {
+    for hook in [
+        "h: { ulr: \"u:hunter2@h\" }",
+        "h:\n    ulr: \"u:hunter2@h\"",
+        "h: \"https:/u:hunter2@h\"",
+        "h: [ \"u:hunter2@h\" ]",
+        "h:\n    url:\n      - http:u:hunter2@h",
+        "h:\n    url:\n      \"http:u:hunter2@h\"",
+        "h:\n    - http:u:hunter2@h",
+    ] {
+        let output = report(&format!("{}login_hooks:\n  {hook}\n", base()));
+        assert!(output.contains("login_hooks.h"), "{output}");
+        assert!(!output.contains("hunter2") && output.contains("(not shown)"), "{output}");
+    }
+}
+
 /// Wherever the problem is, and however the secret is written.
 #[test]
 fn lines_with_secrets_are_masked() {

@@ -111,11 +111,11 @@ impl Counters {
         table.counters.get(key).map(|entry| (entry.sessions, entry.counter.clone()))
     }
 
-    /// Calls `see` with each counter: its limit, and the open sessions.
-    pub(super) fn for_each(&self, mut see: impl FnMut(&Arc<str>, usize, &Counter)) {
+    /// Calls `see` with each counter and its open sessions.
+    pub(super) fn for_each(&self, mut see: impl FnMut(&Key, usize, &Counter)) {
         let table = self.lock();
-        for (Key { limit, .. }, entry) in &table.counters {
-            see(limit, entry.sessions, &entry.counter);
+        for (key, entry) in &table.counters {
+            see(key, entry.sessions, &entry.counter);
         }
     }
 

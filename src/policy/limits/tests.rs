@@ -374,6 +374,10 @@ async fn each_value_has_the_use_of_who_is_nearest_to_it() {
     ];
     assert_eq!(rest, expected);
     assert_eq!(limits.uses()[7].limit, "all");
+    let nearest =
+        |of: usize| limits.uses()[of].of.as_deref().map(String::from_utf8_lossy).map(String::from);
+    let user = |name: &str| Some(format!("user {name}"));
+    assert_eq!([nearest(2), nearest(3), nearest(7)], [user("b"), user("a"), None]);
     // What was used today outlives the sessions.
     drop((permit, throttle, sessions));
     let used: Vec<_> = uses().iter().map(|(_, _, used)| *used).collect();

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::Limits;
-use super::counters::{Counter, Counters};
+use super::counters::{Counter, Counters, SharedBy};
 use super::quota::Day;
 use super::setting::Limit;
 
@@ -20,41 +20,52 @@ pub struct LimitUse {
     /// Its use by the user, listener, backend or session that is nearest to it: rates are those of the last
     /// seconds, quotas those of today.
     pub used: f64,
+    /// Whose use it is, such as `user alice`, not escaped; none if all share the limit, or nothing is used.
+    pub of: Option<Vec<u8>>,
 }
 
 /// The largest use of a limit, of each kind; rates are parts of the limit's.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 struct Largest {
-    sessions: usize,
-    transfers: usize,
-    bytes: u64,
-    files: u64,
-    bandwidth: f64,
-    upload: f64,
-    download: f64,
-    operations: f64,
+    sessions: Most,
+    transfers: Most,
+    bytes: Most,
+    files: Most,
+    bandwidth: Most,
+    upload: Most,
+    download: Most,
+    operations: Most,
+}
+
+/// The largest use of one kind.
+#[derive(Debug, Clone, Default)]
+struct Most {
+    used: f64,
+    /// None if nothing is used.
+    by: Option<SharedBy>,
 }
 
 impl Limits {
     /// The use of every value of every limit of the configuration, in its order.
     pub fn uses(&self) -> Vec<LimitUse> {
-        self.uses_of(&self.counters.largest(Day::today()))
+        self.uses_of(self.counters.largest(Day::today()))
     }
 
     /// As [`Limits::uses`], with nothing used: does not look at the counters.
     pub fn values(&self) -> Vec<LimitUse> {
-        self.uses_of(&HashMap::new())
+        self.uses_of(HashMap::new())
     }
 
-    fn uses_of(&self, largest: &HashMap<Arc<str>, Largest>) -> Vec<LimitUse> {
+    fn uses_of(&self, mut largest: HashMap<Arc<str>, Largest>) -> Vec<LimitUse> {
         let uses = self.configured.iter().flat_map(|configured| {
             let limit = &configured.limit;
-            let used = largest.get(limit.name.as_str()).copied().unwrap_or_default();
-            values(limit, used).map(|(kind, max, used)| LimitUse {
+            let used = largest.remove(limit.name.as_str()).unwrap_or_default();
+            values(limit, used).map(|(kind, max, most)| LimitUse {
                 limit: limit.name.clone(),
                 kind,
                 max,
-                used,
+                used: most.used,
+                of: most.by.as_ref().and_then(SharedBy::name),
             })
         });
         uses.collect()
@@ -62,19 +73,21 @@ impl Limits {
 }
 
 /// Key, value and use of each value that the limit has.
-fn values(limit: &Limit, used: Largest) -> impl Iterator<Item = (&'static str, f64, f64)> + use<> {
-    let rate = |max: Option<u64>, part: f64| max.map(|max| (max as f64, max as f64 * part));
-    let count = |max: Option<u64>, used: u64| max.map(|max| (max as f64, used as f64));
+fn values(limit: &Limit, used: Largest) -> impl Iterator<Item = (&'static str, f64, Most)> + use<> {
+    let rate = |max: Option<u64>, part: Most| {
+        max.map(|max| (max as f64, Most { used: max as f64 * part.used, ..part }))
+    };
+    let count = |max: Option<u64>, used: Most| max.map(|max| (max as f64, used));
     let operations = limit.operations.map(|rate| {
         let max = f64::from(rate.count) / rate.period.duration().as_secs_f64();
-        (max, max * used.operations)
+        (max, Most { used: max * used.operations.used, ..used.operations })
     });
     let all = [
         ("bandwidth", rate(limit.bandwidth, used.bandwidth)),
         ("upload_bandwidth", rate(limit.upload_bandwidth, used.upload)),
         ("download_bandwidth", rate(limit.download_bandwidth, used.download)),
-        ("sessions", count(limit.sessions.map(u64::from), used.sessions as u64)),
-        ("transfers", count(limit.transfers.map(u64::from), used.transfers as u64)),
+        ("sessions", count(limit.sessions.map(u64::from), used.sessions)),
+        ("transfers", count(limit.transfers.map(u64::from), used.transfers)),
         ("operations", operations),
         ("bytes_per_day", count(limit.bytes_per_day, used.bytes)),
         ("files_per_day", count(limit.files_per_day, used.files)),
@@ -82,34 +95,56 @@ fn values(limit: &Limit, used: Largest) -> impl Iterator<Item = (&'static str, f
     all.into_iter().filter_map(|(kind, pair)| pair.map(|(max, used)| (kind, max, used)))
 }
 
+impl SharedBy {
+    /// None if all share it.
+    fn name(&self) -> Option<Vec<u8>> {
+        let named = |kind: &str, name: &[u8]| Some([kind.as_bytes(), b" ", name].concat());
+        match self {
+            Self::User(name) => named("user", name),
+            Self::Session(number) => named("session", number.to_string().as_bytes()),
+            Self::Listener(name) => named("listener", name.as_bytes()),
+            Self::Backend(name) => named("backend", name.as_bytes()),
+            Self::All => None,
+        }
+    }
+}
+
 impl Counters {
     /// By limit, in one pass over all counters.
     fn largest(&self, today: Day) -> HashMap<Arc<str>, Largest> {
         let mut all: HashMap<Arc<str>, Largest> = HashMap::new();
-        self.for_each(|limit, sessions, counter| {
-            let largest = match all.get_mut(limit) {
+        self.for_each(|key, sessions, counter| {
+            let largest = match all.get_mut(&key.limit) {
                 Some(known) => known,
-                None => all.entry(limit.clone()).or_default(),
+                None => all.entry(key.limit.clone()).or_default(),
             };
-            largest.add(sessions, counter, today);
+            largest.add(&key.shared_by, sessions, counter, today);
         });
         all
     }
 }
 
 impl Largest {
-    fn add(&mut self, sessions: usize, counter: &Counter, today: Day) {
+    fn add(&mut self, by: &SharedBy, sessions: usize, counter: &Counter, today: Day) {
         let used = counter.today.used(today);
-        self.bytes = self.bytes.max(used.bytes);
-        self.files = self.files.max(used.files);
+        self.bytes.see(used.bytes as f64, by);
+        self.files.see(used.files as f64, by);
         // Without a session, nothing else is used.
         if sessions > 0 {
-            self.sessions = self.sessions.max(sessions);
-            self.transfers = self.transfers.max(counter.transfers());
-            self.bandwidth = self.bandwidth.max(counter.bandwidth.used());
-            self.upload = self.upload.max(counter.upload.used());
-            self.download = self.download.max(counter.download.used());
-            self.operations = self.operations.max(counter.operations.used());
+            self.sessions.see(sessions as f64, by);
+            self.transfers.see(counter.transfers() as f64, by);
+            self.bandwidth.see(counter.bandwidth.used(), by);
+            self.upload.see(counter.upload.used(), by);
+            self.download.see(counter.download.used(), by);
+            self.operations.see(counter.operations.used(), by);
+        }
+    }
+}
+
+impl Most {
+    fn see(&mut self, used: f64, by: &SharedBy) {
+        if used > self.used {
+            *self = Self { used, by: Some(by.clone()) };
         }
     }
 }

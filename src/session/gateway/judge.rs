@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::super::live::LiveSessions;
 use super::super::login_basis::{Judge, Judged, LoginBasis, Place};
 use super::{Gateway, certificate};
-use crate::auth::{PresentedKey, User};
+use crate::auth::{Methods, PresentedKey, User};
 use crate::net::tls::{ClientAuth, ClientCertificate};
 use crate::route::{Authenticator, Choice, LoginRequest};
 
@@ -22,6 +22,8 @@ pub struct ListenerDemands {
     pub tls_required: bool,
     /// `None`: it does not ask for certificates.
     pub client_auth: Option<ClientAuth>,
+    /// Those that it offers (`methods`). `None`: as many as its protocol has.
+    pub methods: Option<Methods>,
 }
 
 /// The configuration in force, as sessions are judged by it.
@@ -49,7 +51,8 @@ impl Judge for ConfigurationJudge {
         let demands = self.listeners.get(listener).ok_or("its listener is no more")?;
         let Some(judged) = judged else { return Ok(()) };
         let certificate = demands.certificate(&judged.basis)?;
-        self.gateway.judge_login(judged, certificate.as_ref())
+        let methods = demands.methods(&judged.basis)?;
+        self.gateway.judge_login(judged, certificate.as_ref(), methods)
     }
 }
 
@@ -73,14 +76,26 @@ impl ListenerDemands {
             None => Ok(None),
         }
     }
+
+    /// What the session has presented, as far as it could be presented here.
+    fn methods(&self, basis: &LoginBasis) -> Result<Methods, String> {
+        let presented = basis.presented.methods;
+        let offered = self.methods.map_or(presented, |offered| presented.and(offered));
+        if offered.is_empty() && !presented.is_empty() {
+            return Err(format!("its listener does not accept {presented} any more (`methods`)"));
+        }
+        Ok(offered)
+    }
 }
 
 impl Gateway {
-    /// `certificate`: the client's, if it counts at the listener of now.
+    /// `certificate`: the client's, if it counts at the listener of now; `methods`: those that it has presented
+    /// and that the listener offers now.
     fn judge_login(
         &self,
         Judged { basis, rules }: &Judged,
         certificate: Option<&ClientCertificate>,
+        methods: Methods,
     ) -> Result<(), String> {
         let users = self.passwords.users();
         let chosen = self.choose_among(
@@ -102,7 +117,7 @@ impl Gateway {
         match &basis.place.by {
             Some(Authenticator::Users) => {
                 let user = users.get(&choice.user).ok_or("the user is no more")?;
-                self.judge_user(user, choice, basis, certificate)?;
+                self.judge_user(user, choice, basis, (certificate, methods))?;
                 facts.groups.clone_from(&user.groups);
             }
             Some(Authenticator::Hook(_)) => {
@@ -125,19 +140,18 @@ impl Gateway {
         user: &Arc<User>,
         choice: &Choice<'_>,
         basis: &LoginBasis,
-        certificate: Option<&ClientCertificate>,
+        (certificate, methods): (Option<&ClientCertificate>, Methods),
     ) -> Result<(), String> {
         if !basis.user.as_ref().is_some_and(|before| before.has_same_credentials(user)) {
             return Err("the user's password or keys are others".to_owned());
         }
         let presented = &basis.presented;
         let required = choice.route.required | user.required;
-        let missing = required.without(presented.methods);
+        let missing = required.without(methods);
         if !missing.is_empty() {
             return Err(format!("{missing} is required now (`require` or `methods` of the route)"));
         }
-        if presented.methods.is_empty() && !certificate::is_enough(user, certificate, &choice.user)
-        {
+        if methods.is_empty() && !certificate::is_enough(user, certificate, &choice.user) {
             return Err("the client's certificate is not enough any more".to_owned());
         }
         let Some(key) = presented.key.as_deref() else {

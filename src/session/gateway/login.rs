@@ -38,7 +38,7 @@ impl Gateway {
         let info = SessionInfo::new(client, &proof, choice, &self.audit);
         let info = Arc::new(info);
         client.live.login_begins(info.account());
-        let record = LoginRecord::new(info.clone(), self.metrics.clone());
+        let mut record = LoginRecord::new(info.clone(), self.metrics.clone());
         if let Err(failure) = self.audit.admits() {
             let failure = Failure { kind: FailureKind::Unavailable, ..failure };
             client.live.login_failed();
@@ -49,7 +49,9 @@ impl Gateway {
         let span = info.span();
         // Not the name with a backend's: the password is the same at each.
         let user = choice.map_or(&proof.user, |choice| &choice.user);
-        let attempt = Attempt::new(user, &proof, self.guard.delay(client.peer.ip(), user));
+        let delay = self.guard.delay(client.peer.ip(), user);
+        record.delayed(delay);
+        let attempt = Attempt::new(user, &proof, delay);
         let presented = Presented::now(client.certificate.get().cloned(), &proof);
         let undecided = Undecided::new(&self.guard, client, &attempt, &proof);
         let login = async {

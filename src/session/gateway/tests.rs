@@ -242,6 +242,21 @@ async fn a_client_that_hangs_up_while_its_password_is_checked_has_guessed() {
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn the_delay_of_a_login_is_not_in_its_measured_time() {
+    let mut gateway = gateway(Access::Backend);
+    gateway.backends.insert("files".to_owned(), Arc::new(Answering::default()));
+    for _ in 0..10 {
+        gateway.guard.login_refused("192.0.2.1".parse().unwrap(), Some(b"bob"));
+    }
+    let began = Instant::now();
+    log_in(&gateway, "bob", "x").await.unwrap();
+    assert!(began.elapsed() >= Duration::from_secs(4));
+    assert_eq!(gateway.metrics.logins("front", "ftp", "password", "ok"), 1);
+    let seconds = gateway.metrics.login_seconds("ftp", "ok");
+    assert!(seconds < 1.0, "{seconds}");
+}
+
 #[tokio::test]
 async fn a_user_of_the_gateway_is_refused_where_only_a_backend_route_matches() {
     let gateway = gateway(Access::Backend);

@@ -141,6 +141,12 @@ impl Metrics {
         self.logins.with_label_values(&[listener, protocol, method, outcome]).get()
     }
 
+    /// The seconds of all logins with this outcome.
+    #[cfg(test)]
+    pub(in crate::session) fn login_seconds(&self, protocol: &str, outcome: &str) -> f64 {
+        self.login_seconds.with_label_values(&[protocol, outcome]).get_sample_sum()
+    }
+
     /// Counts an operation or a transfer that ended.
     pub fn operation(&self, of: &SessionLabels<'_>, operation: &str, outcome: &str, fault: &str) {
         let labels = [of.protocol, of.backend, operation, outcome, fault];

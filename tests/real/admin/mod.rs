@@ -443,6 +443,8 @@ fn what_failed_and_what_moved_is_shown_without_secrets() {
     let login = of("login");
     assert_eq!((&login["user"], &login["outcome"]), (&"mallory".into(), &"refused".into()));
     let denied = failures["failures"].as_array().expect("a list");
+    // A rule that allows has no part in a failure.
+    assert!(denied.iter().all(|it| it["fault"] == "policy" || it["rule"].is_null()), "{denied:#?}");
     let denied = denied.iter().find(|it| it["fault"] == "policy").expect("a denial");
     assert_eq!(denied["rule"], "no-secrets", "{denied:#}");
     assert_eq!(denied["path"], "/secret/<img src=x>\\u{1b}[2J", "{denied:#}");

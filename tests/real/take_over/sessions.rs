@@ -106,6 +106,7 @@ fn sessions_of_all_processes_are_seen_and_ended() {
     );
     assert_eq!(overview["sessions"]["sessions"][1]["process"], first);
     assert_eq!(last.metric("lockgate_previous_process_sessions"), Some(3));
+    assert_eq!(last.metric("lockgate_took_over"), Some(1));
     let table = last.admin(&["sessions"]).expect_ok("the table").stdout;
     let table = String::from_utf8(table).expect("text");
     assert!(

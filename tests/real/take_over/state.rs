@@ -29,6 +29,11 @@ fn a_session_goes_on_and_its_process_ends_with_it() {
     assert!(after.download("RETR long").0 == bytes);
     let shown = status(&next);
     assert_eq!(shown["process"], next.process());
+    // The kernel says the same, as `lockgate doctor` asks it.
+    let admin = next.folder().join("admin.sock");
+    let admin = std::os::unix::net::UnixStream::connect(admin).expect("connecting");
+    let listening = rustix::net::sockopt::socket_peercred(&admin).expect("a process").pid;
+    assert_eq!(listening.as_raw_nonzero().get().unsigned_abs(), next.process());
     let is_known = || {
         status(&next)["processes_before"][0]["process"] == fixture.gateway.process()
             && status(&next)["processes_before"][0]["sessions"] == 1
@@ -38,6 +43,40 @@ fn a_session_goes_on_and_its_process_ends_with_it() {
     expect_end(&mut fixture.gateway);
     assert!(becomes_true(|| status(&next)["processes_before"].as_array().unwrap().is_empty()));
     assert_eq!(after.upload("STOR more", &bytes).code, 226);
+}
+
+/// What the last session has left is written when that is possible; what is lost counts in the new process.
+#[test]
+fn audit_records_that_wait_are_written_or_counted() {
+    for comes_back in [true, false] {
+        let audit = tempfile::tempdir().expect("a folder");
+        let folder = audit.path().join("records");
+        std::fs::create_dir(&folder).expect("a folder");
+        let file = folder.join("audit.jsonl");
+        let mut fixture = Fixture::start_with(4, &format!("audit: {{ file: {file:?} }}\n"));
+        let mut before = fixture.session();
+        let next = fixture.gateway.take_over();
+        std::fs::remove_dir_all(&folder).expect("removing");
+        before.expect("QUIT", 221);
+        let waits =
+            "the last session has ended; this process ends when the audit's records are written";
+        fixture.gateway.await_log(
+            |line| line["message"].as_str().is_some_and(|it| it.starts_with(waits)),
+            TIMEOUT,
+        );
+        assert_eq!(status(&next)["processes_before"][0]["process"], fixture.gateway.process());
+        if comes_back {
+            std::fs::create_dir(&folder).expect("a folder");
+            expect_end(&mut fixture.gateway);
+            let records = std::fs::read_to_string(&file).expect("records");
+            assert!(records.contains("\"logout\"") || records.contains("\"session\""), "{records}");
+        } else {
+            fixture.gateway.terminate();
+            expect_end(&mut fixture.gateway);
+            let lost = || next.metric("lockgate_audit_lost_total{output=\"file\"}");
+            assert!(becomes_true(|| lost().is_some_and(|lost| lost > 0)), "{:?}", lost());
+        }
+    }
 }
 
 /// Only one process at a time has the port, and gets it when the other has no reservation there.

@@ -9,9 +9,7 @@ use crate::config::report::{Location, Problems};
 use crate::config::schema::{Backend, File, Health};
 use crate::config::values::BackendProtocol;
 
-const EVERY: Duration = Duration::from_secs(10);
 const EVERY_MIN: Duration = Duration::from_secs(1);
-const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The servers of a `protocol: group`.
 pub(super) fn compile(
@@ -144,7 +142,7 @@ pub(super) fn server(
     }
     let checks = match &backend.health {
         Some(health) => Some(checks(health, protocol, folder, problems)),
-        None => has_substitute.then_some(Checks { every: EVERY, timeout: TIMEOUT, login: None }),
+        None => has_substitute.then(Checks::default),
     };
     let sessions_max = value(&backend.sessions).map(|count| count.0 as usize);
     ServerSettings { name: String::new(), sessions_max, checks }
@@ -162,9 +160,10 @@ fn checks(
         problems.error(&leaf.at, "is less than 1s: checks would be a load of their own");
     }
     let account = health.login.as_ref();
+    let default = Checks::default();
     Checks {
-        every: value(&health.every).map_or(EVERY, |every| every.0),
-        timeout: value(&health.timeout).map_or(TIMEOUT, |timeout| timeout.0),
+        every: value(&health.every).map_or(default.every, |every| every.0),
+        timeout: value(&health.timeout).map_or(default.timeout, |timeout| timeout.0),
         login: account.and_then(|it| accounts::credentials(it, protocol, folder, problems)),
     }
 }

@@ -79,13 +79,13 @@ impl ClientAuth {
     }
 
     /// What a certificate that was verified before counts for here. That it has expired meanwhile, or a list of
-    /// that time, does not matter.
+    /// that time, does not matter, nor that an authority's certificate is newer than the handshake.
     ///
     /// # Errors
     /// Why it would be refused, in words.
     pub fn verified_again(&self, earlier: &ClientCertificate) -> Result<ClientCertificate, String> {
         let (leaf, rest) = (earlier.leaf(), earlier.chain.get(1..).unwrap_or_default());
-        self.verifier.check(leaf, rest, earlier.verified)?;
+        self.verifier.check_again(leaf, rest, earlier.verified)?;
         Ok(self.certificate(earlier.chain.clone(), earlier.verified))
     }
 

@@ -221,6 +221,42 @@ fn an_intermediate_authority_can_be_revoked_by_its_own() {
     refused(verify((&both, &lists(&[])[..1]), &certificate, &[]), "no list of `tls.client_crl`");
 }
 
+/// Of the same name and key, so that it has issued all that the earlier one has.
+#[test]
+fn a_renewed_intermediate_authority_accepts_what_was_verified_before_it() {
+    let days_ago = |days: i64| OffsetDateTime::now_utc() - Duration::days(days);
+    let own = root("partners");
+    let key = KeyPair::generate().unwrap();
+    let same_key = KeyPair::from_pem(&key.serialize_pem()).unwrap();
+    let old = Issuer::signed_by(authority("issuing"), key, &own).unwrap();
+    let mut renewed = authority("issuing");
+    renewed.not_before = days_ago(1);
+    let renewed = Issuer::signed_by(renewed, same_key, &own).unwrap();
+    let auth = |issuers: &[&Issuer], crls: &[Crl]| {
+        let lists = (crls, Vec::new());
+        ClientAuth::new(&authorities(issuers), lists, true, CertificateUser::CommonName).unwrap()
+    };
+    let verified = |change: fn(&mut CertificateParams)| {
+        let certificate = client(&old, change);
+        let mut earlier = auth(&[&old, &own], &[]).verified(&[certificate]).unwrap();
+        let ten_days_ago = days_ago(10).unix_timestamp().try_into().unwrap();
+        earlier.verified = UnixTime::since_unix_epoch(std::time::Duration::from_secs(ten_days_ago));
+        earlier
+    };
+    let earlier = verified(|params| params.serial_number = Some(SerialNumber::from(9_u64)));
+    assert!(auth(&[&renewed, &own], &[]).verified_again(&earlier).is_ok());
+    // Neither now nor then.
+    let lists = [crl(&renewed, &[9], (-20, 7)), crl(&own, &[], (-20, 7))];
+    let reason = auth(&[&renewed, &own], &lists).verified_again(&earlier).unwrap_err();
+    assert!(reason.contains("is revoked"), "{reason}");
+    let reason = auth(&[&root("others")], &[]).verified_again(&earlier).unwrap_err();
+    assert!(reason.contains("no authority of"), "{reason}");
+    // As it was before.
+    let expired =
+        verified(|params| params.not_after = OffsetDateTime::now_utc() - Duration::days(1));
+    assert!(auth(&[&old, &own], &[]).verified_again(&expired).is_ok());
+}
+
 #[test]
 fn files_that_hold_something_else_are_errors() {
     let own = root("partners");

@@ -95,15 +95,26 @@ impl Verifier {
         Self { lists, intermediates, inner }
     }
 
+    /// Whether the certificate is accepted now, or would have been accepted at `earlier`: it may have expired
+    /// since then, and an authority between may have been renewed since then.
+    ///
     /// # Errors
-    /// Why the certificate is refused, in words that do not name it.
-    pub(super) fn check(
+    /// Why it is refused, in words that do not name it.
+    pub(super) fn check_again(
         &self,
         certificate: &CertificateDer<'_>,
         intermediates: &[CertificateDer<'_>],
-        at: UnixTime,
+        earlier: UnixTime,
     ) -> Result<(), String> {
-        self.verify(certificate, intermediates, at).map(drop).map_err(|error| reason(&error))
+        use CertificateError as E;
+        let verify = |at| self.verify(certificate, intermediates, at);
+        let Err(then) = verify(earlier) else { return Ok(()) };
+        let Err(now) = verify(UnixTime::now()) else { return Ok(()) };
+        Err(reason(match &then {
+            // Of an authority that is newer.
+            Error::InvalidCertificate(E::NotValidYet | E::NotValidYetContext { .. }) => &now,
+            _ => &then,
+        }))
     }
 
     fn verify(

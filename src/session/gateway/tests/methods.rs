@@ -104,20 +104,30 @@ async fn what_is_required_of_the_user_and_by_the_route_adds_up() {
 /// `on_reload: judge`. What is not required and not revoked goes on.
 #[tokio::test]
 async fn open_sessions_are_judged_by_what_they_have_proved() {
-    let (key, password) = (Methods::PUBLIC_KEY, Methods::PASSWORD);
+    let (key, password, all) = (Methods::PUBLIC_KEY, Methods::PASSWORD, Methods::ALL);
     let folder = tempfile::tempdir().unwrap();
     let revoked = folder.path().join("revoked");
     std::fs::write(&revoked, private(1).public_key().to_openssh().unwrap()).unwrap();
     let revoking =
         KeyTrust { revoked: vec![Arc::new(RevokedFile::new(revoked))], ..KeyTrust::default() };
-    for (given, seed, required, trust, reason) in [
-        (None, Some(1), Methods::NONE, None, None),
-        (None, Some(1), key, None, None),
-        (None, Some(1), password, None, Some("password is required now")),
-        (Some("open sesame"), None, key, None, Some("publickey is required now")),
-        (Some("open sesame"), None, Methods::NONE, Some(&revoking), None),
-        (Some("open sesame"), Some(1), Methods::ALL, None, None),
-        (None, Some(1), Methods::NONE, Some(&revoking), Some("revoked_keys")),
+    for (given, seed, required, (offered, trust), reason) in [
+        (None, Some(1), Methods::NONE, (all, None), None),
+        (None, Some(1), key, (all, None), None),
+        (None, Some(1), password, (all, None), Some("password is required now")),
+        (Some("open sesame"), None, key, (all, None), Some("publickey is required now")),
+        (Some("open sesame"), None, Methods::NONE, (all, Some(&revoking)), None),
+        (Some("open sesame"), Some(1), Methods::ALL, (all, None), None),
+        (None, Some(1), Methods::NONE, (all, Some(&revoking)), Some("revoked_keys")),
+        (
+            None,
+            Some(1),
+            Methods::NONE,
+            (password, None),
+            Some("does not accept publickey any more"),
+        ),
+        (Some("open sesame"), None, Methods::NONE, (key, None), Some("accept password any more")),
+        (Some("open sesame"), Some(1), Methods::NONE, (key, None), None),
+        (Some("open sesame"), Some(1), Methods::ALL, (key, None), Some("password is required")),
     ] {
         let (gateway, _) = with_alice(Account::None, Methods::NONE, Methods::NONE);
         let client = sftp_client();
@@ -130,14 +140,15 @@ async fn open_sessions_are_judged_by_what_they_have_proved() {
         let _registered = sessions.register(&client.live, &tcp);
         let (mut next, _) = with_alice(Account::None, Methods::NONE, required);
         next.key_trust = trust.map(|it| ("front".to_owned(), it.clone())).into_iter().collect();
-        let listeners = HashMap::from([("front".to_owned(), ListenerDemands::default())]);
+        let demands = ListenerDemands { methods: Some(offered), ..ListenerDemands::default() };
+        let listeners = HashMap::from([("front".to_owned(), demands)]);
         Arc::new(next).judge_sessions(&sessions, listeners);
         let ending = client.live.view().ending;
         let is_expected = match (&ending, reason) {
             (Some(ending), Some(reason)) => ending.contains(reason),
             (ending, reason) => ending.is_none() && reason.is_none(),
         };
-        assert!(is_expected, "{given:?} {seed:?} {required}: {ending:?}");
+        assert!(is_expected, "{given:?} {seed:?} {required} {offered}: {ending:?}");
     }
 }
 
