@@ -1,5 +1,6 @@
 //! `lockgate bans`.
 
+use std::convert::Infallible;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
@@ -12,12 +13,19 @@ pub(crate) struct Bans {
     /// Lift the ban of this address, and forget its failed logins
     #[arg(long, value_name = "ADDRESS")]
     lift: Option<IpAddr>,
+    /// For those who write `lift` as a subcommand
+    #[arg(hide = true, value_parser = no_subcommand)]
+    _subcommand: Option<Infallible>,
     /// The gateway's admin socket [default: `admin.socket` of the configuration]
     #[arg(long)]
     pub(crate) socket: Option<PathBuf>,
     /// Print the bans as JSON
     #[arg(long, conflicts_with = "lift")]
     json: bool,
+}
+
+fn no_subcommand(_: &str) -> Result<Infallible, &'static str> {
+    Err("to lift a ban, write --lift and the address")
 }
 
 impl Bans {
