@@ -29,6 +29,10 @@ impl Control for Reloader {
         let reloaded = match Self::reload(self) {
             Ok(reloaded) => reloaded,
             Err(ReloadError::Invalid(report)) => return ReloadOutcome::Invalid(report.to_string()),
+            Err(error @ ReloadError::Start(_)) => {
+                let told = format!("{error}; the configuration before stays in force");
+                return ReloadOutcome::Failed(told);
+            }
             Err(error) => return ReloadOutcome::Failed(error.to_string()),
         };
         let mut notes = Vec::new();

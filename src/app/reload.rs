@@ -21,7 +21,8 @@ use super::service_manager;
 use crate::admin::InForce;
 use crate::config::{Report, Source, Stamps};
 use crate::metrics;
-use crate::net::DrainSettings;
+use crate::net::{CertificateEnd, CertificateKind, DrainSettings};
+use crate::op::Timestamp;
 use crate::task;
 
 /// Between two looks whether a reload has ended.
@@ -309,6 +310,7 @@ impl Reloader {
         let prepared = Prepared::new(config, &self.process, Some(&state.generation))?;
         let generation = prepared.put_in_force(&self.process, Some(&state.generation));
         log_listeners(&state.generation, &generation);
+        log_expired(&generation.in_force.certificate_ends, Timestamp::now());
         *self.in_force.write().unwrap_or_else(PoisonError::into_inner) =
             generation.in_force.clone();
         state.files = generation.files.clone();
@@ -431,6 +433,21 @@ impl ReloadMetrics {
 
     fn failed(&self) {
         self.reloads.with_label_values(&["failed"]).inc();
+    }
+}
+
+/// A start prints the warnings of the check; where files are read again by themselves, nobody sees them.
+fn log_expired(ends: &[CertificateEnd], now: i64) {
+    for CertificateEnd { kind, used_by, file, from, until } in ends {
+        use CertificateKind::{Certificate, ClientCertificate, HostCertificate};
+        let is_own = matches!(kind, Certificate | ClientCertificate | HostCertificate);
+        if is_own && !(*from..=*until).contains(&now) {
+            tracing::warn!(
+                used_by,
+                file,
+                "a certificate that was read again has expired, or is not valid yet"
+            );
+        }
     }
 }
 

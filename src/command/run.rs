@@ -1,10 +1,12 @@
 //! `lockgate run`: serves, and ends on signals.
 
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::Context;
 use clap::ValueEnum;
+use lockgate::admin;
 use lockgate::app::{self, Program, Reloader, Running, Watch, service_manager};
 use lockgate::audit::Writers;
 use lockgate::config::{Compiled, LogFormat, LogLevel, LogSettings, Source};
@@ -74,7 +76,14 @@ impl Run {
         let running = if self.take_over {
             app::take_over(config).await.context("lockgate did not take over")?
         } else {
-            app::start(config).context("lockgate did not start")?
+            let socket = config.admin_socket.clone();
+            match app::start(config) {
+                Ok(running) => running,
+                Err(error) => {
+                    let error = anyhow::Error::new(error).context("lockgate did not start");
+                    return Err(beside_another(error, socket.as_deref()).await);
+                }
+            }
         };
         log.register(running.registry())?;
         let reloader = running.reloader();
@@ -144,6 +153,20 @@ impl Run {
             () = second_signal => stopped_at_once(&drain),
         };
         Ok(if cut { EXIT_TRANSFERS_CUT.into() } else { ExitCode::SUCCESS })
+    }
+}
+
+/// Why it did not start: most of all because a gateway runs already, which the error alone does not say.
+async fn beside_another(error: anyhow::Error, socket: Option<&Path>) -> anyhow::Error {
+    let status = match socket {
+        Some(socket) => admin::fetch_status(socket).await.ok(),
+        None => None,
+    };
+    match status.and_then(|status| status["process"].as_u64()) {
+        Some(process) => error.context(format!(
+            "process {process} is a gateway that has this `admin.socket`: for another configuration use `lockgate              reload`, for another program `lockgate restart` or `lockgate run --take-over`"
+        )),
+        None => error,
     }
 }
 

@@ -154,6 +154,13 @@ def fail_logins(gateway):
         refused(plain, gateway, user)
 
 
+def deny(gateway, count):
+    """Files that a rule denies, all at once."""
+    with sftp(gateway, "bob") as client:
+        for _ in range(count):
+            refused(client.remove, "tool.exe")
+
+
 def other_clients(gateway):
     """A browser, a probe, a client from no proxy, a client without SSH."""
     for listener in ("ftp", "sftp"):

@@ -41,6 +41,7 @@ EXPECTED_ALERTS = {
     ("LockgatePolicyLimitRefuses", "limit", "daily"),
     ("LockgateQuotaNear", "instance", "a"),
     ("LockgateQuotaNear", "instance", "b"),
+    ("LockgatePolicyDenialsSurge", "rule", "no-programs"),
     ("LockgateExpectedFilesOverdue", "name", "bank"),
     ("LockgateExpectedFilesDueSoon", "name", "nightly"),
     ("LockgateCertificateExpiresSoon", "name", "tls.crt"),
@@ -72,6 +73,7 @@ def run_load(gateways, prometheus):
     for gateway in gateways.replicas:
         load.refuse_logins(gateway, 3)
         load.fail_logins(gateway)
+        load.deny(gateway, 60)
         load.other_clients(gateway)
         load.ask_without_token(gateway)
         load.stray(gateway)

@@ -5,6 +5,7 @@ use std::net::{TcpListener, TcpStream};
 use std::process::Command;
 
 use super::{Config, Fixture, TIMEOUT, publish_certificate};
+use crate::support::gateway::lockgate;
 use crate::support::process::run;
 use crate::support::raw::{Raw, dial};
 use crate::support::wait::becomes_true;
@@ -91,7 +92,16 @@ fn what_is_wrong_is_told_and_the_old_configuration_stays() {
     let output = fixture.reload();
     let told = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.and_then(|status| status.code()), Some(1), "{told}");
-    assert!(told.contains("listener \"extra\" cannot listen on"), "{told}");
+    assert!(
+        told.contains("listener \"extra\" cannot listen on") && told.contains("stays in force"),
+        "{told}"
+    );
+    // Nor does a second gateway start.
+    let file = fixture.gateway.folder().join("lockgate.yaml");
+    let second = lockgate(&["run", "-c", file.to_str().expect("a UTF-8 path")], "");
+    let told = String::from_utf8_lossy(&second.stderr).into_owned();
+    let process = format!("process {} is a gateway", fixture.gateway.process());
+    assert!(!second.ok() && told.contains(&process), "{told}");
     fixture.session();
     assert_eq!((fixture.reloads("ok"), fixture.reloads("failed")), (0, 2));
 
@@ -117,6 +127,20 @@ fn what_is_wrong_is_told_and_the_old_configuration_stays() {
     std::fs::write(certs.join("tls.key"), key).expect("writing another key");
     assert!(becomes_true(|| fixture.reloads("failed") == 5), "the broken pair is not noticed");
     assert_eq!(session.upload("STOR still", b"there").code, 226);
+
+    // An expired one is put in force, but not silently.
+    let key = rcgen::KeyPair::generate().expect("a key");
+    let mut params = rcgen::CertificateParams::new(["localhost".to_owned()]).expect("a name");
+    params.not_before = rcgen::date_time_ymd(2020, 1, 1);
+    params.not_after = rcgen::date_time_ymd(2021, 1, 1);
+    let expired = params.self_signed(&key).expect("a certificate").pem();
+    std::fs::write(certs.join("tls.crt"), expired).expect("writing the certificate");
+    std::fs::write(certs.join("tls.key"), key.serialize_pem()).expect("writing its key");
+    let is_told = |line: &serde_json::Value| {
+        line["used_by"] == "listeners.front" && line["file"] == "certs/tls.crt"
+    };
+    let told = fixture.gateway.await_log(is_told, TIMEOUT);
+    assert_eq!(told["level"], "WARN", "{told}");
 }
 
 #[test]
