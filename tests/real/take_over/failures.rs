@@ -89,8 +89,10 @@ fn another_user_and_another_version_are_refused() {
         String::from_utf8_lossy(&output.stdout).into_owned()
     };
     let other = asks("999", 0);
-    assert!(other.contains(" 426 ") && other.contains("lockgate-take-over-version: 2"), "{other}");
-    let foreign = asks("2", 65534);
+    assert!(other.contains(" 426 "), "{other}");
+    let version =
+        other.split("lockgate-take-over-version: ").nth(1).and_then(|it| it.lines().next());
+    let foreign = asks(version.expect("the own version"), 65534);
     assert!(!foreign.contains("offer"), "{foreign}");
     fixture.gateway.await_log(
         |event| event["message"].as_str().is_some_and(|it| it.contains("of another user asked")),
