@@ -1,12 +1,14 @@
 //! Reads the configuration again while the gateway runs: the whole file is checked and everything is opened,
 //! then the new configuration is put in force at once, or the old one stays.
 
+mod log;
+mod metrics;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, TryLockError};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
-use prometheus::{IntCounterVec, IntGauge, Registry};
 use rustix::process::Signal;
 use serde_json::Value;
 
@@ -20,10 +22,11 @@ use super::process::Process;
 use super::service_manager;
 use crate::admin::InForce;
 use crate::config::{Report, Source, Stamps};
-use crate::metrics;
-use crate::net::{CertificateEnd, CertificateKind, DrainSettings};
+use crate::net::DrainSettings;
 use crate::op::Timestamp;
 use crate::task;
+use log::{log_expired, log_listeners};
+pub(super) use metrics::ReloadMetrics;
 
 /// Between two looks whether a reload has ended.
 const SETTLED_INTERVAL: Duration = Duration::from_millis(10);
@@ -56,12 +59,6 @@ struct State {
     rejected: Option<Stamps>,
     /// Whether the last reload of the file, and of the files that the one in force names, failed.
     failing: [bool; 2],
-}
-
-pub(super) struct ReloadMetrics {
-    reloads: IntCounterVec,
-    failing: IntGauge,
-    in_force_since: IntGauge,
 }
 
 /// What a running gateway reads again by itself.
@@ -393,73 +390,6 @@ impl ReloadError {
         match self {
             Self::Invalid(report) => report.summary(),
             error => error.to_string(),
-        }
-    }
-}
-
-impl ReloadMetrics {
-    pub(super) fn register(registry: &Registry) -> Result<Self, prometheus::Error> {
-        let reloads = metrics::counters(
-            registry,
-            "lockgate_config_reloads_total",
-            "How often the configuration was read again",
-            &["outcome"],
-        )?;
-        let failing = metrics::gauge(
-            registry,
-            "lockgate_config_reload_failing",
-            "1 if the last reload failed, and an earlier configuration is in force",
-        )?;
-        let in_force_since = metrics::gauge(
-            registry,
-            "lockgate_config_in_force_timestamp_seconds",
-            "When the configuration in force was read",
-        )?;
-        for outcome in ["ok", "failed"] {
-            reloads.with_label_values(&[outcome]);
-        }
-        Ok(Self { reloads, failing, in_force_since })
-    }
-
-    fn in_force(&self) {
-        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-        self.in_force_since.set(now.map_or(0, |now| now.as_secs() as i64));
-    }
-
-    fn reloaded(&self) {
-        self.reloads.with_label_values(&["ok"]).inc();
-        self.in_force();
-    }
-
-    fn failed(&self) {
-        self.reloads.with_label_values(&["failed"]).inc();
-    }
-}
-
-/// A start prints the warnings of the check; where files are read again by themselves, nobody sees them.
-fn log_expired(ends: &[CertificateEnd], now: i64) {
-    for CertificateEnd { kind, used_by, file, from, until } in ends {
-        use CertificateKind::{Certificate, ClientCertificate, HostCertificate};
-        let is_own = matches!(kind, Certificate | ClientCertificate | HostCertificate);
-        if is_own && !(*from..=*until).contains(&now) {
-            tracing::warn!(
-                used_by,
-                file,
-                "a certificate that was read again has expired, or is not valid yet"
-            );
-        }
-    }
-}
-
-fn log_listeners(previous: &Generation, next: &Generation) {
-    for (listener, address) in &next.addresses {
-        if !previous.addresses.iter().any(|(name, at)| (name, at) == (listener, address)) {
-            tracing::info!(listener, %address, "listening");
-        }
-    }
-    for (listener, address) in &previous.addresses {
-        if !next.addresses.iter().any(|(_, at)| at == address) {
-            tracing::info!(listener, %address, "no longer listening");
         }
     }
 }
