@@ -164,7 +164,8 @@ async fn beside_another(error: anyhow::Error, socket: Option<&Path>) -> anyhow::
     };
     match status.and_then(|status| status["process"].as_u64()) {
         Some(process) => error.context(format!(
-            "process {process} is a gateway that has this `admin.socket`: for another configuration use `lockgate              reload`, for another program `lockgate restart` or `lockgate run --take-over`"
+            "a gateway runs already with this `admin.socket`, process {process}; `lockgate reload` gives it another \
+             configuration, and `lockgate restart` another program"
         )),
         None => error,
     }
