@@ -100,7 +100,10 @@ fn what_is_wrong_is_told_and_the_old_configuration_stays() {
     let file = fixture.gateway.folder().join("lockgate.yaml");
     let second = lockgate(&["run", "-c", file.to_str().expect("a UTF-8 path")], "");
     let told = String::from_utf8_lossy(&second.stderr).into_owned();
-    let process = format!("process {} is a gateway", fixture.gateway.process());
+    let process = format!(
+        "a gateway runs already with this `admin.socket`, process {};",
+        fixture.gateway.process()
+    );
     assert!(!second.ok() && told.contains(&process), "{told}");
     fixture.session();
     assert_eq!((fixture.reloads("ok"), fixture.reloads("failed")), (0, 2));
