@@ -78,8 +78,8 @@ fn a_client_that_disconnects_leaves_the_queue_of_password_checks() {
          routes:\n  - {{ authenticate: gateway, backend: files }}\n",
         folder.path(),
         hash(PASSWORD.as_bytes(), 8, 1),
-        dear(2),
         dear(8),
+        dear(48),
     ));
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     for _ in 0..4 * cores {
