@@ -149,5 +149,6 @@ async fn a_last_flight_in_pieces_is_acknowledged_at_once() {
         peer.join().unwrap();
     }
     times.sort();
-    assert!(times[5].as_millis() < 35, "{times:?}");
+    // A late acknowledgement takes 40 ms each time; a busy machine does not.
+    assert!(times[2].as_millis() < 35, "{times:?}");
 }
